@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One zone's free area: for each migratetype and order a list of free blocks, one byte per frame that
+ * says what the frame is, one byte per pageblock that names its type. Only mechanism lives here: which
+ * list to take from is fallback.c's question, which zone to try is buddy.c's.
+ *
+ * Frames are numbered from the zone's base, its start rounded down to a largest block, so that an index
+ * is aligned exactly where its pfn is. The arrays also reach up to the next largest block; frames
+ * outside the zone are CELL_ABSENT, and a buddy there is never free. So no border is ever tested, and
+ * blocks cannot cross one.
+ *
+ * Lists are circular, doubly linked through 32-bit indices, with one sentinel each behind the last
+ * frame. Two free frames that are buddies at order 0 merge at once, so of each aligned pair at most one
+ * starts a listed block: a pair shares one link, and a frame costs 5 bytes in all.
+ *
+ * Nothing here is thread-safe: a zone is used by one thread at a time.
+ */
+#ifndef ALLOCATORS_BUDDY_ZONE_H
+#define ALLOCATORS_BUDDY_ZONE_H
+
+#include "allocators/allocator.h"
+
+#define PAGEBLOCK_ORDER	  HUGE_ORDER
+#define PAGEBLOCK_FRAMES  (1U << PAGEBLOCK_ORDER)
+#define MAX_ORDER_FRAMES  (1U << MAX_ORDER)
+#define MIGRATE_MERGEABLE 3 /* types below may be turned into one another */
+
+#define ZONE_FRAMES_MAX (UINT32_MAX - 4096) /* what 32-bit indices and the sentinels leave */
+#define ZONE_NO_FRAME	UINT32_MAX
+
+/* What a frame is. 0: inside a free block, behind its first frame. */
+enum cell {
+	CELL_ORDER = 0x0f,   /* with CELL_FREE: the block's order */
+	CELL_FREE = 0x10,    /* first frame of a listed free block */
+	CELL_USED = 0x20,    /* allocated */
+	CELL_MOVABLE = 0x40, /* with CELL_USED: asked for as movable */
+	CELL_ABSENT = 0x80,  /* not ours: a hole, reserved, or outside the zone */
+	CELL_OFFLINE = 0x81, /* not ours yet */
+	CELL_TAKEN = 0xc0,   /* isolated below pageblock size: neither free nor allocated */
+};
+
+/* A pageblock's byte: enum migratetype, and while isolated this beside it. */
+#define BLOCK_ISOLATED 0x80U
+
+struct zone_link {
+	uint32_t prev, next;
+};
+
+struct buddy_zone {
+	uint8_t *cells;		 /* enum cell, per frame */
+	uint8_t *types;		 /* per pageblock */
+	struct zone_link *links; /* per pair of frames, then per list */
+	pfn_t base;		 /* pfn of frame 0 */
+	uint32_t start, end;	 /* the zone's span as frame indices */
+	uint32_t nr_frames;	 /* length of cells, a multiple of MAX_ORDER_FRAMES */
+	uint16_t node;
+	uint8_t type;			  /* enum zone_type */
+	bool grouping;			  /* by mobility; off on tiny machines */
+	uint16_t nonempty[MIGRATE_TYPES]; /* bit order: that list has blocks */
+	uint64_t free_frames[MIGRATE_TYPES];
+	uint64_t nr_free[MIGRATE_TYPES][NR_ORDERS]; /* blocks */
+	/* Since creation or adoption. */
+	uint64_t claims;	     /* whole pageblocks changed hands for a request */
+	uint64_t claimed_pageblocks; /* how many */
+	uint64_t steals;	     /* served from another type's pageblock, which kept its type */
+	uint64_t spills; /* allocations that came here from a zone preferred to this one */
+};
+
+/**
+ * zone_init - a zone with empty lists and all pageblocks MOVABLE
+ * @env: provides the arrays, which live as long as it does
+ * The cells in the span are 0, waiting to be painted absent or listed with zone_list_range().
+ * Return: 0; -ENOMEM; -EFBIG: more frames than a 32-bit index can name. @env->error says more.
+ */
+int zone_init(struct buddy_zone *z, const struct zone *zone, const struct alloc_env *env);
+
+/** Forget everything: every cell absent, every list empty, every pageblock of @type. */
+void zone_reset(struct buddy_zone *z, uint8_t type);
+
+/** Set cells [@start, @end), frame indices, to @cell. */
+void zone_paint(struct buddy_zone *z, uint32_t start, uint32_t end, uint8_t cell);
+
+/**
+ * zone_list_range - list the unlisted free frames [@start, @end) as the boot hand-over does: cut
+ * greedily, each block to the tail of its list, without merging
+ * The cells must be 0 and the frames before @start and from @end on not free. A largest block whose
+ * pageblocks differ is made one type if both are mergeable and two blocks if not; MIGRATE_UNKNOWN
+ * pageblocks follow their neighbour, or become MOVABLE.
+ */
+void zone_list_range(struct buddy_zone *z, uint32_t start, uint32_t end);
+
+/**
+ * zone_take - the first block of the smallest non-empty list of type @mt from @order up, cut down to
+ * @order with the remainders left to @mt (__rmqueue_smallest)
+ * Return: its first frame, whose cells the caller must set; ZONE_NO_FRAME: all lists are empty.
+ */
+uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt);
+
+/**
+ * zone_expand - cut the unlisted block at @f from order @high down to @low: the low half is kept, each
+ * upper half goes to the head of its list of type @mt, largest first
+ */
+void zone_expand(struct buddy_zone *z, uint32_t f, unsigned int high, unsigned int low,
+		 unsigned int mt);
+
+/**
+ * zone_free - list a block, merged with its free buddies (__free_one_page)
+ * @mt: the type of its pageblock; buddies of pageblock size take it over if both are mergeable
+ * @to_tail: as boot and putting back do; otherwise the tail only if the next merge is likely: the
+ *           buddy of the block this one would become part of is free
+ * Whatever the cells of the block were, they end up as those of a free block.
+ */
+void zone_free(struct buddy_zone *z, uint32_t f, unsigned int order, unsigned int mt, bool to_tail);
+
+/**
+ * zone_free_split - zone_free() by the type of the block's pageblock; larger ones pageblock by
+ * pageblock, ascending, each by its own type (split_large_buddy)
+ */
+void zone_free_split(struct buddy_zone *z, uint32_t f, unsigned int order, bool to_tail);
+
+/** Free [@start, @end) cut greedily, each piece to the tail. */
+void zone_free_range(struct buddy_zone *z, uint32_t start, uint32_t end);
+
+/**
+ * zone_containing - the listed free block in which the block at @f of @order lies
+ * @found: its order
+ * Return: its first frame, or ZONE_NO_FRAME.
+ */
+uint32_t zone_containing(const struct buddy_zone *z, uint32_t f, unsigned int order,
+			 unsigned int *found);
+
+/**
+ * zone_carve - take exactly the block at @f of @order out of the free block it lies in; the siblings
+ * go to the head of their lists, largest first (break_down_buddy_pages)
+ * The caller must set the cells. Return: 0; -EBUSY, with nothing changed: not all of it is free.
+ */
+int zone_carve(struct buddy_zone *z, uint32_t f, unsigned int order);
+
+/**
+ * zone_move_free - move each free block of the pageblock at @f to the tail of type @to's lists,
+ * ascending; the pageblock's own type is left alone
+ */
+void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int from, unsigned int to);
+
+/** True if all 2^@order cells from @f, aligned, are allocated. */
+bool zone_all_used(const struct buddy_zone *z, uint32_t f, unsigned int order);
+
+/** Length of the run from @f, below @end, of cells that are free or inside a free block. */
+uint32_t zone_free_run(const struct buddy_zone *z, uint32_t f, uint32_t end);
+
+/** Sum of the free frames that are not isolated. */
+uint64_t zone_free_frames(const struct buddy_zone *z);
+
+static inline uint32_t zone_index(const struct buddy_zone *z, pfn_t pfn)
+{
+	return (uint32_t)(pfn - z->base);
+}
+
+/** True if the cell says: in a free block, first frame or not. */
+static inline bool cell_is_free(uint8_t cell)
+{
+	return cell == 0 || cell & CELL_FREE;
+}
+
+/** The type of the pageblock of @f as its lists see it. */
+static inline unsigned int zone_type_of(const struct buddy_zone *z, uint32_t f)
+{
+	uint8_t type = z->types[f >> PAGEBLOCK_ORDER];
+
+	return type & BLOCK_ISOLATED ? MIGRATE_ISOLATE : type;
+}
+
+/** May free neighbours of pageblock size of types @a and @b become one block? */
+static inline bool types_merge(unsigned int a, unsigned int b)
+{
+	return a == b || (a < MIGRATE_MERGEABLE && b < MIGRATE_MERGEABLE);
+}
+
+static inline uint32_t zone_sentinel(const struct buddy_zone *z, unsigned int order,
+				     unsigned int mt)
+{
+	return z->nr_frames + 2 * (mt * NR_ORDERS + order);
+}
+
+static inline struct zone_link *zone_link(const struct buddy_zone *z, uint32_t f)
+{
+	return &z->links[f >> 1];
+}
+
+/** First block of a list; the list must not be empty. */
+static inline uint32_t zone_first(const struct buddy_zone *z, unsigned int order, unsigned int mt)
+{
+	return zone_link(z, zone_sentinel(z, order, mt))->next;
+}
+
+/** Put the block at @f between two neighbours of its list and count it. */
+static inline void zone_insert(struct buddy_zone *z, uint32_t f, unsigned int order,
+			       unsigned int mt, uint32_t prev, uint32_t next)
+{
+	*zone_link(z, f) = (struct zone_link){.prev = prev, .next = next};
+	zone_link(z, prev)->next = f;
+	zone_link(z, next)->prev = f;
+	z->cells[f] = (uint8_t)(CELL_FREE | order);
+	z->nonempty[mt] = (uint16_t)(z->nonempty[mt] | 1U << order);
+	z->nr_free[mt][order]++;
+	z->free_frames[mt] += UINT64_C(1) << order;
+}
+
+static inline void zone_push_head(struct buddy_zone *z, uint32_t f, unsigned int order,
+				  unsigned int mt)
+{
+	uint32_t list = zone_sentinel(z, order, mt);
+
+	zone_insert(z, f, order, mt, list, zone_link(z, list)->next);
+}
+
+static inline void zone_push_tail(struct buddy_zone *z, uint32_t f, unsigned int order,
+				  unsigned int mt)
+{
+	uint32_t list = zone_sentinel(z, order, mt);
+
+	zone_insert(z, f, order, mt, zone_link(z, list)->prev, list);
+}
+
+/** Take the block at @f off its list. Its first cell still reads CELL_FREE. */
+static inline void zone_unlink(struct buddy_zone *z, uint32_t f, unsigned int order,
+			       unsigned int mt)
+{
+	struct zone_link link = *zone_link(z, f);
+
+	zone_link(z, link.prev)->next = link.next;
+	zone_link(z, link.next)->prev = link.prev;
+	if (--z->nr_free[mt][order] == 0)
+		z->nonempty[mt] = (uint16_t)(z->nonempty[mt] & ~(1U << order));
+	z->free_frames[mt] -= UINT64_C(1) << order;
+}
+
+/** Mark the unlisted block at @f allocated. */
+static inline void zone_mark_used(struct buddy_zone *z, uint32_t f, unsigned int order,
+				  bool movable)
+{
+	uint8_t cell = movable ? CELL_USED | CELL_MOVABLE : CELL_USED;
+
+	if (order == 0)
+		z->cells[f] = cell;
+	else
+		__builtin_memset(z->cells + f, cell, (size_t)1 << order);
+}
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One 16-bit entry per 2 MiB block: how many of its frames are free, and whether it was allocated
+ * as one huge frame. The counter goes down before a bit of the block goes up and up after a bit has
+ * gone down, so it never promises a frame that is not there, and a crash loses at most what was in
+ * flight.
+ *
+ * A block allocated whole has the huge flag and a counter of 0; its bits stay clear. Freeing a part
+ * of it splits it first: one thread claims the entry, marks all 512 frames allocated, and drops the
+ * flag.
+ *
+ * All functions are lock-free, except that child_split_begin() waits for another's split to end.
+ */
+#ifndef ALLOCATORS_LLFREE_CHILDREN_H
+#define ALLOCATORS_LLFREE_CHILDREN_H
+
+#include "allocators/llfree/atom.h"
+#include "allocators/llfree/bitfield.h"
+
+typedef _Atomic uint16_t child_t;
+
+#define CHILD_FREE	0x03ffU		  /* the counter, 0..512 */
+#define CHILD_PARTIAL	0x4000U		  /* some frames are not managed; their bits stay set */
+#define CHILD_HUGE	0x8000U		  /* allocated whole */
+#define CHILD_SPLITTING (CHILD_HUGE | 1U) /* being split by one thread; still allocated whole */
+
+/** child_get - take @n frames off the counter. Return: false if it is short, or the block huge. */
+bool child_get(child_t *child, unsigned int n);
+
+/** child_put - give @n frames back. Return: false if more than 512 would be free, or it is huge. */
+bool child_put(child_t *child, unsigned int n);
+
+/**
+ * children_get_huge - allocate @n neighbouring, wholly free blocks whole
+ * Return: false if one of them is not wholly free; then none has changed.
+ */
+bool children_get_huge(child_t *child, unsigned int n);
+
+/**
+ * children_put_huge - free @n neighbouring blocks that were allocated whole
+ * Return: false if one of them is not; then none has changed, unless others freed them at once.
+ */
+bool children_put_huge(child_t *child, unsigned int n);
+
+/**
+ * child_split_begin - claim the splitting of a huge block, or wait until another thread has done it
+ * Return: true: the caller must mark all 512 frames allocated and call child_split_end(); false:
+ * the block is not huge, or no longer.
+ */
+bool child_split_begin(child_t *child);
+void child_split_end(child_t *child);
+
+/** child_load - the entry; its flags and counter belong together. */
+static inline unsigned int child_load(const child_t *child)
+{
+	/* Acquire: pairs with child_split_end(), so that whoever sees a block that is not huge sees
+	   the bits that the split has set. */
+	return atom16_load(child, ATOM_ACQUIRE);
+}
+
+/** child_free_frames - how many frames an entry says are free. */
+static inline unsigned int child_free_frames(unsigned int child)
+{
+	return child & CHILD_HUGE ? 0 : child & CHILD_FREE;
+}
+
+#endif

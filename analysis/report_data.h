@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a report shows, read from the database once: the page and the plots then agree by
+ * construction, and neither knows SQL. Private to analysis/.
+ */
+#ifndef ANALYSIS_REPORT_DATA_H
+#define ANALYSIS_REPORT_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/histogram.h"
+#include "base/metrics.h"
+#include "base/result.h"
+
+/* What a back end's row means to its reader. */
+enum report_role {
+	ROLE_REFERENCE, /* the recorded placement itself: exact figures only, its speed means nothing */
+	ROLE_CANDIDATE, /* an allocator under test */
+	ROLE_HARNESS, /* no allocator at all: what the harness itself costs, placement unchecked */
+};
+
+struct report_sample {
+	double seconds; /* trace time since the run's first sample */
+	double free_huge;
+};
+
+/* What must be equal for two rows of a table to be compared without a second thought. */
+struct report_setup {
+	const char *mode, *memory, *prefill, *build_id, *host;
+	uint64_t seed;
+	uint32_t threads;
+	bool oracle;
+};
+
+struct report_run {
+	int64_t id;
+	const char *
+		name; /* unique within its trace: the allocator, or more where that is not enough */
+	const char *allocator, *summary, *spec, *options, *label, *started;
+	struct report_setup setup;
+	enum report_role role;
+	unsigned int colour; /* the same for the same name in the whole report */
+	uint64_t events, ops, managed_frames;
+	uint32_t cpus;
+	double value[METRIC_COUNT];
+	struct histogram *latency[LATENCY_OPS]; /* over all cpus and orders; NULL: none */
+	struct report_sample *samples;
+	size_t n_samples;
+	const char **warnings;
+	size_t n_warnings;
+};
+
+struct report_trace {
+	const char *path, *digest, *note;
+	struct report_run *runs; /* reference first, harness last, by name between */
+	size_t n_runs;
+};
+
+struct report_arena;
+
+struct report_data {
+	struct report_trace *traces;
+	size_t n_traces;
+	struct report_arena *arena; /* owns everything above */
+};
+
+/**
+ * report_data_read - the latest finished run of each (trace, allocator, options)
+ * @label: only runs so labelled; NULL: all
+ * Return: 0; -ENOENT no database, or no finished run of a trace in it; -EBADMSG; -EPROTONOSUPPORT;
+ * -EBUSY; -ENOMEM; or another I/O errno.
+ */
+int report_data_read(const char *database, const char *label, struct report_data *data,
+		     struct error *err);
+
+/** Free all. An all-zero @data is allowed. */
+void report_data_free(struct report_data *data);
+
+#endif

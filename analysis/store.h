@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The results database: one SQLite file that travels. A run's row is committed as `running` first;
+ * everything else and `done` commit in one transaction, so a reader never sees half a run, and the
+ * next opener turns rows whose process is gone into `interrupted`.
+ *
+ * What a run says is spooled in memory until it ends: the database is locked for the milliseconds
+ * of a commit, not for the minutes of a run, so that several processes can fill one file.
+ *
+ * A store and its sink belong to one thread.
+ */
+#ifndef ANALYSIS_STORE_H
+#define ANALYSIS_STORE_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/result.h"
+
+struct store;
+
+/**
+ * store_open - open or create for writing, bring the schema up to date, sweep dead `running` rows
+ *
+ * A lock held by another process is waited for, up to five seconds.
+ * Return: 0; -EPROTONOSUPPORT: made by a newer quire; -EBADMSG: not a results database; -EBUSY:
+ * still locked; -EISDIR; -EACCES: read-only; -ENOSPC; -ENOMEM; or another I/O errno. On failure a
+ * file that did not exist before does not exist after.
+ */
+int store_open(const char *path, struct store **store, struct error *err);
+
+/**
+ * store_close - checkpoint, back to a plain journal (no -wal or -shm left), close, free
+ *
+ * A run begun but not ended becomes `interrupted`. While another process has the database open, the
+ * journal stays as it is; the last one to close restores it. NULL is allowed.
+ * Return: 0, or as store_open(); the store is freed in any case.
+ */
+int store_close(struct store *store, struct error *err);
+
+/**
+ * store_sink - a sink that takes one run after the other: RESULT_RUN begins one, RESULT_DONE ends it
+ *
+ * RESULT_DONE with RUN_DONE commits all results; with any other status only the status, its text and
+ * the warnings are kept. take() returns -EINVAL for a record outside a run or a run inside a run, or
+ * errors as store_open(); if it fails, none of the run's results are in the database, and its row
+ * says `failed` if that could still be written.
+ * Owned by the store.
+ */
+struct result_sink *store_sink(struct store *store);
+
+/** The id of the run last begun; 0: none. */
+int64_t store_run_id(const struct store *store);
+
+#endif

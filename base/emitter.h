@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * One sequence of calls renders as a table for people, JSON, or CSV, so that the three cannot drift
+ * apart. A document is one object; where it holds a list of alike things ("rows"), the table shows
+ * the columns asked for, CSV gives every scalar of a row (nested objects as "outer.inner"), and JSON
+ * gives everything.
+ *
+ *	emitter_begin(out, FORMAT, &e);
+ *	emitter_uint(e, "schema", 1);
+ *	emitter_rows_begin(e, "runs", columns, ARRAY_SIZE(columns));
+ *	for (...) {
+ *		emitter_row_begin(e);
+ *		emitter_string(e, "allocator", "llfree");
+ *		emitter_object_begin(e, "metrics");
+ *		emitter_uint(e, "free_huge", 12);
+ *		emitter_object_end(e);
+ *		emitter_row_end(e);
+ *	}
+ *	emitter_rows_end(e);
+ *	rc = emitter_end(e, &err);
+ *
+ * Scalars outside rows are, in a table, "key: value" lines above it; in CSV they are left out. Each
+ * call may fail inside (memory, disk full); the first failure is kept and told by emitter_end().
+ *
+ * JSON and CSV are written as each row ends, so that a million rows need the memory of one; a table
+ * holds its rows back only where a column's width is to be found out.
+ *
+ * JSON: valid UTF-8, indented by 2; an unsigned number keeps all its digits, also above INT64_MAX.
+ * CSV: quoted as RFC 4180 has it, lines end in a line feed; the scalars of the first row are the
+ * columns, a later row is matched to them by name, what it lacks is empty, and a scalar the first row
+ * does not have is an error; arrays are left out; null is empty, an empty string is "". A second list
+ * follows after a blank line with columns of its own. Table: null is "-".
+ *
+ * An emitter is used by one thread. Unbalanced calls are bugs, and asserted.
+ */
+#ifndef BASE_EMITTER_H
+#define BASE_EMITTER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include "base/error.h"
+
+enum emitter_format {
+	EMITTER_TABLE,
+	EMITTER_JSON,
+	EMITTER_CSV,
+};
+
+/** Names for a --format option, in the order of the enum, NULL-terminated. */
+extern const char *const emitter_format_names[];
+
+enum emitter_style {
+	EMITTER_PLAIN,	/* numbers as they are */
+	EMITTER_COUNT,	/* 1 234 567, grouped in a table only; a fraction below 1000 as 0.979 */
+	EMITTER_BYTES,	/* 3.2 MiB */
+	EMITTER_RATE,	/* 12.3 M */
+	EMITTER_FIXED1, /* that many decimals */
+	EMITTER_FIXED2,
+	EMITTER_FIXED3,
+	EMITTER_PERCENT, /* a share 0..1 as 97.9 % */
+	EMITTER_HEX,
+};
+
+struct emitter_column {
+	const char *path;    /* "allocator", "metrics.free_huge" */
+	const char *heading; /* "free huge" */
+	enum emitter_style style;
+	unsigned int width; /* 0: as wide as needed; the rows are then held until rows_end */
+};
+
+struct emitter;
+
+/** Return: 0 or -ENOMEM. @out stays the caller's. */
+int emitter_begin(FILE *out, enum emitter_format format, struct emitter **e);
+enum emitter_format emitter_format(const struct emitter *e);
+/**
+ * emitter_end - finish the document, flush, free the emitter
+ * Return: 0, or the first failure: -ENOMEM; -EINVAL a row of CSV has a scalar the first one lacks; or
+ * the errno of a write (-ENOSPC, -EPIPE, ...).
+ */
+int emitter_end(struct emitter *e, struct error *err);
+
+/* Inside an object @key is its member's name; inside an array it must be NULL. */
+void emitter_object_begin(struct emitter *e, const char *key);
+void emitter_object_end(struct emitter *e);
+void emitter_array_begin(struct emitter *e, const char *key);
+void emitter_array_end(struct emitter *e);
+
+void emitter_uint(struct emitter *e, const char *key, uint64_t v);
+void emitter_int(struct emitter *e, const char *key, int64_t v);
+/** NaN and infinities become null; an integral value below 2^53 prints without a fraction. */
+void emitter_real(struct emitter *e, const char *key, double v);
+void emitter_bool(struct emitter *e, const char *key, bool v);
+/** NULL becomes null; bytes that are not UTF-8 become U+FFFD. */
+void emitter_string(struct emitter *e, const char *key, const char *v);
+void emitter_null(struct emitter *e, const char *key);
+
+/**
+ * emitter_rows_begin - a list of alike objects, in the outermost object
+ * @columns: what a table shows of each row, in this order; NULL with @n 0: no table for this list.
+ *           The array must live until emitter_rows_end().
+ */
+void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
+			size_t n);
+void emitter_row_begin(struct emitter *e);
+void emitter_row_end(struct emitter *e);
+void emitter_rows_end(struct emitter *e);
+
+#endif

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What the verbs share: the shape of a verb, exit codes, and the one place where an error becomes a
+ * line on stderr. stdout carries only what was asked for, in the format asked for.
+ */
+#ifndef CLI_CLI_H
+#define CLI_CLI_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+#include "base/emitter.h"
+#include "base/error.h"
+#include "base/option.h"
+
+enum exit_code {
+	EXIT_OK = 0,
+	EXIT_CHECK = 1, /* a regression, or a check that failed */
+	EXIT_USAGE = 2,
+	EXIT_RUN = 3,
+	EXIT_INCOMPARABLE = 4,
+};
+
+struct verb {
+	const char *name;
+	const char *summary;  /* one line */
+	const char *operands; /* as in a usage line: "T.quire..." */
+	const char *details;  /* a paragraph or two; ends with a newline */
+	const struct option *options;
+	int min_operands, max_operands; /* max -1: any number */
+	bool stop_at_operand; /* what follows the first operand is a command of the user's */
+	/** Return: an enum exit_code. */
+	int (*run)(const struct option_set *options, int n, char **operands);
+};
+
+extern const struct verb verb_import, verb_list, verb_record, verb_replay, verb_report,
+	verb_snapshot, verb_trace;
+
+/** Set by SIGINT and SIGTERM while a verb asked for it with cli_catch_stop(). */
+extern volatile sig_atomic_t cli_stop;
+/** From now on SIGINT and SIGTERM set cli_stop instead of ending the process. */
+void cli_catch_stop(void);
+
+/** Print "quire: MESSAGE" on stderr. Return: @code, for `return cli_fail(...)`. */
+int cli_fail(enum exit_code code, const struct error *err);
+int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/** An emitter on stdout for the option "format". Return: NULL after telling why. */
+struct emitter *cli_emitter(const struct option_set *options);
+/** The version of the document, for machines alone. */
+void cli_schema(struct emitter *e);
+/** Finish it. Return: @code, or EXIT_RUN after telling that stdout could not be written. */
+int cli_emitter_end(struct emitter *e, int code);
+
+/* Rows that several verbs have. */
+#define CLI_OPTION_FORMAT                                                                          \
+	{                                                                                          \
+		.name = "format", .type = OPTION_CHOICE, .choices = emitter_format_names,          \
+		.fallback = "table", .help = "what to print on stdout"                             \
+	}
+#define CLI_OPTION_FORCE                                                                           \
+	{                                                                                          \
+		.name = "force", .letter = 'f', .type = OPTION_BOOL, .fallback = "off",            \
+		.help = "replace an existing output"                                               \
+	}
+
+#endif

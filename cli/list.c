@@ -1,0 +1,140 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <string.h>
+
+#include "allocators/registry.h"
+#include "base/bits.h"
+#include "base/metrics.h"
+
+static const struct option list_options[] = {
+	CLI_OPTION_FORMAT,
+	{.name = NULL},
+};
+
+static const struct {
+	uint32_t bit;
+	const char *name;
+} capability_names[] = {
+	{ALLOCATOR_CONCURRENT, "concurrent"},
+	{ALLOCATOR_ALLOC_AT, "alloc_at"},
+	{ALLOCATOR_SPLIT, "split"},
+	{ALLOCATOR_PERSISTENT, "persistent"},
+	{ALLOCATOR_BULK, "bulk"},
+	{ALLOCATOR_ZONES, "zones"},
+	{ALLOCATOR_ECHO, "echo"},
+	{ALLOCATOR_UNCHECKED, "unchecked"},
+};
+
+static void list_option(struct emitter *e, const struct option *row)
+{
+	emitter_object_begin(e, NULL);
+	emitter_string(e, "name", row->name);
+	emitter_string(e, "default", row->fallback);
+	emitter_string(e, "unit", row->unit);
+	if (row->min != 0 || row->max != 0) {
+		emitter_real(e, "min", row->min);
+		emitter_real(e, "max", row->max);
+	}
+	emitter_string(e, "help", row->help);
+	emitter_object_end(e);
+}
+
+static void list_allocators(struct emitter *e)
+{
+	static const struct emitter_column columns[] = {
+		{.path = "name", .heading = "allocator"},
+		{.path = "capabilities", .heading = "capabilities"},
+		{.path = "summary", .heading = "summary"},
+	};
+
+	emitter_rows_begin(e, "allocators", columns, ARRAY_SIZE(columns));
+	for (const struct allocator_ops *const *ops = allocator_builtins; *ops; ops++) {
+		char capabilities[128] = "";
+
+		for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++) {
+			if (!((*ops)->capabilities & capability_names[i].bit))
+				continue;
+			if (capabilities[0])
+				strcat(capabilities, " ");
+			strcat(capabilities, capability_names[i].name);
+		}
+		emitter_row_begin(e);
+		emitter_string(e, "name", (*ops)->name);
+		emitter_string(e, "summary", (*ops)->summary);
+		emitter_string(e, "capabilities", capabilities);
+		emitter_array_begin(e, "options");
+		for (const struct option *row = (*ops)->options; row && row->name; row++)
+			list_option(e, row);
+		emitter_array_end(e);
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+static void list_metrics(struct emitter *e)
+{
+	static const char *const directions[] = {"neutral", "higher", "lower"};
+	static const struct emitter_column columns[] = {
+		{.path = "name", .heading = "metric"},	 {.path = "unit", .heading = "unit"},
+		{.path = "better", .heading = "better"}, {.path = "kind", .heading = "kind"},
+		{.path = "help", .heading = "meaning"},
+	};
+
+	emitter_rows_begin(e, "metrics", columns, ARRAY_SIZE(columns));
+	for (unsigned int i = 0; i < METRIC_COUNT; i++) {
+		emitter_row_begin(e);
+		emitter_string(e, "name", metric_table[i].name);
+		emitter_string(e, "unit", metric_table[i].unit);
+		emitter_string(e, "better", directions[metric_table[i].direction]);
+		emitter_string(e, "kind", metric_table[i].kind == METRIC_EXACT ? "exact" : "noisy");
+		emitter_string(e, "help", metric_table[i].help);
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+static const struct {
+	const char *name;
+	void (*list)(struct emitter *);
+} lists[] = {
+	{"allocators", list_allocators},
+	{"metrics", list_metrics},
+};
+
+static int run(const struct option_set *options, int n, char **operands)
+{
+	const char *names[ARRAY_SIZE(lists) + 1] = {NULL};
+	const char *nearest;
+
+	(void)n;
+	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
+		struct emitter *e;
+
+		names[i] = lists[i].name;
+		if (strcmp(lists[i].name, operands[0]))
+			continue;
+		e = cli_emitter(options);
+		if (!e)
+			return EXIT_RUN;
+		lists[i].list(e);
+		return cli_emitter_end(e, EXIT_OK);
+	}
+	nearest = nearest_name(operands[0], names);
+	return cli_usage("list: nothing called '%s'; %s%s", operands[0],
+			 nearest ? "did you mean " : "there are allocators and metrics",
+			 nearest ? nearest : "");
+}
+
+const struct verb verb_list = {
+	.name = "list",
+	.summary = "what there is: allocators, metrics",
+	.operands = "allocators|metrics",
+	.details = "Lists the built-in back ends with their capabilities (and, with --format json, "
+		   "their\n"
+		   "options), or every metric with its unit, direction and meaning.\n",
+	.options = list_options,
+	.min_operands = 1,
+	.max_operands = 1,
+	.run = run,
+};

@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Runs on their way from the engine to people: collects one run's records, passes them on to the
+ * store, and writes the run as a row of the chosen format when it ends.
+ */
+#ifndef CLI_RUNS_H
+#define CLI_RUNS_H
+
+#include "analysis/store.h"
+#include "base/emitter.h"
+#include "base/result.h"
+
+struct run_freelists {
+	bool has[4];
+	uint64_t blocks[4][RESULT_ORDERS]; /* by enum freelist_source, of the last sample */
+};
+
+struct end_state; /* an ECHO run's end beside the kernel's */
+
+struct runs {
+	struct result_sink sink;
+	struct emitter *e;
+	struct store *store;	    /* NULL: results are not kept */
+	unsigned int done;	    /* runs that ended well */
+	unsigned int failed_checks; /* runs with oracle violations */
+
+	/* The run that is being told. */
+	struct result_run run;
+	char *text[13]; /* copies of the run's strings */
+	double metric[METRIC_COUNT];
+	struct result_sample *samples;
+	size_t nr_samples, max_samples;
+	char **warnings;
+	size_t nr_warnings;
+	struct run_freelists freelists;
+
+	struct end_state *ends;
+	size_t nr_ends;
+};
+
+void runs_begin(struct runs *runs, struct emitter *e, struct store *store);
+struct result_sink *runs_sink(struct runs *runs);
+/** Close the list of rows, add what concerns all of them, free. */
+void runs_end(struct runs *runs);
+
+#endif

@@ -1,0 +1,401 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "sim/gfp.h"
+#include "traces/trace.h"
+
+static const struct option trace_options[] = {
+	CLI_OPTION_FORMAT,
+	{.name = "skip",
+	 .type = OPTION_UINT,
+	 .fallback = "0",
+	 .unit = "events",
+	 .help = "cat: leave out that many events first"},
+	{.name = "count",
+	 .letter = 'n',
+	 .type = OPTION_UINT,
+	 .unit = "events",
+	 .help = "cat: print at most that many"},
+	{.name = "salvage",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "info, cat: go on behind damage"},
+	{.name = NULL},
+};
+
+/* ---- info ---- */
+
+static const char *clock_text(uint64_t unix_s, char text[32])
+{
+	time_t t = (time_t)unix_s;
+	struct tm tm;
+
+	if (!unix_s || !gmtime_r(&t, &tm))
+		return NULL;
+	strftime(text, 32, "%Y-%m-%dT%H:%M:%SZ", &tm);
+	return text;
+}
+
+static void emit_header(struct emitter *e, const struct trace_header *h)
+{
+	char when[32];
+
+	emitter_uint(e, "format_version", h->version);
+	emitter_string(e, "kernel", h->kernel);
+	emitter_string(e, "recorder", h->recorder);
+	emitter_string(e, "recorded", clock_text(h->recorded_s, when));
+	emitter_string(e, "clock", h->clock);
+	emitter_string(e, "note", h->note);
+	emitter_string(e, "identity", h->identity == IDENTITY_PFN ? "pfn" : "virtual");
+	emitter_bool(e, "ground_truth", h->compatible_features & TRACE_HAS_GROUND_TRUTH);
+	emitter_bool(e, "labels", h->compatible_features & TRACE_HAS_LABELS);
+	emitter_uint(e, "cpus", h->machine->nr_cpus);
+	emitter_uint(e, "nodes", h->machine->nr_nodes);
+	emitter_uint(e, "managed_frames", machine_managed(h->machine));
+}
+
+static void emit_totals(struct emitter *e, const struct trace_reader *r)
+{
+	const struct trace_totals *t = trace_reader_totals(r);
+
+	emitter_uint(e, "file_bytes", trace_reader_file_bytes(r));
+	if (!t)
+		return;
+	emitter_uint(e, "events", t->events);
+	emitter_uint(e, "ops", t->ops);
+	emitter_real(e, "bytes_per_op",
+		     t->ops ? (double)trace_reader_file_bytes(r) / (double)t->ops : 0.0 / 0.0);
+	emitter_real(e, "duration_s", (double)(t->last_ns - t->first_ns) / 1e9);
+	emitter_uint(e, "lost_events", t->lost_events);
+	emitter_uint(e, "resorted_events", t->resorted);
+	emitter_uint(e, "contexts", t->contexts);
+	emitter_string(e, "digest", t->digest);
+}
+
+static void emit_zones(struct emitter *e, const struct machine *m)
+{
+	static const struct emitter_column columns[] = {
+		{.path = "node", .heading = "node"},
+		{.path = "zone", .heading = "zone"},
+		{.path = "start_pfn", .heading = "start pfn", .style = EMITTER_HEX},
+		{.path = "end_pfn", .heading = "end pfn", .style = EMITTER_HEX},
+		{.path = "present_frames", .heading = "present", .style = EMITTER_COUNT},
+		{.path = "managed_frames", .heading = "managed", .style = EMITTER_COUNT},
+	};
+
+	emitter_rows_begin(e, "zones", columns, ARRAY_SIZE(columns));
+	for (unsigned int z = 0; z < m->nr_zones; z++) {
+		emitter_row_begin(e);
+		emitter_uint(e, "node", m->zones[z].node);
+		emitter_string(e, "zone", zone_type_name(m->zones[z].type));
+		emitter_uint(e, "start_pfn", m->zones[z].start);
+		emitter_uint(e, "end_pfn", m->zones[z].end);
+		emitter_uint(e, "present_frames", m->zones[z].present);
+		emitter_uint(e, "managed_frames",
+			     machine_managed_in(m, m->zones[z].start, m->zones[z].end));
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+static void emit_kinds(struct emitter *e, const struct trace_totals *t)
+{
+	static const struct emitter_column columns[] = {
+		{.path = "kind", .heading = "event"},
+		{.path = "count", .heading = "count", .style = EMITTER_COUNT},
+	};
+
+	if (!t)
+		return;
+	emitter_rows_begin(e, "kinds", columns, ARRAY_SIZE(columns));
+	for (unsigned int k = 1; k < EVENT_KINDS; k++) {
+		if (!t->by_kind[k])
+			continue;
+		emitter_row_begin(e);
+		emitter_string(e, "kind", event_kind_name(k));
+		emitter_uint(e, "count", t->by_kind[k]);
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+/* Return: 0, or the reader's error for a damaged snapshot. */
+static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct error *err)
+{
+	static const char *const names[] = {"start", "end"};
+	static const struct emitter_column columns[] = {
+		{.path = "snapshot", .heading = "snapshot"},
+		{.path = "runs", .heading = "runs", .style = EMITTER_COUNT},
+		{.path = "free", .heading = "free", .style = EMITTER_COUNT},
+		{.path = "parked", .heading = "parked", .style = EMITTER_COUNT},
+		{.path = "movable", .heading = "movable", .style = EMITTER_COUNT},
+		{.path = "unmovable", .heading = "unmovable", .style = EMITTER_COUNT},
+		{.path = "reclaimable", .heading = "reclaimable", .style = EMITTER_COUNT},
+		{.path = "reserved", .heading = "reserved", .style = EMITTER_COUNT},
+		{.path = "offline", .heading = "offline", .style = EMITTER_COUNT},
+	};
+	int rc = 0;
+
+	emitter_rows_begin(e, "snapshots", columns, ARRAY_SIZE(columns));
+	for (int which = TRACE_START; which <= TRACE_END && !rc; which++) {
+		uint64_t frames[FRAME_STATES];
+		struct frame_map *map;
+
+		rc = trace_reader_snapshot(r, which, &map, err);
+		if (rc == -ENOENT) {
+			rc = 0;
+			continue;
+		}
+		if (rc)
+			break;
+		frame_map_count(map, frames);
+		emitter_row_begin(e);
+		emitter_string(e, "snapshot", names[which]);
+		emitter_uint(e, "time_ns", map->time_ns);
+		emitter_uint(e, "runs", map->nr_runs);
+		for (unsigned int s = 0; s < FRAME_STATES; s++)
+			emitter_uint(e, frame_state_name(s), frames[s]);
+		emitter_row_end(e);
+		frame_map_destroy(map);
+	}
+	emitter_rows_end(e);
+	return rc;
+}
+
+static int trace_info(const struct option_set *o, struct trace_reader *r, const char *path)
+{
+	struct emitter *e = cli_emitter(o);
+	struct error err = {0};
+	int code = EXIT_OK;
+
+	if (!e)
+		return EXIT_RUN;
+	cli_schema(e);
+	emitter_string(e, "trace", path);
+	emit_header(e, trace_reader_header(r));
+	emit_totals(e, r);
+	emit_zones(e, trace_reader_header(r)->machine);
+	emit_kinds(e, trace_reader_totals(r));
+	if (emit_snapshots(e, r, &err))
+		code = cli_fail(EXIT_RUN, &err);
+	return cli_emitter_end(e, code);
+}
+
+/* ---- check ---- */
+
+struct check_counts {
+	uint64_t events, lost, damage, lost_to_damage;
+};
+
+/* Every block, every snapshot; each damage gets its line. */
+static int check_all(struct trace_reader *r, struct check_counts *c)
+{
+	const struct event *events;
+	struct error err = {0};
+	bool behind_damage = false;
+	size_t n;
+	int rc;
+
+	for (int which = TRACE_START; which <= TRACE_END; which++) {
+		struct frame_map *map = NULL;
+
+		rc = trace_reader_snapshot(r, which, &map, &err);
+		if (rc && rc != -ENOENT) {
+			cli_fail(EXIT_CHECK, &err);
+			c->damage++;
+		}
+		if (!rc)
+			frame_map_destroy(map);
+	}
+	while ((rc = trace_reader_next(r, &events, &n, &err)) != 0) {
+		if (rc == -EBADMSG) {
+			cli_fail(EXIT_CHECK, &err);
+			c->damage++;
+			behind_damage = true;
+			continue;
+		}
+		if (rc < 0)
+			return cli_fail(EXIT_RUN, &err);
+		if (behind_damage) { /* the reader's own word on what it skipped */
+			c->lost_to_damage += events->arg;
+			behind_damage = false;
+			events++;
+			n--;
+		}
+		c->events += n;
+		for (size_t i = 0; i < n; i++)
+			if (events[i].kind == EVENT_LOST)
+				c->lost += events[i].arg;
+	}
+	return EXIT_OK;
+}
+
+static int trace_check(const struct option_set *o, struct trace_reader *r, const char *path)
+{
+	struct check_counts c = {0};
+	struct emitter *e = cli_emitter(o);
+	int code;
+
+	if (!e)
+		return EXIT_RUN;
+	code = check_all(r, &c);
+	if (!trace_reader_totals(r))
+		c.damage++;
+	cli_schema(e);
+	emitter_string(e, "trace", path);
+	emitter_bool(e, "intact", !c.damage && code == EXIT_OK);
+	emitter_uint(e, "events_read", c.events);
+	if (trace_reader_totals(r))
+		emitter_uint(e, "events_written", trace_reader_totals(r)->events);
+	emitter_uint(e, "damaged_places", c.damage);
+	emitter_uint(e, "lost_to_damage", c.lost_to_damage);
+	emitter_uint(e, "lost_when_recorded", c.lost);
+	if (code == EXIT_OK && c.damage)
+		code = EXIT_CHECK;
+	return cli_emitter_end(e, code);
+}
+
+/* ---- cat ---- */
+
+static const struct emitter_column event_columns[] = {
+	{.path = "time_ns", .heading = "time ns", .width = 16},
+	{.path = "cpu", .heading = "cpu", .width = 3},
+	{.path = "context", .heading = "context", .width = 7},
+	{.path = "kind", .heading = "kind", .width = 12},
+	{.path = "pfn", .heading = "pfn", .style = EMITTER_HEX, .width = 10},
+	{.path = "order", .heading = "order", .width = 5},
+	{.path = "migratetype", .heading = "type", .width = 11},
+	{.path = "gfp", .heading = "gfp", .width = 40},
+	{.path = "arg", .heading = "arg", .style = EMITTER_HEX, .width = 8},
+};
+
+static void emit_event(struct emitter *e, const struct trace_reader *r, const struct event *ev)
+{
+	char gfp[256];
+
+	emitter_row_begin(e);
+	emitter_uint(e, "time_ns", ev->time_ns);
+	emitter_uint(e, "cpu", ev->cpu);
+	emitter_uint(e, "context", ev->context);
+	emitter_string(e, "kind", event_kind_name(ev->kind));
+	if (ev->pfn == PFN_NONE)
+		emitter_null(e, "pfn");
+	else
+		emitter_uint(e, "pfn", ev->pfn);
+	emitter_uint(e, "order", ev->order);
+	emitter_string(e, "migratetype",
+		       ev->migratetype < MIGRATE_TYPES ? migratetype_name(ev->migratetype) : NULL);
+	gfp_format(ev->gfp, gfp, sizeof(gfp));
+	emitter_string(e, "gfp", ev->gfp ? gfp : NULL);
+	if (ev->kind == EVENT_MARK)
+		emitter_string(e, "arg", trace_reader_mark_name(r, ev->arg));
+	else
+		emitter_uint(e, "arg", ev->arg);
+	emitter_uint(e, "flags", ev->flags);
+	emitter_row_end(e);
+}
+
+static int cat_events(const struct option_set *o, struct trace_reader *r, struct emitter *e)
+{
+	uint64_t skip = option_uint(o, "skip");
+	uint64_t left = option_given(o, "count") ? option_uint(o, "count") : UINT64_MAX;
+	const struct event *events;
+	struct error err = {0};
+	size_t n;
+	int rc;
+
+	while (left && !cli_stop && (rc = trace_reader_next(r, &events, &n, &err)) != 0) {
+		size_t first;
+
+		if (rc < 0) {
+			cli_fail(EXIT_RUN, &err);
+			if (rc == -EBADMSG && option_bool(o, "salvage"))
+				continue;
+			return EXIT_RUN;
+		}
+		first = (size_t)min_u64(skip, n);
+		skip -= first;
+		for (size_t i = first; i < n && left && !cli_stop; i++, left--)
+			emit_event(e, r, &events[i]);
+	}
+	return EXIT_OK;
+}
+
+static int trace_cat(const struct option_set *o, struct trace_reader *r, const char *path)
+{
+	struct emitter *e = cli_emitter(o);
+	int code;
+
+	(void)path;
+	if (!e)
+		return EXIT_RUN;
+	cli_catch_stop();
+	emitter_rows_begin(e, "events", event_columns, ARRAY_SIZE(event_columns));
+	code = cat_events(o, r, e);
+	emitter_rows_end(e);
+	return cli_emitter_end(e, code);
+}
+
+/* ---- the verb ---- */
+
+static const struct {
+	const char *name;
+	bool salvage; /* always reads behind damage */
+	int (*run)(const struct option_set *, struct trace_reader *, const char *path);
+} actions[] = {
+	{"info", false, trace_info},
+	{"check", true, trace_check},
+	{"cat", false, trace_cat},
+};
+
+static int run(const struct option_set *options, int n, char **operands)
+{
+	const char *names[ARRAY_SIZE(actions) + 1] = {NULL}, *nearest;
+	struct error err = {0};
+
+	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
+		bool salvage = actions[i].salvage || option_bool(options, "salvage");
+		struct trace_reader *r;
+		int code = EXIT_OK;
+
+		names[i] = actions[i].name;
+		if (strcmp(actions[i].name, operands[0]))
+			continue;
+		for (int t = 1; t < n; t++) {
+			int one;
+
+			if (trace_reader_open(operands[t], salvage ? TRACE_SALVAGE : 0, &r, &err)) {
+				code = cli_fail(EXIT_RUN, &err);
+				continue;
+			}
+			one = actions[i].run(options, r, operands[t]);
+			code = one > code ? one : code;
+			trace_reader_close(r);
+		}
+		return code;
+	}
+	nearest = nearest_name(operands[0], names);
+	return cli_usage("trace: unknown action '%s'; %s%s", operands[0],
+			 nearest ? "did you mean " : "there are info, check, cat",
+			 nearest ? nearest : "");
+}
+
+const struct verb verb_trace = {
+	.name = "trace",
+	.summary = "look into trace files: info, check, cat",
+	.operands = "info|check|cat T.quire...",
+	.details = "info   what was recorded, where, how much, and both snapshots in numbers\n"
+		   "check  read every block and snapshot; exit 1 and a line for each damage\n"
+		   "cat    print the events\n",
+	.options = trace_options,
+	.min_operands = 2,
+	.max_operands = -1,
+	.run = run,
+};

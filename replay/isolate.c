@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A run in a child process: a back end that crashes or hangs costs only its own run, peak memory is
+ * per run, and what the records carry is all that comes back.
+ */
+#include "replay/replay.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+
+/* A signal may arrive between the test of the stop flag and poll(): look again this often. */
+#define POLL_MS 200U
+
+/* In the child: records go down the pipe. */
+struct pipe_sink {
+	struct result_sink sink;
+	int fd;
+};
+
+static int pipe_take(struct result_sink *sink, const struct result_record *record,
+		     struct error *err)
+{
+	return result_write(((struct pipe_sink *)sink)->fd, record, err);
+}
+
+/* In the parent: pass records on, and remember whether the run began and ended. */
+struct relay_sink {
+	struct result_sink sink;
+	struct result_sink *to;
+	bool began, ended;
+	enum run_status status;
+	int code; /* of a failed run, as the child says at the start of its text */
+	struct error failure;
+};
+
+static int relay_take(struct result_sink *sink, const struct result_record *record,
+		      struct error *err)
+{
+	struct relay_sink *relay = (struct relay_sink *)sink;
+
+	if (record->kind == RESULT_DONE) {
+		relay->ended = true;
+		relay->status = record->done.status;
+		if (record->done.status != RUN_DONE) {
+			/* "ERRNO text": see child_main(). */
+			char *end;
+			const char *text = record->done.text ? record->done.text : "";
+			int code = (int)strtol(text, &end, 10);
+
+			error_set(&relay->failure, code ? code : EIO, "%s",
+				  *end == ' ' ? end + 1 : end);
+			return 0; /* told by finish(), without the number */
+		}
+	}
+	if (record->kind == RESULT_RUN)
+		relay->began = true;
+	return relay->to->take(relay->to, record, err);
+}
+
+static void __attribute__((noreturn)) child_main(const struct replay_config *config, int fd)
+{
+	struct pipe_sink sink = {.sink = {.take = pipe_take}, .fd = fd};
+	struct error err = {0};
+	int rc;
+
+	static const int deadly[] = {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+
+	/* Whatever the parent does at these signals, a back end's crash must end this process. */
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		signal(deadly[i], SIG_DFL);
+	signal(SIGPIPE, SIG_IGN);
+	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives who wants its results */
+	rc = replay_run(config, &sink.sink, &err);
+	if (rc) {
+		struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_FAILED}};
+		char text[ERROR_TEXT_MAX + 32];
+
+		snprintf(text, sizeof(text), "%d %s", -rc, err.text);
+		done.done.text = text;
+		(void)result_write(fd, &done, &err);
+	}
+	close(fd);
+	_exit(rc ? 1 : 0);
+}
+
+/*
+ * Read records until the child ends the stream. -ETIMEDOUT: it has been silent for too long; -EINTR:
+ * the caller wants it stopped.
+ */
+static int relay_all(int fd, struct relay_sink *relay, const struct replay_config *config,
+		     struct error *err)
+{
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	unsigned int silent_ms = 0;
+	int rc;
+
+	for (;;) {
+		if (config->stop && *config->stop)
+			return error_set(err, EINTR, "interrupted");
+		rc = poll(&p, 1, (int)POLL_MS);
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (rc == 0) {
+			silent_ms += POLL_MS;
+			if (config->timeout_s && silent_ms / 1000 >= config->timeout_s)
+				return error_set(err, ETIMEDOUT, "no sign of life for %u s",
+						 config->timeout_s);
+			continue;
+		}
+		silent_ms = 0;
+		rc = result_read(fd, &relay->sink, err);
+		if (rc <= 0)
+			return rc;
+	}
+}
+
+/* How the child ended when it did not say so itself. */
+static int judge(const struct relay_sink *relay, int relay_rc, int status, const char *spec,
+		 struct error *err, enum run_status *run_status)
+{
+	if (relay->ended && relay->status == RUN_DONE) {
+		*run_status = RUN_DONE;
+		return 0;
+	}
+	if (relay->ended) {
+		*run_status = relay->status;
+		return error_set(err, relay->failure.code, "%s", relay->failure.text);
+	}
+	if (relay_rc == -ETIMEDOUT) {
+		*run_status = RUN_CRASHED;
+		return error_set(err, ECHILD,
+				 "%s: hangs (%s); stopped. Raise --timeout if it is only slow",
+				 spec, err->text);
+	}
+	if (relay_rc == -EINTR ||
+	    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))) {
+		*run_status = RUN_INTERRUPTED;
+		return error_set(err, EINTR, "%s: interrupted", spec);
+	}
+	if (WIFSIGNALED(status)) {
+		*run_status = RUN_CRASHED;
+		return error_set(err, ECHILD,
+				 "%s: its process was killed by signal %d (%s); its results are "
+				 "dropped, other back ends go on",
+				 spec, WTERMSIG(status), strsignal(WTERMSIG(status)));
+	}
+	if (relay_rc && relay_rc != -EPROTO) {
+		*run_status = RUN_FAILED;
+		return relay_rc; /* our own sink's failure, told by err */
+	}
+	*run_status = RUN_CRASHED;
+	return error_set(err, ECHILD,
+			 "%s: its process ended with exit code %d before its results were whole",
+			 spec, WEXITSTATUS(status));
+}
+
+int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
+			struct error *err)
+{
+	struct relay_sink relay = {.sink = {.take = relay_take}, .to = sink};
+	struct result_record done = {.kind = RESULT_DONE};
+	struct error scratch = {0}, ignored;
+	int fd[2], status = 0, rc, relay_rc;
+	pid_t pid;
+
+	if (!err)
+		err = &scratch;
+	if (pipe(fd))
+		return error_set(err, errno, "pipe: %s", strerror(errno));
+	/* What is buffered here must not come out twice. */
+	fflush(NULL);
+	pid = fork();
+	if (pid < 0) {
+		rc = error_set(err, errno, "fork: %s", strerror(errno));
+		close(fd[0]);
+		close(fd[1]);
+		return rc;
+	}
+	if (!pid) {
+		close(fd[0]);
+		child_main(config, fd[1]);
+	}
+	close(fd[1]);
+	relay_rc = relay_all(fd[0], &relay, config, err);
+	close(fd[0]);
+	if (relay_rc && relay_rc != -EPROTO)
+		kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	rc = judge(&relay, relay_rc, status, config->spec->text, err, &done.done.status);
+	if (rc && relay.began) {
+		done.done.text = err->text;
+		(void)sink->take(sink, &done, &ignored);
+	}
+	return rc;
+}

@@ -1,0 +1,502 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/memory_state.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define GIB_FRAMES (UINT64_C(1) << 18)
+
+#define STATE(name) (METRIC_##name - METRIC_STATE_FIRST)
+
+static void set_bits(uint64_t *bits, uint64_t first, uint64_t n)
+{
+	while (n) {
+		unsigned int shift = (unsigned int)(first & 63);
+		unsigned int span = (unsigned int)min_u64(64 - shift, n);
+
+		bits[first >> 6] |= low_bits(span) << shift;
+		first += span;
+		n -= span;
+	}
+}
+
+static void clear_bits(uint64_t *bits, uint64_t first, uint64_t n)
+{
+	while (n) {
+		unsigned int shift = (unsigned int)(first & 63);
+		unsigned int span = (unsigned int)min_u64(64 - shift, n);
+
+		bits[first >> 6] &= ~(low_bits(span) << shift);
+		first += span;
+		n -= span;
+	}
+}
+
+/* Take a block out of, or put it into, the counters that depend on its three numbers. */
+static void count_block(struct memory_state *s, const struct block_state *b, int by)
+{
+	uint64_t step = (uint64_t)(int64_t)by;
+
+	if (b->absent)
+		return;
+	s->by_held[b->held] += step;
+	if (!b->unmovable) {
+		s->by_held_movable[b->held] += step;
+		return;
+	}
+	s->unmovable_blocks += step;
+	if (b->held > b->unmovable)
+		s->mixed_blocks += step;
+	else
+		s->pinned_huge += step;
+}
+
+static int make_present(void *arg, unsigned int zone, struct pfn_range range)
+{
+	struct memory_state *s = arg;
+	uint64_t first = range.start - s->base, end = range.end - s->base;
+
+	(void)zone;
+	clear_bits(s->taken, first, end - first);
+	clear_bits(s->absent, first, end - first);
+	while (first < end) {
+		uint64_t n = min_u64(end, align_down(first, HUGE_FRAMES) + HUGE_FRAMES) - first;
+
+		s->block[first / HUGE_FRAMES].absent =
+			(uint16_t)(s->block[first / HUGE_FRAMES].absent - n);
+		first += n;
+	}
+	s->free_frames += range.end - range.start;
+	return 0;
+}
+
+static void mark_zones(struct memory_state *s)
+{
+	const struct machine *m = s->machine;
+
+	for (uint64_t b = 0; b < s->nr_blocks; b++)
+		s->block[b].zone = ZONE_MIXED;
+	for (unsigned int z = 0; z < m->nr_zones; z++) {
+		uint64_t first = align_up(m->zones[z].start - s->base, HUGE_FRAMES) / HUGE_FRAMES;
+		uint64_t end = (m->zones[z].end - s->base) / HUGE_FRAMES;
+
+		for (uint64_t b = first; b < end; b++)
+			s->block[b].zone = (uint8_t)z;
+	}
+}
+
+/* Zeroed pages that cost nothing until touched: a simulated terabyte is mostly untouched. */
+static void *map_zeroed(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	return p == MAP_FAILED ? NULL : p;
+}
+
+int memory_state_create(const struct machine *m, struct memory_state **out, struct error *err)
+{
+	struct memory_state *s = calloc(1, sizeof(*s));
+
+	if (!s)
+		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
+				 (unsigned long long)(machine_end(m) - machine_start(m)));
+	s->machine = m;
+	s->base = align_down(machine_start(m), GIB_FRAMES);
+	s->frames = align_up(machine_end(m), GIB_FRAMES) - s->base;
+	s->nr_blocks = s->frames / HUGE_FRAMES;
+	s->taken = map_zeroed(s->frames / 8);
+	s->absent = map_zeroed(s->frames / 8);
+	s->block = map_zeroed(s->nr_blocks * sizeof(*s->block));
+	s->scratch = map_zeroed(s->nr_blocks * (sizeof(*s->scratch) + 1));
+	if (!s->taken || !s->absent || !s->block || !s->scratch) {
+		memory_state_destroy(s);
+		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
+				 (unsigned long long)(machine_end(m) - machine_start(m)));
+	}
+	memset(s->taken, 0xff, s->frames / 8);
+	memset(s->absent, 0xff, s->frames / 8);
+	for (uint64_t b = 0; b < s->nr_blocks; b++)
+		s->block[b].absent = HUGE_FRAMES;
+	mark_zones(s);
+	machine_each_managed(m, make_present, s);
+	s->managed_frames = s->free_frames;
+	for (uint64_t b = 0; b < s->nr_blocks; b++)
+		count_block(s, &s->block[b], 1);
+	*out = s;
+	return 0;
+}
+
+void memory_state_destroy(struct memory_state *s)
+{
+	if (!s)
+		return;
+	if (s->taken)
+		munmap(s->taken, s->frames / 8);
+	if (s->absent)
+		munmap(s->absent, s->frames / 8);
+	if (s->block)
+		munmap(s->block, s->nr_blocks * sizeof(*s->block));
+	if (s->scratch)
+		munmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
+	free(s);
+}
+
+/* True if the @n bits from @first all equal @value. */
+static bool bits_all(const uint64_t *bits, uint64_t first, uint64_t n, bool value)
+{
+	uint64_t flip = value ? 0 : ~UINT64_C(0);
+
+	while (n) {
+		unsigned int shift = (unsigned int)(first & 63);
+		unsigned int span = (unsigned int)min_u64(64 - shift, n);
+		uint64_t mask = low_bits(span) << shift;
+
+		if (((bits[first >> 6] ^ flip) & mask) != mask)
+			return false;
+		first += span;
+		n -= span;
+	}
+	return true;
+}
+
+bool memory_state_is_free(const struct memory_state *s, pfn_t pfn, unsigned int order)
+{
+	return bits_all(s->taken, pfn - s->base, UINT64_C(1) << order, false);
+}
+
+bool memory_state_is_taken(const struct memory_state *s, pfn_t pfn, unsigned int order)
+{
+	return bits_all(s->taken, pfn - s->base, UINT64_C(1) << order, true);
+}
+
+/* @frames within one block, from held to free or back (@by is 1 or -1). */
+static inline void change_block(struct memory_state *s, struct block_state *b, unsigned int frames,
+				bool movable, int by)
+{
+	int n = by * (int)frames;
+
+	count_block(s, b, -1);
+	b->held = (uint16_t)(b->held + n);
+	if (!movable)
+		b->unmovable = (uint16_t)(b->unmovable + n);
+	count_block(s, b, 1);
+}
+
+static inline void change(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable,
+			  int by)
+{
+	uint64_t first = pfn - s->base, n = UINT64_C(1) << order;
+	struct block_state *b = &s->block[first / HUGE_FRAMES];
+
+	if (order < 6) {
+		uint64_t mask = low_bits(1U << order) << (first & 63);
+
+		if (by > 0)
+			s->taken[first >> 6] |= mask;
+		else
+			s->taken[first >> 6] &= ~mask;
+	} else if (by > 0) {
+		set_bits(s->taken, first, n);
+	} else {
+		clear_bits(s->taken, first, n);
+	}
+	if (by > 0)
+		s->free_frames -= n;
+	else
+		s->free_frames += n;
+	if (!movable)
+		s->unmovable_frames += (uint64_t)((int64_t)n * by);
+	for (; n > HUGE_FRAMES; n -= HUGE_FRAMES)
+		change_block(s, b++, HUGE_FRAMES, movable, by);
+	change_block(s, b, (unsigned int)n, movable, by);
+}
+
+void memory_state_hold(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable)
+{
+	change(s, pfn, order, movable, 1);
+}
+
+void memory_state_release(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable)
+{
+	change(s, pfn, order, movable, -1);
+}
+
+/* Frames of the range inside one block become present, or absent, as far as they can. */
+static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, bool present)
+{
+	struct block_state *b = &s->block[first / HUGE_FRAMES];
+	uint64_t turned = 0;
+
+	count_block(s, b, -1);
+	for (uint64_t f = first; f < end; f++) {
+		uint64_t bit = UINT64_C(1) << (f & 63), *word = &s->taken[f >> 6];
+		bool absent = s->absent[f >> 6] & bit;
+
+		if (machine_zone_of(s->machine, s->base + f) < 0)
+			continue;
+		if (present ? !absent : *word & bit)
+			continue;
+		*word ^= bit;
+		s->absent[f >> 6] ^= bit;
+		turned++;
+	}
+	if (present) {
+		b->absent = (uint16_t)(b->absent - turned);
+		s->free_frames += turned;
+		s->managed_frames += turned;
+	} else {
+		b->absent = (uint16_t)(b->absent + turned);
+		s->free_frames -= turned;
+		s->managed_frames -= turned;
+	}
+	count_block(s, b, 1);
+}
+
+static void turn(struct memory_state *s, struct pfn_range range, bool present)
+{
+	uint64_t first, end;
+
+	if (range.start < s->base)
+		range.start = s->base;
+	if (range.end > s->base + s->frames)
+		range.end = s->base + s->frames;
+	if (range.start >= range.end)
+		return;
+	first = range.start - s->base;
+	end = range.end - s->base;
+	while (first < end) {
+		uint64_t stop = min_u64(end, align_down(first, HUGE_FRAMES) + HUGE_FRAMES);
+
+		turn_block(s, first, stop, present);
+		first = stop;
+	}
+}
+
+void memory_state_online(struct memory_state *s, struct pfn_range range)
+{
+	turn(s, range, true);
+}
+
+void memory_state_offline(struct memory_state *s, struct pfn_range range)
+{
+	turn(s, range, false);
+}
+
+void memory_state_load(struct memory_state *s, const struct frame_map *map)
+{
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		const struct frame_run *run = &map->runs[i];
+		uint64_t step = UINT64_C(1) << run->order;
+
+		if (!frame_state_allocated(run->state))
+			continue;
+		for (uint64_t done = 0; done < run->frames; done += step)
+			memory_state_hold(s, run->start + done, run->order,
+					  run->state == FRAME_MOVABLE);
+	}
+}
+
+/*
+ * Aligned free blocks of orders 0..9, nested ones included, in [first, end) inside one 2 MiB block:
+ * within a 64-bit word by folding the word on itself, above it by runs of free words.
+ */
+static void count_in_block(const struct memory_state *s, uint64_t first, uint64_t end,
+			   uint64_t aligned[NR_ORDERS])
+{
+	static const uint64_t even[6] = {
+		~UINT64_C(0),	       0x5555555555555555ULL, 0x1111111111111111ULL,
+		0x0101010101010101ULL, 0x0001000100010001ULL, 0x0000000100000001ULL,
+	};
+	uint64_t run = 0; /* whole free words that end at this one */
+
+	for (uint64_t w = first >> 6; w < div_round_up(end, 64); w++) {
+		uint64_t f = ~s->taken[w];
+
+		if (w << 6 < first)
+			f &= ~low_bits((unsigned int)(first & 63));
+		if ((w + 1) << 6 > end)
+			f &= low_bits((unsigned int)(end & 63));
+		run = f == ~UINT64_C(0) ? run + 1 : 0;
+		for (unsigned int o = 6; o <= HUGE_ORDER; o++) {
+			uint64_t words = UINT64_C(1) << (o - 6);
+
+			if (!is_aligned(w + 1, words) || run < words)
+				break;
+			aligned[o]++;
+		}
+		for (unsigned int o = 0; f && o < 6; o++) {
+			f &= even[o];
+			aligned[o] += (uint64_t)__builtin_popcountll(f);
+			f &= f >> (1U << o);
+		}
+	}
+}
+
+static bool block_is_free(const struct block_state *b)
+{
+	return !b->held && !b->absent;
+}
+
+/* The same for a whole zone; most blocks are told by their counters alone. */
+static void count_in_zone(const struct memory_state *s, const struct zone *zone,
+			  uint64_t aligned[NR_ORDERS])
+{
+	uint64_t first = zone->start - s->base, end = zone->end - s->base;
+
+	while (first < end) {
+		const struct block_state *b = &s->block[first / HUGE_FRAMES];
+		uint64_t stop = min_u64(end, align_down(first, HUGE_FRAMES) + HUGE_FRAMES);
+		bool whole = stop - first == HUGE_FRAMES;
+
+		if (whole && block_is_free(b)) {
+			for (unsigned int o = 0; o <= HUGE_ORDER; o++)
+				aligned[o] += UINT64_C(1) << (HUGE_ORDER - o);
+			if (is_aligned(first, 2 * HUGE_FRAMES) && stop + HUGE_FRAMES <= end &&
+			    block_is_free(b + 1))
+				aligned[MAX_ORDER]++;
+		} else if (b->held + b->absent < HUGE_FRAMES) {
+			count_in_block(s, first, stop, aligned);
+		}
+		first = stop;
+	}
+}
+
+void memory_state_free_blocks(const struct memory_state *s, uint64_t blocks[NR_ORDERS])
+{
+	uint64_t aligned[NR_ORDERS + 1] = {0};
+
+	for (unsigned int z = 0; z < s->machine->nr_zones; z++)
+		count_in_zone(s, &s->machine->zones[z], aligned);
+	/* A block is maximal unless it is half of a free aligned one. */
+	for (unsigned int o = 0; o < NR_ORDERS; o++)
+		blocks[o] = aligned[o] - 2 * aligned[o + 1];
+}
+
+bool memory_state_has_free_block(const struct memory_state *s, unsigned int order)
+{
+	uint64_t blocks[NR_ORDERS];
+
+	if (order <= HUGE_ORDER && s->by_held[0])
+		return true;
+	memory_state_free_blocks(s, blocks);
+	for (unsigned int o = order; o < NR_ORDERS; o++)
+		if (blocks[o])
+			return true;
+	return false;
+}
+
+void free_block_indices(const uint64_t blocks[NR_ORDERS], double unusable[NR_ORDERS],
+			double fragmentation[NR_ORDERS])
+{
+	int64_t frames = 0, total = 0;
+
+	for (unsigned int o = 0; o < NR_ORDERS; o++) {
+		frames += (int64_t)(blocks[o] << o);
+		total += (int64_t)blocks[o];
+	}
+	for (unsigned int k = 0; k < NR_ORDERS; k++) {
+		int64_t suitable = 0, index;
+
+		for (unsigned int o = k; o < NR_ORDERS; o++)
+			suitable += (int64_t)(blocks[o] << (o - k));
+		index = frames ? (frames - (suitable << k)) * 1000 / frames : 1000;
+		unusable[k] = (double)index / 1000;
+		if (!total)
+			index = 0;
+		else if (suitable)
+			index = -1000;
+		else
+			index = 1000 - (1000 + frames * 1000 / (INT64_C(1) << k)) / total;
+		fragmentation[k] = (double)index / 1000;
+	}
+}
+
+uint64_t moves_to_compact(uint16_t *held, const uint8_t *fixed, size_t n)
+{
+	uint64_t moves = 0;
+	size_t l = 0, r = n ? n - 1 : 0;
+
+	while (l < r) {
+		unsigned int d;
+
+		if ((fixed && fixed[l]) || !held[l]) {
+			l++;
+			continue;
+		}
+		d = HUGE_FRAMES - held[r];
+		if (d > held[l])
+			d = held[l];
+		held[l] = (uint16_t)(held[l] - d);
+		held[r] = (uint16_t)(held[r] + d);
+		moves += d;
+		if (held[r] == HUGE_FRAMES)
+			r--;
+		if (!held[l])
+			l++;
+	}
+	return moves;
+}
+
+/* The blocks sorted by frames held, those that may be emptied first among equals. */
+static size_t sorted_blocks(const struct memory_state *s, uint16_t *held, uint8_t *fixed)
+{
+	size_t n = 0;
+
+	for (unsigned int h = 0; h <= HUGE_FRAMES; h++)
+		for (uint64_t i = 0; i < s->by_held[h]; i++) {
+			held[n] = (uint16_t)h;
+			fixed[n++] = i >= s->by_held_movable[h];
+		}
+	return n;
+}
+
+/* Free frames inside wholly free aligned groups of @blocks 2 MiB blocks. */
+static uint64_t free_in_groups(const struct memory_state *s, uint64_t blocks)
+{
+	uint64_t groups = 0;
+
+	for (uint64_t b = 0; b + blocks <= s->nr_blocks; b += blocks) {
+		uint64_t i = 0;
+
+		while (i < blocks && !s->block[b + i].held && !s->block[b + i].absent)
+			i++;
+		groups += i == blocks;
+	}
+	return groups * blocks * HUGE_FRAMES;
+}
+
+void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
+			  uint64_t blocks[NR_ORDERS])
+{
+	double free_frames = (double)s->free_frames;
+	uint8_t *fixed = (uint8_t *)(s->scratch + s->nr_blocks);
+	size_t n;
+
+	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++)
+		v[i] = NAN;
+	v[STATE(free_frames)] = free_frames;
+	v[STATE(free_huge)] = (double)s->by_held[0];
+	if (s->free_frames >= HUGE_FRAMES)
+		v[STATE(huge_score)] =
+			100.0 * (double)s->by_held[0] / (double)(s->free_frames / HUGE_FRAMES);
+	if (s->free_frames) {
+		v[STATE(free_share_2m)] = (double)free_in_groups(s, 1) / free_frames;
+		v[STATE(free_share_16m)] = (double)free_in_groups(s, 8) / free_frames;
+		v[STATE(free_share_128m)] = (double)free_in_groups(s, 64) / free_frames;
+		v[STATE(free_share_1g)] = (double)free_in_groups(s, 512) / free_frames;
+	}
+	v[STATE(unmovable_frames)] = (double)s->unmovable_frames;
+	v[STATE(unmovable_blocks)] = (double)s->unmovable_blocks;
+	v[STATE(mixed_blocks)] = (double)s->mixed_blocks;
+	v[STATE(pinned_huge)] = (double)s->pinned_huge;
+	n = sorted_blocks(s, s->scratch, fixed);
+	v[STATE(moves_to_compact)] = (double)moves_to_compact(s->scratch, NULL, n);
+	n = sorted_blocks(s, s->scratch, fixed);
+	v[STATE(moves_to_compact_movable)] = (double)moves_to_compact(s->scratch, fixed, n);
+	memory_state_free_blocks(s, blocks);
+	free_block_indices(blocks, &v[STATE(unusable_index_o0)], &v[STATE(fragmentation_index_o0)]);
+}

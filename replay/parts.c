@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/parts.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/bits.h"
+
+static uint32_t bucket_of(const struct parts *p, pfn_t pfn)
+{
+	return (uint32_t)(pfn * UINT64_C(0x9e3779b97f4a7c15) >> 40) & (p->n - 1);
+}
+
+static void insert(struct parts *p, const struct part_block *b)
+{
+	uint32_t i = bucket_of(p, b->pfn);
+
+	while (p->block[i].used)
+		i = (i + 1) & (p->n - 1);
+	p->block[i] = *b;
+	p->used++;
+}
+
+static int grow(struct parts *p)
+{
+	struct parts bigger = {.n = p->n ? p->n * 2 : 256};
+
+	bigger.block = calloc(bigger.n, sizeof(*bigger.block));
+	if (!bigger.block)
+		return -ENOMEM;
+	for (uint32_t i = 0; i < p->n; i++)
+		if (p->block[i].used)
+			insert(&bigger, &p->block[i]);
+	free(p->block);
+	*p = bigger;
+	return 0;
+}
+
+int parts_add(struct parts *p, pfn_t pfn, unsigned int order)
+{
+	struct part_block b = {
+		.pfn = pfn, .remaining = 1U << order, .order = (uint8_t)order, .used = true};
+
+	if (p->used * 2 >= p->n && grow(p))
+		return -ENOMEM;
+	insert(p, &b);
+	return 0;
+}
+
+/* Close the gap a removed entry leaves in its probe sequence. */
+static void remove_at(struct parts *p, uint32_t i)
+{
+	p->block[i].used = false;
+	p->used--;
+	for (uint32_t j = (i + 1) & (p->n - 1); p->block[j].used; j = (j + 1) & (p->n - 1)) {
+		struct part_block moved = p->block[j];
+
+		p->block[j].used = false;
+		p->used--;
+		insert(p, &moved);
+	}
+}
+
+bool parts_free(struct parts *p, pfn_t pfn, uint32_t frames, struct part_block *whole)
+{
+	/* Blocks do not overlap, so at most one of the aligned heads above @pfn is followed. */
+	for (unsigned int order = 1; order <= MAX_ORDER && p->n; order++) {
+		pfn_t head = align_down(pfn, UINT64_C(1) << order);
+		uint32_t i = bucket_of(p, head);
+
+		while (p->block[i].used && (p->block[i].pfn != head || p->block[i].order != order))
+			i = (i + 1) & (p->n - 1);
+		if (!p->block[i].used)
+			continue;
+		p->block[i].remaining -= frames;
+		if (p->block[i].remaining)
+			return false;
+		*whole = p->block[i];
+		remove_at(p, i);
+		return true;
+	}
+	return false;
+}
+
+void parts_destroy(struct parts *p)
+{
+	free(p->block);
+	*p = (struct parts){0};
+}

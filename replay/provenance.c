@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/provenance.h"
+
+#include <elf.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <link.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <xxhash.h>
+
+#include "version.h"
+
+#define BUILD_ID_MAX 20
+
+struct found_id {
+	unsigned char bytes[BUILD_ID_MAX];
+	size_t n;
+};
+
+/* The first object dl_iterate_phdr() visits is the program itself. */
+static int find_build_id(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	struct found_id *id = arg;
+
+	(void)size;
+	for (unsigned int i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *ph = &info->dlpi_phdr[i];
+		const char *note = (const char *)(info->dlpi_addr + ph->p_vaddr);
+		const char *end = note + ph->p_memsz;
+
+		if (ph->p_type != PT_NOTE)
+			continue;
+		while ((size_t)(end - note) > sizeof(ElfW(Nhdr))) {
+			const ElfW(Nhdr) *header = (const void *)note;
+			const char *name = note + sizeof(*header);
+			const char *desc = name + ((header->n_namesz + 3U) & ~3U);
+
+			if (header->n_type == NT_GNU_BUILD_ID && header->n_namesz == 4 &&
+			    !memcmp(name, "GNU", 4)) {
+				id->n = header->n_descsz < BUILD_ID_MAX ? header->n_descsz
+									: BUILD_ID_MAX;
+				memcpy(id->bytes, desc, id->n);
+				return 1;
+			}
+			note = desc + ((header->n_descsz + 3U) & ~3U);
+		}
+	}
+	return 1;
+}
+
+void provenance_build_id(char *text, size_t size)
+{
+	struct found_id id = {.n = 0};
+	int used = snprintf(text, size, "%s+", QUIRE_COMMIT);
+
+	dl_iterate_phdr(find_build_id, &id);
+	if (!id.n && used > 0 && (size_t)used < size)
+		snprintf(text + used, size - (size_t)used, "unknown");
+	for (size_t i = 0; i < id.n && used > 0 && (size_t)used + 2 < size; i++)
+		used += snprintf(text + used, size - (size_t)used, "%02x", id.bytes[i]);
+}
+
+const char *provenance_version(void)
+{
+	return QUIRE_VERSION " (" QUIRE_COMMIT ")";
+}
+
+static void print_machine(FILE *out, const struct machine *m)
+{
+	fprintf(out, "machine %u %u %u %u %u\n", m->page_shift, m->max_order, m->pageblock_order,
+		m->nr_cpus, m->nr_nodes);
+	for (unsigned int z = 0; z < m->nr_zones; z++)
+		fprintf(out, "zone %u %u %" PRIu64 " %" PRIu64 "\n", m->zones[z].node,
+			m->zones[z].type, m->zones[z].start, m->zones[z].end);
+	for (size_t i = 0; i < m->nr_absent; i++)
+		fprintf(out, "absent %d %" PRIu64 " %" PRIu64 "\n", (int)m->absent[i].why,
+			m->absent[i].range.start, m->absent[i].range.end);
+}
+
+int provenance_point_id(const struct replay_config *c, const char *trace_digest,
+			const struct machine *m, char id[33], struct error *err)
+{
+	char *options = option_canonical(c->spec->options), *text = NULL;
+	XXH128_hash_t hash;
+	size_t bytes = 0;
+	FILE *out = open_memstream(&text, &bytes);
+
+	if (!options || !out) {
+		free(options);
+		if (out)
+			fclose(out);
+		free(text);
+		return error_set(err, ENOMEM, "no memory for the run's identity");
+	}
+	fprintf(out, "trace %s\n", trace_digest);
+	print_machine(out, m);
+	fprintf(out, "allocator %s %s\n", c->spec->ops->name, options);
+	fprintf(out, "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s\n",
+		replay_mode_names[c->mode], memory_kind_names[c->memory], prefill_names[c->prefill],
+		c->oracle, c->seed, c->samples, sample_by_names[c->sample_by]);
+	fclose(out);
+	free(options);
+	hash = XXH3_128bits(text, bytes);
+	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
+	free(text);
+	return 0;
+}

@@ -1,0 +1,554 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/replay.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+
+#include "base/bits.h"
+#include "base/progress.h"
+#include "replay/engine.h"
+#include "replay/provenance.h"
+#include "traces/trace.h"
+
+const char *const replay_mode_names[] = {"sequential", NULL};
+const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
+const char *const sample_by_names[] = {"events", "time", NULL};
+
+/* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
+#define BLIND_SAMPLE_EVENTS UINT64_C(100000)
+
+struct run {
+	const struct replay_config *config;
+	struct result_sink *sink;
+	struct error *err;
+
+	struct trace_reader *reader;
+	const struct trace_header *header;
+	const struct trace_totals *totals; /* NULL: unknown */
+	struct frame_map *start_map;	   /* NULL: none, or not wanted */
+	struct memory *memory;
+	struct allocator_instance *instance;
+	struct engine *engine;
+	enum prefill prefill; /* as it could be done */
+
+	uint32_t next_sample; /* index */
+	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
+	uint32_t summed[METRIC_STATE_COUNT];
+	uint64_t elapsed_ns;
+	struct progress progress;
+};
+
+static int send(struct run *r, const struct result_record *record)
+{
+	return r->sink->take(r->sink, record, r->err);
+}
+
+static int __attribute__((format(printf, 2, 3))) warn(struct run *r, const char *fmt, ...)
+{
+	struct result_record record = {.kind = RESULT_WARNING};
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	record.warning.text = text;
+	return send(r, &record);
+}
+
+static int send_metric(struct run *r, enum metric metric, double value)
+{
+	struct result_record record = {.kind = RESULT_METRIC,
+				       .metric = {.metric = metric, .value = value}};
+
+	return send(r, &record);
+}
+
+static int send_freelist(struct run *r, uint32_t sample, enum freelist_source source,
+			 const uint64_t blocks[NR_ORDERS])
+{
+	struct result_record record = {.kind = RESULT_FREELIST,
+				       .freelist = {.sample = sample, .source = source}};
+
+	memcpy(record.freelist.blocks, blocks, sizeof(record.freelist.blocks));
+	return send(r, &record);
+}
+
+static int send_blockmap(struct run *r, uint32_t sample)
+{
+	const struct memory_state *s = r->engine->state;
+	struct result_record record = {.kind = RESULT_BLOCKMAP};
+	uint16_t *held = s->scratch;
+
+	for (uint64_t b = 0; b < s->nr_blocks; b++)
+		held[b] = s->block[b].absent ? 0xffff : s->block[b].held;
+	record.blockmap.sample = sample;
+	record.blockmap.first_block = s->base / HUGE_FRAMES;
+	record.blockmap.held = held;
+	record.blockmap.n = s->nr_blocks;
+	return send(r, &record);
+}
+
+static int take_sample(struct run *r, bool end)
+{
+	struct result_record record = {.kind = RESULT_SAMPLE};
+	uint64_t ours[NR_ORDERS], backend[NR_ORDERS];
+	bool has_backend;
+	int rc;
+
+	engine_sample(r->engine, r->last, ours, backend, &has_backend);
+	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
+		if (isnan(r->last[i]))
+			continue;
+		r->sum[i] += r->last[i];
+		r->summed[i]++;
+	}
+	record.sample.index = r->next_sample;
+	record.sample.end = end;
+	record.sample.event = r->engine->count.events;
+	record.sample.time_ns = r->engine->now_ns;
+	memcpy(record.sample.state, r->last, sizeof(r->last));
+	rc = send(r, &record);
+	if (!rc)
+		rc = send_freelist(r, r->next_sample, FREELIST_ENGINE, ours);
+	if (!rc && has_backend)
+		rc = send_freelist(r, r->next_sample, FREELIST_BACKEND, backend);
+	if (!rc)
+		rc = send_blockmap(r, r->next_sample);
+	r->next_sample++;
+	return rc;
+}
+
+/* ---- set up ---- */
+
+static int open_trace(struct run *r)
+{
+	int rc = trace_reader_open(r->config->trace, r->config->salvage ? TRACE_SALVAGE : 0,
+				   &r->reader, r->err);
+
+	if (rc)
+		return rc;
+	r->header = trace_reader_header(r->reader);
+	r->totals = trace_reader_totals(r->reader);
+	rc = replay_fits(r->config->trace, r->config->spec, r->err);
+	if (rc)
+		return rc;
+	r->prefill = r->config->prefill;
+	if (r->prefill == PREFILL_NONE)
+		return 0;
+	rc = trace_reader_snapshot(r->reader, TRACE_START, &r->start_map, r->err);
+	if (rc == -ENOENT) {
+		r->prefill = PREFILL_NONE;
+		return 0;
+	}
+	return rc;
+}
+
+static int send_run(struct run *r)
+{
+	const struct replay_config *c = r->config;
+	struct result_record record = {.kind = RESULT_RUN};
+	struct result_run *run = &record.run;
+	char point_id[33], build_id[128], note[1024];
+	char *options = option_canonical(c->spec->options);
+	struct timespec now;
+	int rc;
+
+	if (!options)
+		return error_set(r->err, ENOMEM, "no memory");
+	rc = provenance_point_id(c, r->totals ? r->totals->digest : "damaged", r->header->machine,
+				 point_id, r->err);
+	if (rc) {
+		free(options);
+		return rc;
+	}
+	provenance_build_id(build_id, sizeof(build_id));
+	clock_gettime(CLOCK_REALTIME, &now);
+	snprintf(note, sizeof(note), "kernel %s, %s%s%s",
+		 r->header->kernel[0] ? r->header->kernel : "unknown", r->header->recorder,
+		 r->header->note[0] ? ": " : "", r->header->note);
+	*run = (struct result_run){
+		.allocator = c->spec->ops->name,
+		.spec = c->spec->text,
+		.options = options,
+		.allocator_summary = c->spec->ops->summary,
+		.trace = c->trace,
+		.trace_digest = r->totals ? r->totals->digest : "",
+		.trace_note = note,
+		.mode = replay_mode_names[c->mode],
+		.memory = memory_kind_names[c->memory],
+		.prefill = prefill_names[r->prefill],
+		.label = c->label,
+		.point_id = point_id,
+		.build_id = build_id,
+		.seed = c->seed,
+		.events = r->totals ? r->totals->events : 0,
+		.ops = r->totals ? r->totals->ops : 0,
+		.managed_frames = machine_managed(r->header->machine),
+		.start_ns = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec,
+		.threads = 1,
+		.cpus = r->header->machine->nr_cpus,
+		.order = -1,
+		.oracle = c->oracle && !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED),
+	};
+	rc = send(r, &record);
+	free(options);
+	return rc;
+}
+
+static int set_up(struct run *r)
+{
+	const struct allocator_ops *ops = r->config->spec->ops;
+	const struct machine *m = r->header->machine;
+	int rc;
+
+	rc = memory_create(r->config->memory, m, &r->memory, r->err);
+	if (!rc)
+		rc = allocator_instance_create(r->config->spec, m, r->memory->huge_state,
+					       &r->instance, r->err);
+	if (!rc)
+		rc = engine_create(r->instance, m, r->config->oracle, &r->engine, r->err);
+	if (!rc && r->prefill == PREFILL_RECORDED && !ops->adopt && !ops->alloc_at) {
+		r->prefill = PREFILL_PACKED;
+		rc = warn(r,
+			  "%s can neither adopt a snapshot nor place objects: prefill is packed, "
+			  "not to be compared with recorded prefill",
+			  ops->name);
+	}
+	if (!rc && r->start_map)
+		rc = engine_prefill(r->engine, r->start_map, r->prefill, r->err);
+	if (!rc && !r->start_map && r->config->prefill != PREFILL_NONE)
+		rc = warn(r, "the trace has no start snapshot: memory starts empty, and frees of "
+			     "what was there before count as orphans");
+	frame_map_destroy(r->start_map);
+	r->start_map = NULL;
+	if (!rc && r->engine->count.prefill_failures)
+		rc = warn(r, "%" PRIu64 " objects of the start snapshot could not be placed",
+			  r->engine->count.prefill_failures);
+	if (!rc && ops->tick)
+		r->engine->next_tick_ns =
+			ops->tick(r->instance->a, r->totals ? r->totals->first_ns : 0);
+	if (!rc && r->totals)
+		r->engine->now_ns = r->totals->first_ns;
+	return rc;
+}
+
+/* ---- play ---- */
+
+/* How many of @n events come before the next sample is due. */
+static size_t until_sample(const struct run *r, const struct event *events, size_t n)
+{
+	uint64_t parts = (uint64_t)r->config->samples + 1, k = r->next_sample, due;
+	size_t i = 0;
+
+	if (!r->totals) {
+		due = k * BLIND_SAMPLE_EVENTS;
+	} else if (k > r->config->samples) {
+		return n;
+	} else if (r->config->sample_by == SAMPLE_BY_TIME) {
+		due = r->totals->first_ns +
+		      (uint64_t)((unsigned __int128)(r->totals->last_ns - r->totals->first_ns) * k /
+				 parts);
+		while (i < n && events[i].time_ns < due)
+			i++;
+		return i;
+	} else {
+		due = (uint64_t)((unsigned __int128)r->totals->events * k / parts);
+	}
+	if (due <= r->engine->count.events)
+		return 0;
+	return (size_t)min_u64(due - r->engine->count.events, n);
+}
+
+static int play_block(struct run *r, const struct event *events, size_t n)
+{
+	while (n) {
+		size_t some = until_sample(r, events, n);
+		int rc = engine_play(r->engine, events, some, r->err);
+
+		if (rc)
+			return rc;
+		events += some;
+		n -= some;
+		if (!n)
+			break;
+		rc = take_sample(r, false);
+		if (rc)
+			return rc;
+	}
+	progress_update(&r->progress, r->engine->count.events);
+	return 0;
+}
+
+static int play(struct run *r)
+{
+	uint64_t started = clock_now_ns();
+	const struct event *events;
+	size_t n;
+	int rc;
+
+	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
+		if (rc == -EBADMSG && r->config->salvage)
+			rc = warn(r, "%s", r->err->text);
+		else if (rc > 0)
+			rc = play_block(r, events, n);
+		if (rc)
+			return rc;
+	}
+	engine_flush(r->engine);
+	r->elapsed_ns = clock_now_ns() - started;
+	/* Samples that fell due on the last event. */
+	while (r->totals && r->totals->events && r->next_sample <= r->config->samples) {
+		rc = take_sample(r, false);
+		if (rc)
+			return rc;
+	}
+	return 0;
+}
+
+/* ---- tell ---- */
+
+/*
+ * Where the back end placed as the kernel did: how far is our free memory from the kernel's own at the
+ * end? Frames free here but in none of the kernel's free lists are parked on its per-CPU lists, or
+ * were given out unseen; taken away from ours, the rest should be the kernel's free lists, order by
+ * order. Destroys the engine's map.
+ */
+static int compare_end(struct run *r)
+{
+	struct memory_state *s = r->engine->state;
+	uint64_t kernel[NR_ORDERS] = {0}, explained[NR_ORDERS];
+	uint64_t parked = 0, missed = 0, pcp = 0;
+	struct frame_map *map;
+	int rc = trace_reader_snapshot(r->reader, TRACE_END, &map, r->err);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		const struct frame_run *run = &map->runs[i];
+
+		if (!frame_state_managed(run->state))
+			continue;
+		for (pfn_t pfn = run->start; pfn < run->start + run->frames; pfn++) {
+			bool is_free = memory_state_is_free(s, pfn, 0);
+
+			if (run->state == FRAME_FREE) {
+				missed += !is_free;
+			} else if (is_free) {
+				parked++;
+				memory_state_hold(s, pfn, 0, false);
+			}
+		}
+	}
+	for (unsigned int z = 0; map->zones && z < r->header->machine->nr_zones; z++) {
+		for (unsigned int o = 0; o < NR_ORDERS; o++)
+			kernel[o] += map->zones[z].nr_free[o];
+		for (unsigned int cpu = 0; cpu < r->header->machine->nr_cpus; cpu++)
+			pcp += map->zones[z].pcp[cpu].count;
+	}
+	memory_state_free_blocks(s, explained);
+	if (map->zones)
+		rc = send_freelist(r, r->next_sample - 1, FREELIST_KERNEL, kernel);
+	if (!rc)
+		rc = send_freelist(r, r->next_sample - 1, FREELIST_EXPLAINED, explained);
+	if (!rc)
+		rc = send_metric(r, METRIC_end_parked_frames, (double)parked);
+	if (!rc)
+		rc = send_metric(r, METRIC_end_missed_frames, (double)missed);
+	if (!rc && map->zones)
+		rc = send_metric(r, METRIC_end_pcp_frames, (double)pcp);
+	frame_map_destroy(map);
+	return rc;
+}
+
+static int send_counts(struct run *r)
+{
+	const struct engine_counts *c = &r->engine->count;
+	const struct {
+		enum metric metric;
+		uint64_t value;
+	} counts[] = {
+		{METRIC_events, c->events},
+		{METRIC_ops, c->ops},
+		{METRIC_allocs, c->allocs},
+		{METRIC_frees, c->frees},
+		{METRIC_lost_events, c->lost_events},
+		{METRIC_orphan_frees, c->orphan_frees},
+		{METRIC_implicit_frees, c->implicit_frees},
+		{METRIC_ghost_frees, c->ghost_frees},
+		{METRIC_split_frees, c->split_frees},
+		{METRIC_deferred_frames, c->deferred_frames},
+		{METRIC_recorded_failures, c->recorded_failures},
+		{METRIC_rescued_failures, c->rescued_failures},
+		{METRIC_alloc_failures, c->alloc_failures},
+		{METRIC_prefill_failures, c->prefill_failures},
+		{METRIC_unreplayable, c->unreplayable},
+		{METRIC_zone_mismatches, c->zone_mismatches},
+		{METRIC_oracle_violations, c->oracle_violations},
+		{METRIC_metadata_bytes, r->instance->metadata_bytes},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
+		rc = send_metric(r, counts[i].metric, (double)counts[i].value);
+	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
+		rc = send_metric(r, METRIC_STATE_FIRST + i, r->last[i]);
+	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
+		rc = send_metric(r, METRIC_STATE_END + i,
+				 r->summed[i] ? r->sum[i] / r->summed[i] : NAN);
+	return rc;
+}
+
+/* Histograms as they are, per cpu, and the figures of all of one operation together. */
+static int send_latency_of(struct run *r, enum latency_op op, struct histogram *all)
+{
+	static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+	enum metric metric = op == LATENCY_ALLOC ? METRIC_alloc_ns : METRIC_free_ns;
+	int rc = 0;
+
+	histogram_init(all);
+	for (unsigned int c = 0; c < LATENCY_CLASSES; c++) {
+		for (unsigned int cpu = 0; !rc && cpu < r->header->machine->nr_cpus; cpu++) {
+			const struct histogram *h = engine_latency(r->engine, op, c, cpu);
+			struct result_record record = {
+				.kind = RESULT_LATENCY,
+				.latency = {
+					.op = op, .order_class = c, .cpu = cpu, .histogram = h}};
+
+			if (!h)
+				continue;
+			histogram_merge(all, h);
+			rc = send(r, &record);
+		}
+	}
+	if (!rc)
+		rc = send_metric(r, metric, histogram_mean(all));
+	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
+		rc = send_metric(r, metric + 1 + i, histogram_quantile(all, quantile[i]));
+	if (!rc)
+		rc = send_metric(r, metric + 1 + ARRAY_SIZE(quantile),
+				 all->count ? (double)all->max : NAN);
+	return rc;
+}
+
+static int send_latency(struct run *r)
+{
+	struct histogram *all = malloc(sizeof(*all));
+	int rc;
+
+	if (!all)
+		return error_set(r->err, ENOMEM, "no memory for a histogram");
+	rc = send_latency_of(r, LATENCY_ALLOC, all);
+	if (!rc)
+		rc = send_latency_of(r, LATENCY_FREE, all);
+	free(all);
+	return rc;
+}
+
+static int send_rates(struct run *r)
+{
+	double seconds = (double)r->elapsed_ns / 1e9;
+	struct rusage usage;
+	int rc;
+
+	getrusage(RUSAGE_SELF, &usage);
+	rc = send_metric(r, METRIC_events_per_second,
+			 seconds > 0 ? (double)r->engine->count.events / seconds : NAN);
+	if (!rc)
+		rc = send_metric(r, METRIC_ops_per_second,
+				 seconds > 0 ? (double)r->engine->count.ops / seconds : NAN);
+	if (!rc)
+		rc = send_metric(r, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
+	if (!rc)
+		rc = send_metric(r, METRIC_cas_ns, clock_cas_ns(&r->engine->clock));
+	return rc;
+}
+
+static int tell(struct run *r)
+{
+	struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
+	const struct engine *e = r->engine;
+	int rc = take_sample(r, true);
+
+	if (!rc)
+		rc = send_counts(r);
+	if (!rc)
+		rc = send_latency(r);
+	if (!rc)
+		rc = send_rates(r);
+	if (!rc && e->count.oracle_violations)
+		rc = warn(r, "%" PRIu64 " oracle violations; the first at %s",
+			  e->count.oracle_violations, e->first_violation);
+	if (!rc && e->cannot_online)
+		rc = warn(r, "%s cannot take memory that comes online; it ran with less",
+			  e->ops->name);
+	if (!rc && e->count.lost_events)
+		rc = warn(r, "%" PRIu64 " events were lost, by the recorder or to damage",
+			  e->count.lost_events);
+	if (!rc && e->ops->check && e->ops->check(e->a, r->err))
+		rc = warn(r, "the back end's own check failed: %s", r->err->text);
+	if (!rc && e->echo && r->prefill == PREFILL_RECORDED)
+		rc = compare_end(r);
+	return rc ? rc : send(r, &done);
+}
+
+static void tear_down(struct run *r)
+{
+	progress_end(&r->progress);
+	engine_destroy(r->engine);
+	allocator_instance_destroy(r->instance);
+	memory_destroy(r->memory);
+	frame_map_destroy(r->start_map);
+	trace_reader_close(r->reader);
+}
+
+int replay_fits(const char *trace, const struct allocator_spec *spec, struct error *err)
+{
+	struct trace_reader *reader;
+	int rc = 0;
+
+	if (!(spec->ops->capabilities & ALLOCATOR_ECHO))
+		return 0;
+	rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
+	if (rc)
+		return rc;
+	if (trace_reader_header(reader)->identity == IDENTITY_VIRTUAL)
+		rc = error_set(err, ENOTSUP,
+			       "%s: %s places objects where they were recorded, but this trace was "
+			       "generated; choose another back end",
+			       trace, spec->ops->name);
+	trace_reader_close(reader);
+	return rc;
+}
+
+int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err)
+{
+	struct error scratch = {0};
+	struct run r = {.config = config, .sink = sink, .err = err ? err : &scratch};
+	char what[80];
+	int rc;
+
+	snprintf(what, sizeof(what), "replay %s", config->spec->text);
+	rc = open_trace(&r);
+	progress_begin(&r.progress, config->progress ? stderr : NULL, what,
+		       r.totals ? r.totals->events : 0);
+	if (!rc)
+		rc = send_run(&r);
+	if (!rc)
+		rc = set_up(&r);
+	if (!rc)
+		rc = take_sample(&r, false);
+	if (!rc)
+		rc = play(&r);
+	if (!rc)
+		rc = tell(&r);
+	tear_down(&r);
+	return rc;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Play a trace against one back end and say what became of memory: the project's centre. The result
+ * is a stream of records (base/result.h).
+ */
+#ifndef REPLAY_REPLAY_H
+#define REPLAY_REPLAY_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "allocators/registry.h"
+#include "base/error.h"
+#include "base/result.h"
+#include "sim/memory.h"
+
+enum replay_mode {
+	REPLAY_SEQUENTIAL, /* one thread plays all cpus in trace order: exact */
+};
+
+enum prefill {
+	PREFILL_RECORDED, /* the start snapshot, frame by frame: adopt, else alloc_at, else packed */
+	PREFILL_PACKED,	  /* its objects, placed by ordinary allocations */
+	PREFILL_NONE,	  /* empty memory; frees of what was there before become orphans */
+};
+
+enum sample_by {
+	SAMPLE_BY_EVENTS,
+	SAMPLE_BY_TIME,
+};
+
+/* Names for options, in the order of the enums, NULL-terminated. */
+extern const char *const replay_mode_names[];
+extern const char *const prefill_names[];
+extern const char *const sample_by_names[];
+
+struct replay_config {
+	const char *trace;
+	const struct allocator_spec *spec;
+	enum replay_mode mode;
+	enum memory_kind memory;
+	enum prefill prefill;
+	enum sample_by sample_by;
+	uint32_t samples; /* between start and end; the state at both is always told */
+	uint64_t seed;
+	bool oracle;
+	bool salvage;		/* replay what is intact of a damaged trace */
+	const char *label;	/* NULL: none */
+	bool progress;		/* a status line on stderr when that is a terminal */
+	unsigned int timeout_s; /* isolated runs: without a record for so long, it hangs; 0: wait */
+	/* Isolated runs: set by the caller's signal handler to stop the run; NULL: cannot be. */
+	const volatile sig_atomic_t *stop;
+};
+
+/**
+ * replay_fits - can this back end replay this trace at all?
+ * Return: 0; -ENOTSUP with the reason (an ECHO back end on a trace with virtual identity).
+ */
+int replay_fits(const char *trace, const struct allocator_spec *spec, struct error *err);
+
+/**
+ * replay_run - one run in this process
+ * The sink gets RESULT_RUN first and RESULT_DONE last (RUN_DONE); if an error ends the run after
+ * RESULT_RUN, no RESULT_DONE is sent.
+ * Return: 0; the trace's error (-EBADMSG, ...); the back end's (create or adopt failed); the sink's;
+ * -EFBIG: the machine is too large; -ENOMEM.
+ */
+int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err);
+
+/**
+ * replay_run_isolated - one run in a child process
+ * Whatever happens in it, the sink gets RESULT_DONE with a status: RUN_DONE, RUN_FAILED, RUN_CRASHED
+ * (killed by a signal, or hanging), RUN_INTERRUPTED (SIGINT or SIGTERM) - unless the run failed
+ * before it began.
+ * Return: 0 only for RUN_DONE; -ECHILD crashed; -EINTR interrupted; else as replay_run().
+ */
+int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
+			struct error *err);
+
+#endif

@@ -1,0 +1,432 @@
+/* SPDX-License-Identifier: MIT */
+#include "sim/machine.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "sim/gfp.h"
+
+#define PFN_END_MAX (PFN_MAX + 1)
+
+static const char *const migratetype_names[MIGRATE_TYPES] = {
+	[MIGRATE_UNMOVABLE] = "Unmovable",
+	[MIGRATE_MOVABLE] = "Movable",
+	[MIGRATE_RECLAIMABLE] = "Reclaimable",
+	[MIGRATE_HIGHATOMIC] = "HighAtomic",
+	[MIGRATE_CMA] = "CMA",
+	[MIGRATE_ISOLATE] = "Isolate",
+};
+
+static const char *const zone_type_names[ZONE_TYPES] = {
+	[ZONE_DMA] = "DMA",	    [ZONE_DMA32] = "DMA32",	[ZONE_NORMAL] = "Normal",
+	[ZONE_HIGHMEM] = "HighMem", [ZONE_MOVABLE] = "Movable", [ZONE_DEVICE] = "Device",
+};
+
+const char *migratetype_name(unsigned int mt)
+{
+	return mt < MIGRATE_TYPES ? migratetype_names[mt] : "?";
+}
+
+const char *zone_type_name(unsigned int type)
+{
+	return type < ZONE_TYPES ? zone_type_names[type] : "?";
+}
+
+int machine_create(uint32_t nr_cpus, uint32_t nr_nodes, struct machine **m, struct error *err)
+{
+	struct machine *new;
+
+	if (nr_cpus == 0 || nr_cpus > MACHINE_CPUS_MAX)
+		return error_set(err, EINVAL, "machine: %" PRIu32 " cpus; give 1 to %d", nr_cpus,
+				 MACHINE_CPUS_MAX);
+	if (nr_nodes == 0 || nr_nodes > UINT16_MAX)
+		return error_set(err, EINVAL, "machine: %" PRIu32 " nodes; give 1 to %d", nr_nodes,
+				 UINT16_MAX);
+	new = calloc(1, sizeof(*new));
+	if (new)
+		new->node_of_cpu = calloc(nr_cpus, sizeof(*new->node_of_cpu));
+	if (!new || !new->node_of_cpu) {
+		free(new);
+		return error_set(err, ENOMEM, "machine: out of memory");
+	}
+	new->page_shift = PAGE_SHIFT_DEFAULT;
+	new->max_order = MAX_ORDER;
+	new->pageblock_order = HUGE_ORDER;
+	new->nr_cpus = nr_cpus;
+	new->nr_nodes = nr_nodes;
+	*m = new;
+	return 0;
+}
+
+int machine_from_memory(uint64_t bytes, uint32_t nr_cpus, struct machine **m, struct error *err)
+{
+	uint64_t frames = bytes >> PAGE_SHIFT_DEFAULT;
+	struct zone zone = {
+		.end = frames, .present = frames, .managed = frames, .type = ZONE_NORMAL};
+	struct machine *new;
+	int rc;
+
+	if (bytes == 0 || !is_aligned(bytes, UINT64_C(1) << PAGE_SHIFT_DEFAULT))
+		return error_set(err, EINVAL,
+				 "memory: %" PRIu64 " bytes is not a positive multiple of 4096; "
+				 "round it, or use a suffix (8G)",
+				 bytes);
+	if (frames > PFN_END_MAX)
+		return error_set(err, EINVAL, "memory: %" PRIu64 " bytes is above 4 PiB; give less",
+				 bytes);
+	rc = machine_create(nr_cpus, 1, &new, err);
+	if (rc)
+		return rc;
+	rc = machine_add_zone(new, &zone, err);
+	if (rc) {
+		machine_destroy(new);
+		return rc;
+	}
+	*m = new;
+	return 0;
+}
+
+int machine_copy(const struct machine *from, struct machine **m, struct error *err)
+{
+	struct machine *new;
+	int rc;
+
+	rc = machine_create(from->nr_cpus, from->nr_nodes, &new, err);
+	if (rc)
+		return rc;
+	if (from->nr_absent) {
+		new->absent = calloc(from->nr_absent, sizeof(*new->absent));
+		if (!new->absent) {
+			machine_destroy(new);
+			return error_set(err, ENOMEM, "machine: out of memory");
+		}
+		memcpy(new->absent, from->absent, from->nr_absent * sizeof(*new->absent));
+		new->nr_absent = from->nr_absent;
+	}
+	memcpy(new->node_of_cpu, from->node_of_cpu, from->nr_cpus * sizeof(*new->node_of_cpu));
+	memcpy(new->zones, from->zones, sizeof(new->zones));
+	new->nr_zones = from->nr_zones;
+	new->page_shift = from->page_shift;
+	new->max_order = from->max_order;
+	new->pageblock_order = from->pageblock_order;
+	*m = new;
+	return 0;
+}
+
+void machine_destroy(struct machine *m)
+{
+	if (!m)
+		return;
+	free(m->absent);
+	free(m->node_of_cpu);
+	free(m);
+}
+
+/* What must hold for @z as zone number @index behind the @index zones before it. */
+static int check_zone(const struct machine *m, unsigned int index, const struct zone *z,
+		      struct error *err)
+{
+	if (z->start >= z->end || z->end > PFN_END_MAX)
+		return error_set(err, EINVAL,
+				 "machine: zone %u: pfns [%" PRIu64 ", %" PRIu64
+				 ") are empty or beyond 2^40",
+				 index, z->start, z->end);
+	if (z->node >= m->nr_nodes || z->type >= ZONE_TYPES)
+		return error_set(err, EINVAL,
+				 "machine: zone %u: node %u or zone type %u does not exist", index,
+				 z->node, z->type);
+	if (z->present > z->end - z->start || z->managed > z->present)
+		return error_set(err, EINVAL,
+				 "machine: zone %u: managed %" PRIu64 ", present %" PRIu64
+				 " and spanned %" PRIu64 " frames are out of order",
+				 index, z->managed, z->present, z->end - z->start);
+	for (unsigned int i = 0; i < index; i++) {
+		const struct zone *o = &m->zones[i];
+
+		if (z->start < o->end && o->start < z->end)
+			return error_set(err, EINVAL, "machine: zones %u and %u overlap", i, index);
+		if (o->node > z->node || (o->node == z->node && o->type >= z->type))
+			return error_set(err, EINVAL,
+					 "machine: zone %u is not after zone %u by (node, type)",
+					 index, i);
+	}
+	return 0;
+}
+
+int machine_add_zone(struct machine *m, const struct zone *zone, struct error *err)
+{
+	int rc;
+
+	if (m->nr_zones >= MACHINE_ZONES_MAX)
+		return error_set(err, ENOSPC, "machine: more than %d zones", MACHINE_ZONES_MAX);
+	rc = check_zone(m, m->nr_zones, zone, err);
+	if (rc)
+		return rc;
+	m->zones[m->nr_zones++] = *zone;
+	return 0;
+}
+
+/* True if every frame of @r is in some zone. */
+static bool in_zones(const struct machine *m, struct pfn_range r)
+{
+	while (r.start < r.end) {
+		int zone = machine_zone_of(m, r.start);
+
+		if (zone < 0)
+			return false;
+		r.start = m->zones[zone].end;
+	}
+	return true;
+}
+
+static int check_absent(const struct machine *m, pfn_t after, struct pfn_range r, unsigned int why,
+			struct error *err)
+{
+	if (why > ABSENT_OFFLINE)
+		return error_set(err, EINVAL, "machine: absence of unknown kind %u", why);
+	if (r.start >= r.end || r.start < after || !in_zones(m, r))
+		return error_set(err, EINVAL,
+				 "machine: absent range [%" PRIu64 ", %" PRIu64
+				 ") is empty, out of order or outside all zones",
+				 r.start, r.end);
+	return 0;
+}
+
+int machine_add_absent(struct machine *m, struct pfn_range range, enum absence why,
+		       struct error *err)
+{
+	struct absent_range *last = m->nr_absent ? &m->absent[m->nr_absent - 1] : NULL, *more;
+	int rc;
+
+	rc = check_absent(m, last ? last->range.end : 0, range, why, err);
+	if (rc)
+		return rc;
+	if (last && last->range.end == range.start && last->why == why) {
+		last->range.end = range.end;
+		return 0;
+	}
+	more = reallocarray(m->absent, m->nr_absent + 1, sizeof(*more));
+	if (!more)
+		return error_set(err, ENOMEM, "machine: out of memory");
+	m->absent = more;
+	m->absent[m->nr_absent++] = (struct absent_range){.range = range, .why = why};
+	return 0;
+}
+
+int machine_check(const struct machine *m, struct error *err)
+{
+	pfn_t after = 0;
+	int rc;
+
+	if (m->page_shift < 12 || m->page_shift > 16)
+		return error_set(err, EINVAL, "machine: page shift %" PRIu32 " is not 12 to 16",
+				 m->page_shift);
+	if (m->max_order > MAX_ORDER || m->pageblock_order == 0 ||
+	    m->pageblock_order > m->max_order)
+		return error_set(err, EINVAL,
+				 "machine: largest order %" PRIu32 " (at most %d) or pageblock "
+				 "order %" PRIu32 " is out of range",
+				 m->max_order, MAX_ORDER, m->pageblock_order);
+	if (m->nr_cpus == 0 || m->nr_cpus > MACHINE_CPUS_MAX || m->nr_nodes == 0 ||
+	    m->nr_nodes > UINT16_MAX || m->nr_zones == 0 || m->nr_zones > MACHINE_ZONES_MAX)
+		return error_set(err, EINVAL,
+				 "machine: %" PRIu32 " cpus, %" PRIu32 " nodes, %" PRIu32
+				 " zones: one of them is out of range",
+				 m->nr_cpus, m->nr_nodes, m->nr_zones);
+	for (uint32_t i = 0; i < m->nr_cpus; i++) {
+		if (m->node_of_cpu[i] >= m->nr_nodes)
+			return error_set(err, EINVAL, "machine: cpu %" PRIu32 " on unknown node %u",
+					 i, m->node_of_cpu[i]);
+	}
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		rc = check_zone(m, i, &m->zones[i], err);
+		if (rc)
+			return rc;
+	}
+	for (size_t i = 0; i < m->nr_absent; i++) {
+		const struct absent_range *a = &m->absent[i];
+
+		rc = check_absent(m, after, a->range, a->why, err);
+		if (rc)
+			return rc;
+		after = a->range.end;
+	}
+	return 0;
+}
+
+pfn_t machine_start(const struct machine *m)
+{
+	pfn_t start = m->nr_zones ? m->zones[0].start : 0;
+
+	for (uint32_t i = 1; i < m->nr_zones; i++)
+		start = min_u64(start, m->zones[i].start);
+	return start;
+}
+
+pfn_t machine_end(const struct machine *m)
+{
+	pfn_t end = 0;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++)
+		end = max_u64(end, m->zones[i].end);
+	return end;
+}
+
+/* Index of the first absent range that ends after @pfn. */
+static size_t absent_from(const struct machine *m, pfn_t pfn)
+{
+	size_t low = 0, high = m->nr_absent;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (m->absent[mid].range.end <= pfn)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+uint64_t machine_managed(const struct machine *m)
+{
+	return machine_managed_in(m, 0, PFN_END_MAX);
+}
+
+uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		pfn_t from = max_u64(start, m->zones[i].start);
+		pfn_t to = min_u64(end, m->zones[i].end);
+
+		if (from < to)
+			frames += to - from;
+	}
+	for (size_t i = absent_from(m, start); i < m->nr_absent; i++) {
+		const struct pfn_range *r = &m->absent[i].range;
+
+		if (r->start >= end)
+			break;
+		frames -= min_u64(end, r->end) - max_u64(start, r->start);
+	}
+	return frames;
+}
+
+int machine_zone_of(const struct machine *m, pfn_t pfn)
+{
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (pfn >= m->zones[i].start && pfn < m->zones[i].end)
+			return (int)i;
+	}
+	return -1;
+}
+
+/* The type of the highest zone a gfp allows. */
+static unsigned int gfp_zone_type(uint32_t gfp)
+{
+	if (gfp & GFP_DMA)
+		return ZONE_DMA;
+	if (gfp & GFP_DMA32)
+		return ZONE_DMA32;
+	if (gfp & GFP_HIGHMEM)
+		return gfp & GFP_MOVABLE ? ZONE_MOVABLE : ZONE_HIGHMEM;
+	return ZONE_NORMAL;
+}
+
+/* The highest zone of @node with a type up to @type, or -1. */
+static int highest_of_node(const struct machine *m, unsigned int node, unsigned int type)
+{
+	for (uint32_t i = m->nr_zones; i-- > 0;) {
+		if (m->zones[i].node == node && m->zones[i].type <= type)
+			return (int)i;
+	}
+	return -1;
+}
+
+unsigned int machine_highest_zone(const struct machine *m, unsigned int node, uint32_t gfp)
+{
+	unsigned int type = gfp_zone_type(gfp);
+	int zone = highest_of_node(m, node, type);
+
+	for (unsigned int n = 0; zone < 0 && n < m->nr_nodes; n++)
+		zone = highest_of_node(m, n, type);
+	return zone < 0 ? 0 : (unsigned int)zone;
+}
+
+/* Append @node's zones of types up to @type, highest first, to @zones from index @n. */
+static unsigned int zonelist_of_node(const struct machine *m, unsigned int node, unsigned int type,
+				     uint8_t *zones, unsigned int n)
+{
+	for (uint32_t i = m->nr_zones; i-- > 0;) {
+		if (m->zones[i].node == node && m->zones[i].type <= type)
+			zones[n++] = (uint8_t)i;
+	}
+	return n;
+}
+
+unsigned int machine_zonelist(const struct machine *m, unsigned int node, unsigned int highest_type,
+			      uint8_t zones[MACHINE_ZONES_MAX])
+{
+	unsigned int n = zonelist_of_node(m, node, highest_type, zones, 0);
+
+	for (unsigned int other = 0; other < m->nr_nodes; other++) {
+		if (other != node)
+			n = zonelist_of_node(m, other, highest_type, zones, n);
+	}
+	return n;
+}
+
+unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE_ZONES_MAX])
+{
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		uint32_t at = i;
+
+		for (; at > 0 && m->zones[zones[at - 1]].start > m->zones[i].start; at--)
+			zones[at] = zones[at - 1];
+		zones[at] = (uint8_t)i;
+	}
+	return m->nr_zones;
+}
+
+/* The part of one zone's walk: what lies between its absent ranges, of which @next is the first. */
+static int each_managed_in_zone(const struct machine *m, unsigned int index,
+				int (*visit)(void *arg, unsigned int zone, struct pfn_range range),
+				void *arg)
+{
+	const struct zone *z = &m->zones[index];
+	size_t next = absent_from(m, z->start);
+	pfn_t at = z->start;
+	int rc = 0;
+
+	while (rc == 0 && at < z->end) {
+		const struct pfn_range *a = next < m->nr_absent ? &m->absent[next].range : NULL;
+		pfn_t stop = a ? min_u64(a->start, z->end) : z->end;
+
+		if (at < stop)
+			rc = visit(arg, index, (struct pfn_range){.start = at, .end = stop});
+		at = a ? a->end : stop;
+		next++;
+	}
+	return rc;
+}
+
+int machine_each_managed(const struct machine *m,
+			 int (*visit)(void *arg, unsigned int zone, struct pfn_range range),
+			 void *arg)
+{
+	uint8_t zones[MACHINE_ZONES_MAX];
+	unsigned int n = machine_zones_by_pfn(m, zones);
+
+	for (unsigned int i = 0; i < n; i++) {
+		int rc = each_managed_in_zone(m, zones[i], visit, arg);
+
+		if (rc)
+			return rc;
+	}
+	return 0;
+}

@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The machine a trace was recorded on, or one made up: frames, zones, nodes, CPUs, and which frames
+ * do not exist. Purely a description, immutable once built, shared by everyone; what state the frames
+ * are in at some moment is a frame_map (sim/frame_map.h). Words are the kernel's.
+ */
+#ifndef SIM_MACHINE_H
+#define SIM_MACHINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef uint64_t pfn_t;
+#define PFN_NONE UINT64_MAX
+#define PFN_MAX	 ((UINT64_C(1) << 40) - 1) /* 4 PiB of 4 KiB frames; a larger pfn is an error */
+
+#define PAGE_SHIFT_DEFAULT 12
+#define MAX_ORDER	   10 /* largest order of an allocation; blocks of 4 MiB */
+#define NR_ORDERS	   11
+#define HUGE_ORDER	   9
+#define HUGE_FRAMES	   512
+
+/* Ours, fixed, so that traces of kernels with and without CMA compare; readers translate. */
+enum migratetype {
+	MIGRATE_UNMOVABLE,
+	MIGRATE_MOVABLE,
+	MIGRATE_RECLAIMABLE,
+	MIGRATE_HIGHATOMIC,
+	MIGRATE_CMA,
+	MIGRATE_ISOLATE,
+	MIGRATE_TYPES,
+	MIGRATE_UNKNOWN = 0xff,
+};
+
+/** "Unmovable", ... as in /proc/pagetypeinfo; "?" for others. */
+const char *migratetype_name(unsigned int mt);
+
+enum zone_type {
+	ZONE_DMA,
+	ZONE_DMA32,
+	ZONE_NORMAL,
+	ZONE_HIGHMEM,
+	ZONE_MOVABLE,
+	ZONE_DEVICE,
+	ZONE_TYPES,
+};
+
+/** "DMA", "DMA32", "Normal", ... as in /proc/zoneinfo. */
+const char *zone_type_name(unsigned int type);
+
+struct pfn_range {
+	pfn_t start, end; /* [start, end) */
+};
+
+/* Why frames inside a zone's span are not managed by the page allocator. */
+enum absence {
+	ABSENT_HOLE,	 /* no memory there */
+	ABSENT_RESERVED, /* memory the kernel kept at boot, or lost for ever: never allocated */
+	ABSENT_OFFLINE,	 /* memory not handed over yet; an online event may bring it */
+};
+
+struct absent_range {
+	struct pfn_range range;
+	enum absence why;
+};
+
+struct watermarks {
+	uint64_t min, low, high, promo; /* frames */
+};
+
+struct zone {
+	pfn_t start, end;	   /* spanned */
+	uint64_t present, managed; /* frames */
+	struct watermarks watermark;
+	uint64_t lowmem_reserve[ZONE_TYPES]; /* by the type of the request's highest zone */
+	uint16_t node;
+	uint8_t type; /* enum zone_type */
+};
+
+#define MACHINE_ZONES_MAX 64
+#define MACHINE_CPUS_MAX  4096
+
+/* Zones are ordered by (node, type) and do not overlap; their index is a zone's id everywhere. */
+struct machine {
+	uint32_t page_shift, max_order, pageblock_order;
+	uint32_t nr_cpus, nr_nodes, nr_zones;
+	struct zone zones[MACHINE_ZONES_MAX];
+	uint16_t *node_of_cpu;	     /* nr_cpus entries */
+	struct absent_range *absent; /* sorted, disjoint, inside zone spans */
+	size_t nr_absent;
+};
+
+/**
+ * machine_create - an empty description with the defaults of x86-64, to be filled by its creator
+ * (who adds zones with machine_add_zone() and then ranges with machine_add_absent())
+ * The caller owns @m, here and below: machine_destroy(). Once filled it may be read by any thread.
+ * Return: 0; -ENOMEM; -EINVAL: no cpu or node, or too many.
+ */
+int machine_create(uint32_t nr_cpus, uint32_t nr_nodes, struct machine **m, struct error *err);
+
+/**
+ * machine_from_memory - one node, one Normal zone from pfn 0, no holes: what --memory X means
+ * @bytes: a multiple of the frame size; -EINVAL otherwise or when 0 or above PFN_MAX
+ */
+int machine_from_memory(uint64_t bytes, uint32_t nr_cpus, struct machine **m, struct error *err);
+int machine_copy(const struct machine *from, struct machine **m, struct error *err);
+void machine_destroy(struct machine *m); /* NULL is allowed */
+
+/**
+ * machine_add_zone - append a zone, which is copied
+ * Return: 0; -ENOSPC: too many; -EINVAL: empty, overlapping, not after the others by (node, type),
+ * beyond PFN_MAX, of an unknown node, or not managed <= present <= spanned.
+ */
+int machine_add_zone(struct machine *m, const struct zone *zone, struct error *err);
+/**
+ * machine_add_absent - append a range (adjacent ranges of one kind merge; one may cross from a zone
+ * into the next)
+ * Return: 0; -ENOMEM; -EINVAL: empty, before the last one's end, or not inside zone spans.
+ */
+int machine_add_absent(struct machine *m, struct pfn_range range, enum absence why,
+		       struct error *err);
+
+/** Check every promise of the struct (for a description that came out of a file). */
+int machine_check(const struct machine *m, struct error *err);
+
+/** Lowest and one past the highest pfn in any zone. */
+pfn_t machine_start(const struct machine *m);
+pfn_t machine_end(const struct machine *m);
+/** Frames the page allocator manages: spanned less absent. */
+uint64_t machine_managed(const struct machine *m);
+/** The same for [start, end), which may span any zones and gaps. O(zones + absent ranges inside). */
+uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end);
+
+/** Index of the zone that spans @pfn, or -1. O(zones). */
+int machine_zone_of(const struct machine *m, pfn_t pfn);
+
+/** All zones by ascending start (ids follow (node, type), which need not). Return: nr_zones. */
+unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE_ZONES_MAX]);
+
+/**
+ * machine_highest_zone - the zone index a request may use at most: the populated zone of @node whose
+ * type is the highest not above the gfp's (linux-page-allocator, section 1); of the lowest node that
+ * has one, should @node have none; 0 as a last resort
+ */
+unsigned int machine_highest_zone(const struct machine *m, unsigned int node, uint32_t gfp);
+
+/**
+ * machine_zonelist - the zones a request may try, in order: @node's from @highest_type down, then
+ * the other nodes' by number
+ * Return: how many were written to @zones (at most MACHINE_ZONES_MAX).
+ */
+unsigned int machine_zonelist(const struct machine *m, unsigned int node, unsigned int highest_type,
+			      uint8_t zones[MACHINE_ZONES_MAX]);
+
+/**
+ * machine_each_managed - the managed ranges, ascending, cut at zone borders
+ * A non-zero return of @visit ends the walk and is returned.
+ */
+int machine_each_managed(const struct machine *m,
+			 int (*visit)(void *arg, unsigned int zone, struct pfn_range range),
+			 void *arg);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,1103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What every back end has to do, whatever its idea: the promises of allocators/allocator.h, each
+ * checked against one byte per frame. Runs over all built-in back ends, or over the specifications
+ * given as arguments ("buddy:pcp=off"). What a back end does not offer is left out of its list.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "allocators/registry.h"
+#include "base/bits.h"
+#include "sim/frame_map.h"
+#include "sim/gfp.h"
+
+#define END	     163840 /* one behind the last pfn */
+#define OBJECTS_MAX  END
+#define GFP_KERNEL   (GFP_DIRECT_RECLAIM | GFP_KSWAPD_RECLAIM | GFP_IO | GFP_FS)
+#define GFP_HIGHUSER (GFP_KERNEL | GFP_HARDWALL | GFP_HIGHMEM | GFP_MOVABLE)
+
+static const struct pfn_range offline_range = {99000, 131072};
+
+/* What the byte of a frame says. */
+enum shadow { SHADOW_FREE, SHADOW_TAKEN, SHADOW_ABSENT, SHADOW_ISOLATED };
+
+struct object {
+	pfn_t pfn;
+	struct alloc_request req;
+};
+
+struct fixture {
+	struct allocator_spec *spec;
+	const struct allocator_ops *ops;
+	struct allocator_instance *instance;
+	struct allocator *a;
+	struct machine *m;
+	uint8_t *shadow; /* END bytes */
+	struct object *objects;
+	size_t nr_objects;
+	unsigned int seed;
+	uint64_t now_ns, deadline_ns;
+};
+
+/* ---- machine and shadow ---- */
+
+/* Two nodes, three zones on the first, a gap, odd holes and reserved frames, offline memory. */
+static struct machine *make_machine(void)
+{
+	const struct zone zones[] = {
+		{.start = 0, .end = 4096, .node = 0, .type = ZONE_DMA},
+		{.start = 4096, .end = 32768, .node = 0, .type = ZONE_DMA32},
+		{.start = 65536, .end = 131072, .node = 0, .type = ZONE_NORMAL},
+		{.start = 131072, .end = END, .node = 1, .type = ZONE_NORMAL},
+	};
+	const struct absent_range absent[] = {
+		{{0, 1}, ABSENT_RESERVED},	  {{159, 256}, ABSENT_HOLE},
+		{{5000, 5555}, ABSENT_RESERVED},  {{20000, 24576}, ABSENT_HOLE},
+		{offline_range, ABSENT_OFFLINE},  {{140000, 140001}, ABSENT_RESERVED},
+		{{163000, END}, ABSENT_RESERVED},
+	};
+	struct machine *m;
+
+	assert_int_equal(machine_create(4, 2, &m, NULL), 0);
+	m->node_of_cpu[2] = m->node_of_cpu[3] = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(zones); i++)
+		assert_int_equal(machine_add_zone(m, &zones[i], NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
+		assert_int_equal(machine_add_absent(m, absent[i].range, absent[i].why, NULL), 0);
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		struct zone *z = &m->zones[i];
+
+		z->managed = machine_managed_in(m, z->start, z->end);
+		z->present = z->managed;
+	}
+	return m;
+}
+
+static int mark_free(void *arg, unsigned int zone, struct pfn_range range)
+{
+	struct fixture *f = arg;
+
+	(void)zone;
+	memset(&f->shadow[range.start], SHADOW_FREE, range.end - range.start);
+	return 0;
+}
+
+static void start(struct fixture *f, unsigned int seed)
+{
+	struct error err;
+
+	f->seed = seed;
+	f->nr_objects = 0;
+	f->now_ns = 1;
+	f->deadline_ns = 0;
+	memset(f->shadow, SHADOW_ABSENT, END);
+	machine_each_managed(f->m, mark_free, f);
+	if (allocator_instance_create(f->spec, f->m, NULL, &f->instance, &err))
+		fail_msg("%s", err.text);
+	f->a = f->instance->a;
+	print_message("# %s, seed %u\n", f->spec->text, seed);
+}
+
+static void stop(struct fixture *f)
+{
+	allocator_instance_destroy(f->instance);
+	f->instance = NULL;
+}
+
+static int setup(void **state)
+{
+	const char *text = *state;
+	struct fixture *f = calloc(1, sizeof(*f));
+	struct error err;
+
+	if (allocator_spec_parse(text, &f->spec, &err)) {
+		print_error("%s\n", err.text);
+		return -1;
+	}
+	f->ops = f->spec->ops;
+	f->m = make_machine();
+	f->shadow = malloc(END);
+	f->objects = malloc(OBJECTS_MAX * sizeof(*f->objects));
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+
+	allocator_instance_destroy(f->instance);
+	machine_destroy(f->m);
+	allocator_spec_destroy(f->spec);
+	free(f->objects);
+	free(f->shadow);
+	free(f);
+	return 0;
+}
+
+static unsigned int random_below(struct fixture *f, unsigned int n)
+{
+	return (unsigned int)rand_r(&f->seed) % n;
+}
+
+static bool has(const struct fixture *f, uint32_t capability)
+{
+	return f->ops->capabilities & capability;
+}
+
+static bool shadow_is(const struct fixture *f, pfn_t pfn, unsigned int order, enum shadow s)
+{
+	if (pfn >= END || END - pfn < UINT64_C(1) << order)
+		return false;
+	for (uint64_t i = 0; i < UINT64_C(1) << order; i++) {
+		if (f->shadow[pfn + i] != s)
+			return false;
+	}
+	return true;
+}
+
+static void shadow_set(struct fixture *f, pfn_t pfn, unsigned int order, enum shadow s)
+{
+	memset(&f->shadow[pfn], (int)s, (size_t)1 << order);
+}
+
+static uint64_t shadow_free(const struct fixture *f, pfn_t start, pfn_t end)
+{
+	uint64_t frames = 0;
+
+	for (pfn_t pfn = start; pfn < end && pfn < END; pfn++)
+		frames += f->shadow[pfn] == SHADOW_FREE;
+	return frames;
+}
+
+/* May the request be served from this zone? All zones are allowed to who does not know them. */
+static bool zone_allowed(const struct fixture *f, const struct alloc_request *req, int zone)
+{
+	if (zone < 0)
+		return false;
+	return !has(f, ALLOCATOR_ZONES) || f->m->zones[zone].type <= f->m->zones[req->zone].type;
+}
+
+/* The first free aligned block the request may have, from @from on; PFN_NONE if there is none. */
+static pfn_t shadow_find(const struct fixture *f, const struct alloc_request *req, pfn_t from)
+{
+	uint64_t frames = UINT64_C(1) << req->order;
+
+	for (pfn_t pfn = align_up(from, frames); pfn + frames <= END; pfn += frames) {
+		if (shadow_is(f, pfn, req->order, SHADOW_FREE) &&
+		    zone_allowed(f, req, machine_zone_of(f->m, pfn)))
+			return pfn;
+	}
+	return PFN_NONE;
+}
+
+/* ---- requests ---- */
+
+static struct alloc_request request(const struct fixture *f, uint32_t gfp, unsigned int order,
+				    unsigned int cpu)
+{
+	return (struct alloc_request){
+		.hint_pfn = PFN_NONE,
+		.gfp = gfp,
+		.cpu = (uint16_t)cpu,
+		.node = f->m->node_of_cpu[cpu],
+		.order = (uint8_t)order,
+		.migratetype = (uint8_t)gfp_migratetype(gfp),
+		.zone = (uint8_t)machine_highest_zone(f->m, f->m->node_of_cpu[cpu], gfp),
+	};
+}
+
+static struct alloc_request random_request(struct fixture *f)
+{
+	static const uint32_t gfps[] = {
+		GFP_KERNEL,
+		GFP_KERNEL,
+		GFP_HIGHUSER,
+		GFP_HIGHUSER,
+		GFP_HIGHUSER,
+		GFP_HIGHUSER,
+		GFP_KERNEL | GFP_RECLAIMABLE,
+		GFP_KERNEL | GFP_DMA32,
+		GFP_KERNEL,
+		GFP_HIGHUSER,
+		GFP_KERNEL | GFP_RECLAIMABLE,
+		GFP_KERNEL | GFP_DMA,
+	};
+	unsigned int order = random_below(f, 4) ? random_below(f, 4) : random_below(f, NR_ORDERS);
+
+	return request(f, gfps[random_below(f, ARRAY_SIZE(gfps))], order,
+		       random_below(f, f->m->nr_cpus));
+}
+
+static void drain(struct fixture *f)
+{
+	if (f->ops->drain)
+		f->ops->drain(f->a);
+}
+
+/* Those that echo get a hint that can be followed. */
+static void give_hint(struct fixture *f, struct alloc_request *req)
+{
+	if (!has(f, ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED))
+		return;
+	req->hint_pfn = shadow_find(f, req, random_below(f, END));
+	if (req->hint_pfn == PFN_NONE)
+		req->hint_pfn = shadow_find(f, req, 0);
+}
+
+/* The block must be one the request may have; it is noted as taken. */
+static void accept_block(struct fixture *f, pfn_t pfn, const struct alloc_request *req)
+{
+	if (!is_aligned(pfn, UINT64_C(1) << req->order))
+		fail_msg("pfn %" PRIu64 " is not aligned to order %u", pfn, req->order);
+	if (!shadow_is(f, pfn, req->order, SHADOW_FREE))
+		fail_msg("pfn %" PRIu64 ", order %u: not all of it is free memory", pfn,
+			 req->order);
+	if (!zone_allowed(f, req, machine_zone_of(f->m, pfn)) ||
+	    machine_zone_of(f->m, pfn) !=
+		    machine_zone_of(f->m, pfn + (UINT64_C(1) << req->order) - 1))
+		fail_msg("pfn %" PRIu64 ", order %u: in or across a zone above %u", pfn, req->order,
+			 req->zone);
+	shadow_set(f, pfn, req->order, SHADOW_TAKEN);
+	assert_true(f->nr_objects < OBJECTS_MAX);
+	f->objects[f->nr_objects++] = (struct object){.pfn = pfn, .req = *req};
+}
+
+/* Allocate; PFN_NONE is believed only if the shadow has no such block either. */
+static pfn_t alloc(struct fixture *f, struct alloc_request req)
+{
+	struct alloc_result result;
+
+	give_hint(f, &req);
+	if (has(f, ALLOCATOR_UNCHECKED) && req.hint_pfn == PFN_NONE)
+		return PFN_NONE; /* it would invent one */
+	result = f->ops->alloc(f->a, &req);
+	if (result.pfn == PFN_NONE && shadow_find(f, &req, 0) != PFN_NONE) {
+		/* Free blocks may hide in other CPUs' caches, but nowhere else. */
+		drain(f);
+		result = f->ops->alloc(f->a, &req);
+		if (result.pfn == PFN_NONE)
+			fail_msg("order %u, zone %u: refused, yet pfn %" PRIu64 " is free",
+				 req.order, req.zone, shadow_find(f, &req, 0));
+	}
+	if (result.pfn != PFN_NONE)
+		accept_block(f, result.pfn, &req);
+	return result.pfn;
+}
+
+static int free_part(struct fixture *f, pfn_t pfn, unsigned int order,
+		     const struct alloc_request *of)
+{
+	struct alloc_request req = *of;
+
+	req.order = (uint8_t)order;
+	return f->ops->free(f->a, pfn, &req);
+}
+
+static void free_block(struct fixture *f, pfn_t pfn, unsigned int order,
+		       const struct alloc_request *of)
+{
+	int rc = free_part(f, pfn, order, of);
+
+	if (rc)
+		fail_msg("free of pfn %" PRIu64 ", order %u: %d", pfn, order, rc);
+	shadow_set(f, pfn, order, SHADOW_FREE);
+}
+
+static void free_object(struct fixture *f, size_t i)
+{
+	struct object object = f->objects[i];
+
+	f->objects[i] = f->objects[--f->nr_objects];
+	free_block(f, object.pfn, object.req.order, &object.req);
+}
+
+static void free_all(struct fixture *f)
+{
+	while (f->nr_objects)
+		free_object(f, random_below(f, (unsigned int)f->nr_objects));
+}
+
+/* ---- what a back end says about itself ---- */
+
+static void check_stats(struct fixture *f)
+{
+	struct allocator_stats stats;
+
+	for (unsigned int zone = 0; zone <= f->m->nr_zones; zone++) {
+		bool all = zone == f->m->nr_zones;
+		uint64_t in_blocks = 0, expected;
+
+		assert_int_equal(f->ops->stats(f->a, all ? ALLOCATOR_ALL_ZONES : zone, &stats), 0);
+		for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
+			for (unsigned int o = 0; o < NR_ORDERS; o++)
+				in_blocks += stats.free_blocks[mt][o] << o;
+		}
+		assert_int_equal(in_blocks, stats.free_frames);
+		assert_true(stats.nr_counters <= ALLOCATOR_COUNTERS_MAX);
+		for (size_t i = 0; i < stats.nr_counters; i++)
+			assert_non_null(stats.counters[i].name);
+		expected = all ? shadow_free(f, 0, END)
+			       : shadow_free(f, f->m->zones[zone].start, f->m->zones[zone].end);
+		if (stats.free_frames + stats.cached_frames != expected)
+			fail_msg("zone %d: %" PRIu64 " free and %" PRIu64
+				 " cached frames, but %" PRIu64 " are free",
+				 all ? -1 : (int)zone, stats.free_frames, stats.cached_frames,
+				 expected);
+	}
+	assert_int_equal(f->ops->stats(f->a, f->m->nr_zones, &stats), -EINVAL);
+}
+
+static void check_occupancy(struct fixture *f)
+{
+	uint16_t frames[END / HUGE_FRAMES];
+
+	f->ops->occupancy(f->a, 0, ARRAY_SIZE(frames), frames);
+	for (size_t b = 0; b < ARRAY_SIZE(frames); b++) {
+		uint64_t expected = shadow_free(f, b * HUGE_FRAMES, (b + 1) * HUGE_FRAMES);
+
+		if (frames[b] != expected)
+			fail_msg("2 MiB block %zu: %u free frames, but %" PRIu64 " are free", b,
+				 frames[b], expected);
+	}
+}
+
+static void check_all(struct fixture *f)
+{
+	struct error err;
+
+	if (f->ops->check && f->ops->check(f->a, &err))
+		fail_msg("check: %s", err.text);
+	if (f->ops->stats)
+		check_stats(f);
+	if (f->ops->occupancy)
+		check_occupancy(f);
+}
+
+/* Take blocks of @order until there are no more, from all zones. */
+static uint64_t exhaust(struct fixture *f, unsigned int order)
+{
+	struct alloc_request req = request(f, GFP_HIGHUSER, order, 0);
+	uint64_t n = 0, expected = 0;
+
+	for (pfn_t p = 0; p < END; p += UINT64_C(1) << order)
+		expected += shadow_is(f, p, order, SHADOW_FREE);
+	/* An echo is told where, and searching for each hint anew would take long. */
+	if (has(f, ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED)) {
+		for (pfn_t p = 0; (p = shadow_find(f, &req, p)) != PFN_NONE; n++) {
+			req.hint_pfn = p;
+			assert_int_equal(f->ops->alloc(f->a, &req).pfn, p);
+			accept_block(f, p, &req);
+		}
+	} else {
+		while (n < expected && alloc(f, req) != PFN_NONE)
+			n++;
+		assert_int_equal(f->ops->alloc(f->a, &req).pfn, PFN_NONE);
+	}
+	assert_int_equal(n, expected);
+	return n;
+}
+
+/* ---- the tests ---- */
+
+static void starts_with_all_managed_frames_free(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 1);
+	check_all(f);
+	assert_true(f->instance->metadata_bytes > 0);
+	stop(f);
+}
+
+static void blocks_of_each_order_are_aligned_and_disjoint(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 1);
+	for (unsigned int i = 0; i < 40; i++) {
+		for (unsigned int order = 0; order <= MAX_ORDER; order++)
+			alloc(f, request(f, i % 2 ? GFP_KERNEL : GFP_HIGHUSER, order, i % 4));
+	}
+	check_all(f);
+	free_all(f);
+	check_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+static void gives_out_every_frame_and_gets_all_back(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t largest;
+
+	start(f, 2);
+	largest = exhaust(f, MAX_ORDER);
+	assert_true(largest > 0);
+	check_all(f);
+	free_all(f);
+	drain(f);
+	assert_int_equal(exhaust(f, 0), machine_managed(f->m));
+	check_all(f);
+	free_all(f); /* in random order */
+	drain(f);
+	check_all(f);
+	assert_int_equal(exhaust(f, MAX_ORDER), largest);
+	free_all(f);
+	stop(f);
+}
+
+static void exhausts_at_every_order(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 3);
+	for (unsigned int order = 1; order < MAX_ORDER; order++) {
+		exhaust(f, order);
+		check_all(f);
+		free_all(f);
+		drain(f);
+	}
+	check_all(f);
+	stop(f);
+}
+
+static void refuses_to_free_what_is_not_allocated(void **state)
+{
+	struct fixture *f = *state;
+	struct alloc_request req = request(f, GFP_HIGHUSER, 0, 0);
+	pfn_t pfn, huge;
+
+	start(f, 4);
+	/* absent of each kind, in no zone, beyond the end */
+	assert_int_equal(free_part(f, 0, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, 200, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, 5000, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, offline_range.start + 1, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, 40000, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, END, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, PFN_NONE - 1, 0, &req), -EINVAL);
+	/* never allocated */
+	assert_int_equal(free_part(f, 70000, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, 65536, 9, &req), -EINVAL);
+	check_all(f);
+	/* misaligned */
+	pfn = alloc(f, request(f, GFP_HIGHUSER, 3, 0));
+	assert_int_equal(free_part(f, pfn + 1, 1, &req), -EINVAL);
+	check_all(f);
+	free_all(f);
+	/* twice; what a cache may not notice the free lists must */
+	huge = alloc(f, request(f, GFP_HIGHUSER, 9, 0));
+	pfn = alloc(f, req);
+	free_all(f);
+	drain(f);
+	assert_int_equal(free_part(f, pfn, 0, &req), -EINVAL);
+	assert_int_equal(free_part(f, huge, 9, &req), -EINVAL);
+	assert_int_equal(free_part(f, huge, 10, &req), -EINVAL);
+	check_all(f);
+	stop(f);
+}
+
+static void takes_exactly_the_block_asked_for(void **state)
+{
+	struct fixture *f = *state;
+	static const struct {
+		pfn_t pfn;
+		unsigned int order;
+	} places[] = {{1, 0},	  {4095, 0},   {6144, 9},   {66560, 10}, {70001, 0}, {80000, 5},
+		      {98304, 9}, {131072, 9}, {162992, 3}, {25600, 10}, {258, 1},   {140002, 1}};
+	struct alloc_request req;
+
+	start(f, 5);
+	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+		req = request(f, GFP_HIGHUSER, places[i].order, 0);
+		assert_int_equal(f->ops->alloc_at(f->a, places[i].pfn, &req), 0);
+		accept_block(f, places[i].pfn, &req);
+	}
+	check_all(f);
+	if (!has(f, ALLOCATOR_UNCHECKED)) {
+		for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
+			req = request(f, GFP_HIGHUSER, places[i].order, 1);
+			assert_int_equal(f->ops->alloc_at(f->a, places[i].pfn, &req), -EBUSY);
+		}
+		req = request(f, GFP_HIGHUSER, MAX_ORDER, 0);
+		assert_int_equal(f->ops->alloc_at(f->a, 131072, &req), -EBUSY);
+		req.order = 0;
+		assert_true(f->ops->alloc_at(f->a, 0, &req) < 0);
+		assert_true(f->ops->alloc_at(f->a, 5000, &req) < 0);
+		assert_true(f->ops->alloc_at(f->a, 40000, &req) < 0);
+		assert_true(f->ops->alloc_at(f->a, END, &req) < 0);
+		req.order = 4;
+		assert_true(f->ops->alloc_at(f->a, 65537, &req) < 0);
+		check_all(f);
+	}
+	exhaust(f, 0); /* none of the blocks comes out again */
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+/* Free an object piece by piece: each half is freed or split again. */
+static void free_in_parts(struct fixture *f, pfn_t pfn, unsigned int order,
+			  const struct alloc_request *req)
+{
+	pfn_t half = UINT64_C(1) << order >> 1;
+	bool upper_first = random_below(f, 2);
+
+	if (order == 0 || random_below(f, 4) == 0) {
+		free_block(f, pfn, order, req);
+		return;
+	}
+	free_in_parts(f, upper_first ? pfn + half : pfn, order - 1, req);
+	free_in_parts(f, upper_first ? pfn : pfn + half, order - 1, req);
+}
+
+static void frees_any_aligned_part_of_a_block(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t largest;
+
+	start(f, 6);
+	largest = exhaust(f, MAX_ORDER);
+	free_all(f);
+	for (unsigned int round = 0; round < 6; round++) {
+		for (unsigned int order = 1; order <= MAX_ORDER; order++) {
+			assert_int_not_equal(alloc(f, request(f, GFP_HIGHUSER, order, round % 4)),
+					     PFN_NONE);
+		}
+		while (f->nr_objects) {
+			struct object o = f->objects[--f->nr_objects];
+
+			free_in_parts(f, o.pfn, o.req.order, &o.req);
+		}
+		check_all(f);
+	}
+	drain(f);
+	assert_int_equal(exhaust(f, MAX_ORDER), largest);
+	free_all(f);
+	stop(f);
+}
+
+static void refuses_a_block_of_which_a_part_is_free(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 7);
+	for (unsigned int order = 1; order <= MAX_ORDER; order++) {
+		struct alloc_request req = request(f, GFP_HIGHUSER, order, 0);
+		pfn_t pfn = alloc(f, req), middle = pfn + (UINT64_C(1) << order) / 2;
+
+		assert_int_not_equal(pfn, PFN_NONE);
+		f->nr_objects = 0;
+		free_block(f, middle, order - 1, &req);
+		drain(f);
+		assert_int_equal(free_part(f, pfn, order, &req), -EINVAL);
+		check_all(f);
+		free_block(f, pfn, order - 1, &req);
+		drain(f);
+	}
+	check_all(f);
+	stop(f);
+}
+
+/* Objects, free and parked frames in random places, absent ones where the machine says so. */
+static struct frame_map *random_map(struct fixture *f)
+{
+	uint8_t *cells = malloc(END);
+	struct frame_map *map;
+
+	memset(cells, FRAME_HOLE, END);
+	assert_int_equal(frame_map_fresh(f->m, &map, NULL), 0);
+	frame_map_to_bytes(map, cells);
+	frame_map_destroy(map);
+	for (uint32_t z = 0; z < f->m->nr_zones; z++) {
+		pfn_t pfn = f->m->zones[z].start, end = f->m->zones[z].end;
+
+		while (pfn < end) {
+			static const uint8_t states[] = {
+				FRAME_FREE,	 FRAME_FREE,	    FRAME_MOVABLE, FRAME_MOVABLE,
+				FRAME_UNMOVABLE, FRAME_RECLAIMABLE, FRAME_PARKED};
+			unsigned int s = states[random_below(f, ARRAY_SIZE(states))];
+			unsigned int order =
+				largest_order(pfn, end, random_below(f, 3) ? 4 : MAX_ORDER);
+
+			if (shadow_is(f, pfn, order, SHADOW_FREE)) {
+				bool used = frame_state_allocated(s);
+
+				memset(&cells[pfn], (int)(s | (used ? order << 4 : 0)),
+				       (size_t)1 << order);
+			} else {
+				order = 0;
+			}
+			pfn += UINT64_C(1) << order;
+		}
+	}
+	assert_int_equal(frame_map_from_bytes(f->m, cells, 5, &map, NULL), 0);
+	assert_int_equal(frame_map_check(map, NULL), 0);
+	free(cells);
+	return map;
+}
+
+/* The objects of a map become ours to free. */
+static void note_adopted(struct fixture *f, const struct frame_map *map)
+{
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		const struct frame_run *r = &map->runs[i];
+		uint32_t gfp = r->state == FRAME_MOVABLE       ? GFP_HIGHUSER
+			       : r->state == FRAME_RECLAIMABLE ? GFP_KERNEL | GFP_RECLAIMABLE
+							       : GFP_KERNEL;
+
+		if (!frame_state_allocated(r->state))
+			continue;
+		for (pfn_t pfn = r->start; pfn < r->start + r->frames;
+		     pfn += UINT64_C(1) << r->order) {
+			struct alloc_request req = request(f, gfp, r->order, random_below(f, 4));
+
+			shadow_set(f, pfn, r->order, SHADOW_TAKEN);
+			f->objects[f->nr_objects++] = (struct object){.pfn = pfn, .req = req};
+		}
+	}
+}
+
+static void adopts_a_snapshot_and_frees_its_objects(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int seed = 1; seed <= 3; seed++) {
+		struct frame_map *map;
+
+		start(f, seed);
+		map = random_map(f);
+		if (seed == 2) { /* pageblock types known, zone counts zero */
+			assert_int_equal(frame_map_add_pageblocks(map, NULL), 0);
+			for (size_t b = 0; b < map->nr_pageblocks; b++)
+				map->pageblock_type[b] =
+					b % 5 == 4 ? MIGRATE_UNKNOWN : (uint8_t)(b % 3);
+			assert_int_equal(frame_map_add_zones(map, NULL), 0);
+		}
+		assert_int_equal(f->ops->adopt(f->a, map), 0);
+		note_adopted(f, map);
+		frame_map_destroy(map); /* only valid during the call */
+		check_all(f);
+		for (unsigned int i = 0; i < 2000; i++) {
+			if (i % 2)
+				alloc(f, random_request(f));
+			else if (f->nr_objects)
+				free_object(f, random_below(f, (unsigned int)f->nr_objects));
+		}
+		check_all(f);
+		free_all(f);
+		drain(f);
+		check_all(f);
+		stop(f);
+	}
+}
+
+static void serves_memory_that_comes_online(void **state)
+{
+	struct fixture *f = *state;
+	const pfn_t cut = 110592;
+	const struct pfn_range parts[] = {{cut, offline_range.end}, {offline_range.start, cut}};
+	uint64_t managed = machine_managed(f->m);
+
+	start(f, 8);
+	exhaust(f, 0);
+	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
+		assert_int_equal(f->ops->online(f->a, parts[i]), 0);
+		memset(&f->shadow[parts[i].start], SHADOW_FREE, parts[i].end - parts[i].start);
+		managed += parts[i].end - parts[i].start;
+		check_all(f);
+	}
+	exhaust(f, 0);
+	assert_int_equal(f->nr_objects, managed);
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+static void takes_free_memory_offline_and_refuses_used(void **state)
+{
+	struct fixture *f = *state;
+	const struct pfn_range range = {73728, 81920};
+	struct alloc_request req = request(f, GFP_HIGHUSER, 0, 0);
+
+	start(f, 9);
+	assert_int_equal(f->ops->offline(f->a, (struct pfn_range){40000, 40001}), -EINVAL);
+	if (f->ops->alloc_at) {
+		assert_int_equal(f->ops->alloc_at(f->a, 80000, &req), 0);
+		assert_int_equal(f->ops->offline(f->a, range), -EBUSY);
+		f->shadow[80000] = SHADOW_TAKEN;
+		check_all(f);
+		free_block(f, 80000, 0, &req);
+		drain(f);
+	}
+	assert_int_equal(f->ops->offline(f->a, range), 0);
+	memset(&f->shadow[range.start], SHADOW_ABSENT, range.end - range.start);
+	check_all(f);
+	exhaust(f, 0);
+	free_all(f);
+	drain(f);
+	assert_int_equal(f->ops->online(f->a, range), 0);
+	memset(&f->shadow[range.start], SHADOW_FREE, range.end - range.start);
+	check_all(f);
+	stop(f);
+}
+
+static void isolates_what_is_free_of_a_block(void **state)
+{
+	struct fixture *f = *state;
+	const pfn_t block = 66048;
+	uint64_t got = 0;
+
+	start(f, 10);
+	for (unsigned int i = 0; i < 200; i++)
+		alloc(f, request(f, GFP_HIGHUSER, i % 4, 0));
+	drain(f);
+	assert_int_equal(f->ops->isolate(f->a, block, HUGE_ORDER, &got), 0);
+	assert_int_equal(got, shadow_free(f, block, block + HUGE_FRAMES));
+	for (pfn_t pfn = block; pfn < block + HUGE_FRAMES; pfn++) {
+		if (f->shadow[pfn] == SHADOW_FREE)
+			f->shadow[pfn] = SHADOW_ISOLATED;
+	}
+	exhaust(f, 0); /* nothing of it comes out */
+	free_all(f);
+	drain(f);
+	assert_int_equal(f->ops->unisolate(f->a, block, HUGE_ORDER), 0);
+	for (pfn_t pfn = block; pfn < block + HUGE_FRAMES; pfn++) {
+		if (f->shadow[pfn] == SHADOW_ISOLATED)
+			f->shadow[pfn] = SHADOW_FREE;
+	}
+	check_all(f);
+	assert_int_equal(exhaust(f, 0), machine_managed(f->m));
+	free_all(f);
+	stop(f);
+}
+
+static void instances_do_not_disturb_each_other(void **state)
+{
+	struct fixture *f = *state;
+	struct allocator_instance *other;
+	struct alloc_request req = request(f, GFP_HIGHUSER, 0, 0);
+	struct allocator_stats before, after;
+
+	assert_int_equal(allocator_instance_create(f->spec, f->m, NULL, &other, NULL), 0);
+	start(f, 11);
+	if (f->ops->stats)
+		assert_int_equal(f->ops->stats(other->a, ALLOCATOR_ALL_ZONES, &before), 0);
+	for (unsigned int i = 0; i < 500; i++)
+		alloc(f, random_request(f));
+	if (f->ops->stats) {
+		assert_int_equal(f->ops->stats(other->a, ALLOCATOR_ALL_ZONES, &after), 0);
+		assert_int_equal(after.free_frames, before.free_frames);
+	}
+	req.hint_pfn = 70000;
+	assert_int_not_equal(f->ops->alloc(other->a, &req).pfn, PFN_NONE);
+	check_all(f);
+	free_all(f);
+	stop(f);
+	allocator_instance_destroy(other);
+}
+
+static void predicts_what_it_then_does(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 12);
+	for (unsigned int i = 0; i < 1500; i++) {
+		if (i % 3 < 2) {
+			struct alloc_request req = random_request(f);
+			pfn_t expected;
+
+			give_hint(f, &req);
+			expected = f->ops->predict(f->a, &req).pfn;
+			assert_int_equal(f->ops->predict(f->a, &req).pfn, expected);
+			assert_int_equal(f->ops->alloc(f->a, &req).pfn, expected);
+			if (expected != PFN_NONE)
+				accept_block(f, expected, &req);
+		} else if (f->nr_objects) {
+			free_object(f, random_below(f, (unsigned int)f->nr_objects));
+		}
+	}
+	check_all(f);
+	stop(f);
+}
+
+static void bulk_calls_do_what_single_ones_do(void **state)
+{
+	struct fixture *f = *state;
+	struct alloc_request req = request(f, GFP_HIGHUSER, 0, 0);
+	pfn_t pfns[300];
+
+	start(f, 13);
+	for (unsigned int round = 0; round < 5; round++) {
+		size_t n = f->ops->alloc_bulk(f->a, &req, ARRAY_SIZE(pfns), pfns);
+
+		assert_int_equal(n, ARRAY_SIZE(pfns));
+		for (size_t i = 0; i < n; i++)
+			accept_block(f, pfns[i], &req);
+		check_all(f);
+		assert_int_equal(f->ops->free_bulk(f->a, pfns, n, &req), n);
+		for (size_t i = 0; i < n; i++)
+			shadow_set(f, pfns[i], 0, SHADOW_FREE);
+		f->nr_objects = 0;
+		check_all(f);
+	}
+	stop(f);
+}
+
+/* One random step; memory fills and empties in waves. */
+static void random_step(struct fixture *f, unsigned int i)
+{
+	bool filling = i / 1500 % 2 == 0;
+	unsigned int what = random_below(f, 100);
+
+	f->now_ns += random_below(f, 2000000);
+	if (f->ops->tick && f->now_ns >= f->deadline_ns)
+		f->deadline_ns = f->ops->tick(f->a, f->now_ns);
+	if (what < (filling ? 70U : 30U)) {
+		alloc(f, random_request(f));
+	} else if (what < 95 && f->nr_objects) {
+		size_t index = random_below(f, (unsigned int)f->nr_objects);
+		struct object *o = &f->objects[index];
+
+		o->req.cpu = (uint16_t)random_below(f, f->m->nr_cpus);
+		if (has(f, ALLOCATOR_SPLIT) && o->req.order && what % 4 == 0) {
+			/* one half goes, the other is an object from now on */
+			unsigned int order = o->req.order - 1U;
+			pfn_t half = UINT64_C(1) << order, upper = o->pfn + half;
+			bool keep_upper = what % 8 == 0;
+
+			free_block(f, keep_upper ? o->pfn : upper, order, &o->req);
+			o->pfn = keep_upper ? upper : o->pfn;
+			o->req.order = (uint8_t)order;
+		} else {
+			free_object(f, index);
+		}
+	} else if (what < 98 && has(f, ALLOCATOR_ALLOC_AT)) {
+		struct alloc_request req = random_request(f);
+		pfn_t pfn = shadow_find(f, &req, random_below(f, END));
+
+		if (pfn != PFN_NONE && f->ops->alloc_at(f->a, pfn, &req) == 0)
+			accept_block(f, pfn, &req);
+		else
+			assert_int_equal(pfn, PFN_NONE);
+	} else if (what == 99 && random_below(f, 10) == 0) {
+		drain(f);
+	}
+}
+
+static void agrees_with_a_byte_per_frame_over_random_operations(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int seed = 21; seed <= 24; seed++) {
+		start(f, seed);
+		if (seed % 2 && f->ops->tick)
+			f->deadline_ns = f->ops->tick(f->a, f->now_ns);
+		for (unsigned int i = 0; i < 6000; i++) {
+			random_step(f, i);
+			if (i % 300 == 299)
+				check_all(f);
+		}
+		free_all(f);
+		check_all(f);
+		drain(f);
+		check_all(f);
+		stop(f);
+	}
+}
+
+static void agrees_with_a_byte_per_frame_when_nearly_full(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 31);
+	exhaust(f, 0);
+	for (unsigned int i = 0; i < 3000; i++) {
+		if (f->nr_objects && random_below(f, 3) == 0)
+			free_object(f, random_below(f, (unsigned int)f->nr_objects));
+		else
+			alloc(f, request(f, GFP_HIGHUSER, random_below(f, 20) ? 0 : 1,
+					 random_below(f, 4)));
+		if (i % 500 == 499)
+			check_all(f);
+	}
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+static void echoes_the_hint_or_refuses_it(void **state)
+{
+	struct fixture *f = *state;
+	struct alloc_request req = request(f, GFP_HIGHUSER, 2, 0);
+
+	start(f, 14);
+	req.hint_pfn = 70000;
+	assert_int_equal(f->ops->alloc(f->a, &req).pfn, 70000);
+	if (has(f, ALLOCATOR_ECHO)) {
+		assert_int_equal(f->ops->alloc(f->a, &req).pfn, PFN_NONE);
+		req.hint_pfn = 5000;
+		assert_int_equal(f->ops->alloc(f->a, &req).pfn, PFN_NONE);
+		req.hint_pfn = PFN_NONE;
+		assert_int_equal(f->ops->alloc(f->a, &req).pfn, PFN_NONE);
+	} else {
+		req.hint_pfn = PFN_NONE; /* bumps round the machine */
+		for (unsigned int i = 0; i < 100000; i++) {
+			pfn_t pfn = f->ops->alloc(f->a, &req).pfn;
+
+			assert_true(is_aligned(pfn, 4) && pfn + 4 <= END);
+		}
+	}
+	stop(f);
+}
+
+/* ---- who runs what ---- */
+
+struct conformance_test {
+	const char *name;
+	CMUnitTestFunction run;
+	bool (*applies)(const struct allocator_ops *ops);
+};
+
+static bool checked(const struct allocator_ops *ops)
+{
+	return !(ops->capabilities & ALLOCATOR_UNCHECKED);
+}
+
+static bool echoes(const struct allocator_ops *ops)
+{
+	return ops->capabilities & (ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED);
+}
+
+static bool allocates_at(const struct allocator_ops *ops)
+{
+	return ops->capabilities & ALLOCATOR_ALLOC_AT;
+}
+
+static bool splits(const struct allocator_ops *ops)
+{
+	return ops->capabilities & ALLOCATOR_SPLIT;
+}
+
+static bool splits_checked(const struct allocator_ops *ops)
+{
+	return splits(ops) && checked(ops);
+}
+
+static bool adopts(const struct allocator_ops *ops)
+{
+	return ops->adopt;
+}
+
+static bool onlines(const struct allocator_ops *ops)
+{
+	return ops->online;
+}
+
+static bool offlines(const struct allocator_ops *ops)
+{
+	return ops->online && ops->offline && checked(ops);
+}
+
+static bool isolates(const struct allocator_ops *ops)
+{
+	return ops->isolate;
+}
+
+static bool predicts(const struct allocator_ops *ops)
+{
+	return ops->predict;
+}
+
+static bool bulks(const struct allocator_ops *ops)
+{
+	return ops->capabilities & ALLOCATOR_BULK;
+}
+
+#define TEST(name, applies)                                                                        \
+	{                                                                                          \
+#name, name, applies                                                               \
+	}
+
+static const struct conformance_test conformance_tests[] = {
+	TEST(starts_with_all_managed_frames_free, NULL),
+	TEST(blocks_of_each_order_are_aligned_and_disjoint, NULL),
+	TEST(gives_out_every_frame_and_gets_all_back, NULL),
+	TEST(exhausts_at_every_order, NULL),
+	TEST(refuses_to_free_what_is_not_allocated, checked),
+	TEST(takes_exactly_the_block_asked_for, allocates_at),
+	TEST(frees_any_aligned_part_of_a_block, splits),
+	TEST(refuses_a_block_of_which_a_part_is_free, splits_checked),
+	TEST(adopts_a_snapshot_and_frees_its_objects, adopts),
+	TEST(serves_memory_that_comes_online, onlines),
+	TEST(takes_free_memory_offline_and_refuses_used, offlines),
+	TEST(isolates_what_is_free_of_a_block, isolates),
+	TEST(instances_do_not_disturb_each_other, NULL),
+	TEST(predicts_what_it_then_does, predicts),
+	TEST(bulk_calls_do_what_single_ones_do, bulks),
+	TEST(agrees_with_a_byte_per_frame_over_random_operations, NULL),
+	TEST(agrees_with_a_byte_per_frame_when_nearly_full, NULL),
+	TEST(echoes_the_hint_or_refuses_it, echoes),
+};
+
+/* Append the tests that apply to one specification, which stays the caller's. Return: 0 or 1. */
+static int add_tests(const char *text, struct CMUnitTest *tests, size_t *n)
+{
+	struct allocator_spec *spec;
+	struct error err;
+
+	if (allocator_spec_parse(text, &spec, &err)) {
+		print_error("%s\n", err.text);
+		return 1;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(conformance_tests); i++) {
+		const struct conformance_test *t = &conformance_tests[i];
+		char *name;
+
+		if ((t->applies && !t->applies(spec->ops)) ||
+		    asprintf(&name, "%s_%s", text, t->name) < 0)
+			continue;
+		tests[(*n)++] = (struct CMUnitTest){.name = name,
+						    .test_func = t->run,
+						    .setup_func = setup,
+						    .teardown_func = teardown,
+						    .initial_state = (void *)(uintptr_t)text};
+	}
+	allocator_spec_destroy(spec);
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	size_t nr_specs = 0, n = 0;
+	struct CMUnitTest *tests;
+	int failed = 0;
+
+	while (allocator_builtins[nr_specs])
+		nr_specs++;
+	if (argc > 1)
+		nr_specs = (size_t)argc - 1;
+	tests = calloc(nr_specs * ARRAY_SIZE(conformance_tests), sizeof(*tests));
+	for (size_t i = 0; i < nr_specs; i++)
+		failed +=
+			add_tests(argc > 1 ? argv[i + 1] : allocator_builtins[i]->name, tests, &n);
+	/* one group: a TAP stream has one plan */
+	failed += _cmocka_run_group_tests("conformance", tests, n, NULL, NULL);
+	while (n)
+		free((void *)(uintptr_t)tests[--n].name);
+	free(tests);
+	return failed;
+}

@@ -1,0 +1,948 @@
+/* SPDX-License-Identifier: MIT */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <sched.h>
+#include <signal.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "analysis/blockmap.h"
+#include "analysis/store.h"
+#include "base/bits.h"
+
+/* ---- a directory per test, and questions to a finished database ------------------------------ */
+
+struct fixture {
+	char directory[64], path[96];
+};
+
+static int setup(void **state)
+{
+	struct fixture *f = calloc(1, sizeof(*f));
+	const char *tmp = getenv("TMPDIR");
+
+	snprintf(f->directory, sizeof(f->directory), "%.40s/quire-store-XXXXXX",
+		 tmp ? tmp : P_tmpdir);
+	assert_non_null(mkdtemp(f->directory));
+	snprintf(f->path, sizeof(f->path), "%s/results.db", f->directory);
+	*state = f;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct fixture *f = *state;
+	char command[128];
+
+	snprintf(command, sizeof(command), "rm -rf '%s'", f->directory);
+	assert_int_equal(system(command), 0);
+	free(f);
+	return 0;
+}
+
+static bool exists(const struct fixture *f, const char *suffix)
+{
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s%s", f->path, suffix);
+	return access(path, F_OK) == 0;
+}
+
+/* The single value of @sql as text ("" for NULL), in a buffer that the next call reuses. */
+static const char *ask(const struct fixture *f, const char *sql)
+{
+	static char answer[512];
+	sqlite3 *db;
+	sqlite3_stmt *stmt;
+
+	assert_int_equal(sqlite3_open_v2(f->path, &db, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+	if (sqlite3_prepare_v2(db, sql, -1, &stmt, NULL) != SQLITE_OK)
+		fail_msg("%s: %s", sql, sqlite3_errmsg(db));
+	answer[0] = '\0';
+	if (sqlite3_step(stmt) == SQLITE_ROW && sqlite3_column_text(stmt, 0))
+		snprintf(answer, sizeof(answer), "%s", (const char *)sqlite3_column_text(stmt, 0));
+	assert_int_equal(sqlite3_finalize(stmt), SQLITE_OK);
+	sqlite3_close(db);
+	return answer;
+}
+
+static void tell(const struct fixture *f, const char *sql)
+{
+	sqlite3 *db;
+
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, sql, NULL, NULL, NULL), SQLITE_OK);
+	sqlite3_close(db);
+}
+
+#define assert_answer(f, sql, expected) assert_string_equal(ask(f, sql), expected)
+
+/* ---- a synthetic run ------------------------------------------------------------------------ */
+
+static struct result_record run_record(const char *allocator)
+{
+	return (struct result_record){
+		.kind = RESULT_RUN,
+		.run =
+			{
+				.allocator = allocator,
+				.spec = allocator,
+				.options = "tree=8",
+				.allocator_summary = "a summary",
+				.trace = "samples/t.quire",
+				.trace_digest = "0123456789abcdef0123456789abcdef",
+				.trace_note = "Linux 6.18",
+				.mode = "sequential",
+				.memory = "none",
+				.prefill = "recorded",
+				.label = "nightly",
+				.point_id = "ffff",
+				.build_id = "abcd",
+				.seed = UINT64_MAX,
+				.events = 1000,
+				.ops = 900,
+				.managed_frames = 1048576,
+				.start_ns = UINT64_C(1700000000000000000),
+				.threads = 1,
+				.cpus = 2,
+				.order = -1,
+				.oracle = true,
+			},
+	};
+}
+
+static int take(struct store *store, const struct result_record *record, struct error *err)
+{
+	struct result_sink *sink = store_sink(store);
+
+	return sink->take(sink, record, err);
+}
+
+static void must_take(struct store *store, const struct result_record *record)
+{
+	struct error err = {0};
+
+	if (take(store, record, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+static void send_metric(struct store *store, enum metric metric, double value)
+{
+	struct result_record record = {.kind = RESULT_METRIC};
+
+	record.metric.metric = metric;
+	record.metric.value = value;
+	must_take(store, &record);
+}
+
+static void send_sample(struct store *store, uint32_t index, bool end, double free_huge)
+{
+	struct result_record record = {.kind = RESULT_SAMPLE};
+
+	record.sample.index = index;
+	record.sample.end = end;
+	record.sample.event = 500 * index;
+	record.sample.time_ns = 7000000000 + index * UINT64_C(1500000000);
+	for (size_t i = 0; i < METRIC_STATE_COUNT; i++)
+		record.sample.state[i] = NAN;
+	record.sample.state[METRIC_free_huge - METRIC_STATE_FIRST] = free_huge;
+	must_take(store, &record);
+}
+
+static void send_latency(struct store *store, uint32_t cpu, const struct histogram *h)
+{
+	struct result_record record = {.kind = RESULT_LATENCY};
+
+	record.latency.op = LATENCY_ALLOC;
+	record.latency.order_class = LATENCY_ORDER1_3;
+	record.latency.cpu = cpu;
+	record.latency.histogram = h;
+	must_take(store, &record);
+}
+
+static void send_warning(struct store *store, const char *text)
+{
+	struct result_record record = {.kind = RESULT_WARNING};
+
+	record.warning.text = text;
+	must_take(store, &record);
+}
+
+static void send_done(struct store *store, enum run_status status, const char *text)
+{
+	struct result_record record = {.kind = RESULT_DONE};
+
+	record.done.status = status;
+	record.done.text = text;
+	must_take(store, &record);
+}
+
+static void send_results(struct store *store)
+{
+	struct result_record record = {.kind = RESULT_FREELIST};
+	uint16_t held[700];
+	struct histogram h;
+
+	/* The free lists before their sample: the order of records is the engine's affair. */
+	record.freelist.sample = 1;
+	record.freelist.source = FREELIST_KERNEL;
+	for (unsigned int i = 0; i < RESULT_ORDERS; i++)
+		record.freelist.blocks[i] = 10 * i;
+	must_take(store, &record);
+	send_sample(store, 0, false, 400);
+	send_sample(store, 1, true, 321);
+	send_metric(store, METRIC_free_huge, 321);
+	send_metric(store, METRIC_huge_score, NAN);
+	send_metric(store, METRIC_ops_per_second, 1.5e7);
+	histogram_init(&h);
+	histogram_add(&h, 100);
+	histogram_add(&h, 300);
+	send_latency(store, 0, &h);
+	histogram_init(&h);
+	for (int i = 0; i < 98; i++)
+		histogram_add(&h, 1000);
+	send_latency(store, 1, &h);
+
+	for (size_t i = 0; i < ARRAY_SIZE(held); i++)
+		held[i] = i < 600 ? 512 : 0xffff;
+	memset(&record, 0, sizeof(record));
+	record.kind = RESULT_BLOCKMAP;
+	record.blockmap.sample = 1;
+	record.blockmap.first_block = 8;
+	record.blockmap.held = held;
+	record.blockmap.n = ARRAY_SIZE(held);
+	must_take(store, &record);
+	send_warning(store, "first; it's \"quoted\"");
+	send_warning(store, "second");
+}
+
+static struct store *must_open(const struct fixture *f)
+{
+	struct store *store = NULL;
+	struct error err = {0};
+
+	if (store_open(f->path, &store, &err) != 0)
+		fail_msg("%s", err.text);
+	return store;
+}
+
+static void must_close(struct store *store)
+{
+	struct error err = {0};
+
+	if (store_close(store, &err) != 0)
+		fail_msg("%s", err.text);
+}
+
+static void write_run(const struct fixture *f, const char *allocator)
+{
+	struct store *store = must_open(f);
+	struct result_record run = run_record(allocator);
+
+	must_take(store, &run);
+	send_results(store);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+}
+
+static void assert_no_results(const struct fixture *f)
+{
+	static const char *const tables[] = {"metric",	 "sample",   "sample_metric", "latency",
+					     "freelist", "blockmap", "holder"};
+	char sql[64];
+
+	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
+		snprintf(sql, sizeof(sql), "SELECT count(*) FROM %s", tables[i]);
+		assert_answer(f, sql, "0");
+	}
+}
+
+/* ---- a whole run comes back ----------------------------------------------------------------- */
+
+static void everything_a_run_says_is_stored(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "llfree");
+	assert_answer(f, "SELECT status FROM run", "done");
+	assert_answer(f,
+		      "SELECT spec || options || mode || memory || prefill || label || point_id ||"
+		      " build_id || oracle || threads || cpus || block_order FROM run",
+		      "llfreetree=8sequentialnonerecordednightlyffffabcd112-1");
+	assert_answer(f, "SELECT seed FROM run", "-1");
+	assert_answer(f, "SELECT events || ',' || ops || ',' || managed_frames FROM run",
+		      "1000,900,1048576");
+	assert_answer(f, "SELECT started_utc FROM v_run", "2023-11-14 22:13:20");
+	assert_answer(f, "SELECT digest || path || note FROM trace",
+		      "0123456789abcdef0123456789abcdefsamples/t.quireLinux 6.18");
+	assert_answer(f, "SELECT name || summary FROM backend", "llfreea summary");
+	assert_answer(f, "SELECT value FROM metric WHERE name = 'free_huge'", "321.0");
+	assert_answer(f, "SELECT value IS NULL FROM metric WHERE name = 'huge_score'", "1");
+	assert_answer(f, "SELECT count(*) FROM sample WHERE is_end = (sample = 1)", "2");
+	assert_answer(f, "SELECT event || ',' || time_ns FROM sample WHERE sample = 1",
+		      "500,8500000000");
+	assert_answer(f, "SELECT value FROM sample_metric WHERE name = 'free_huge' AND sample = 0",
+		      "400.0");
+	assert_answer(f, "SELECT sum(blocks) FROM freelist WHERE source = 'kernel'", "550");
+	assert_answer(f, "SELECT text FROM warning WHERE line = 0", "first; it's \"quoted\"");
+	assert_answer(f, "SELECT text FROM warning WHERE line = 1", "second");
+	assert_answer(f, "SELECT group_concat(cpu_model) <> '' FROM host", "1");
+	assert_answer(f, "SELECT group_concat(integrity_check) FROM pragma_integrity_check", "ok");
+	assert_answer(f, "SELECT count(*) FROM pragma_foreign_key_check", "0");
+}
+
+static void metric_info_is_the_metric_table(void **state)
+{
+	const struct fixture *f = *state;
+	char sql[256], expected[32];
+
+	write_run(f, "llfree");
+	snprintf(expected, sizeof(expected), "%d", (int)METRIC_COUNT);
+	assert_answer(f, "SELECT count(*) FROM metric_info", expected);
+	for (unsigned int i = 0; i < METRIC_COUNT; i++) {
+		snprintf(sql, sizeof(sql), "SELECT name FROM metric_info WHERE position = %u", i);
+		assert_answer(f, sql, metric_table[i].name);
+	}
+	assert_answer(f, "SELECT direction || kind FROM metric_info WHERE name = 'free_huge'",
+		      "higherexact");
+	assert_answer(f,
+		      "SELECT direction || kind || unit FROM metric_info WHERE name = 'alloc_ns'",
+		      "lowernoisyns");
+}
+
+static void only_one_file_is_left_after_closing(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "llfree");
+	assert_true(exists(f, ""));
+	assert_false(exists(f, "-wal"));
+	assert_false(exists(f, "-shm"));
+	assert_false(exists(f, "-journal"));
+	assert_answer(f, "PRAGMA journal_mode", "delete");
+}
+
+static void histograms_merge_exactly_from_their_blobs(void **state)
+{
+	const struct fixture *f = *state;
+	struct histogram whole, part;
+	sqlite3_stmt *stmt;
+	sqlite3 *db;
+	int rows = 0;
+
+	write_run(f, "llfree");
+	histogram_init(&whole);
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_prepare_v2(db, "SELECT histogram FROM latency", -1, &stmt, NULL),
+			 SQLITE_OK);
+	while (sqlite3_step(stmt) == SQLITE_ROW) {
+		assert_int_equal(histogram_decode(sqlite3_column_blob(stmt, 0),
+						  (size_t)sqlite3_column_bytes(stmt, 0), &part,
+						  NULL),
+				 0);
+		histogram_merge(&whole, &part);
+		rows++;
+	}
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+	assert_int_equal(rows, 2);
+	assert_int_equal(whole.count, 100);
+	assert_int_equal(whole.sum, 98 * 1000 + 400);
+	assert_int_equal(whole.min, 100);
+	assert_int_equal(whole.max, 1000);
+	assert_answer(f,
+		      "SELECT count || ',' || mean_ns || ',' || max_ns FROM latency WHERE cpu = 0",
+		      "2,200.0,300.0");
+}
+
+static void a_block_map_comes_back_as_it_was(void **state)
+{
+	const struct fixture *f = *state;
+	uint16_t held[700];
+	sqlite3_stmt *stmt;
+	sqlite3 *db;
+
+	write_run(f, "llfree");
+	assert_answer(f, "SELECT encoding || first_block FROM blockmap", "runs8");
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(
+		sqlite3_prepare_v2(db, "SELECT held, blocks FROM blockmap", -1, &stmt, NULL),
+		SQLITE_OK);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(stmt, 1), 700);
+	assert_int_equal(blockmap_decode(BLOCKMAP_RUNS, sqlite3_column_blob(stmt, 0),
+					 (size_t)sqlite3_column_bytes(stmt, 0), held, 700),
+			 0);
+	for (size_t i = 0; i < 700; i++)
+		assert_int_equal(held[i], i < 600 ? 512 : 0xffff);
+	sqlite3_finalize(stmt);
+	sqlite3_close(db);
+}
+
+static void a_benchmark_needs_neither_trace_nor_label(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	struct result_record run = run_record("llfree");
+
+	run.run.trace = run.run.trace_digest = run.run.trace_note = NULL;
+	run.run.label = NULL;
+	run.run.order = 9;
+	must_take(store, &run);
+	send_metric(store, METRIC_alloc_ns, 12.5);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	assert_answer(f, "SELECT block_order FROM run WHERE trace_id IS NULL AND label IS NULL",
+		      "9");
+	assert_answer(f, "SELECT count(*) FROM v_latest WHERE trace IS NULL", "1");
+}
+
+/* ---- views ------------------------------------------------------------------------------------ */
+
+static void views_show_the_latest_finished_run(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store;
+	struct result_record run;
+
+	write_run(f, "llfree");
+	write_run(f, "buddy");
+	write_run(f, "llfree");
+	store = must_open(f);
+	run = run_record("llfree");
+	must_take(store, &run);
+	send_results(store);
+	send_done(store, RUN_FAILED, "it broke");
+	run.run.label = NULL; /* another label is another question */
+	must_take(store, &run);
+	send_results(store);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_latest", "2,3,5");
+	assert_answer(f, "SELECT count(*) FROM v_comparison", "3");
+	assert_answer(f,
+		      "SELECT free_huge || ',' || ops_per_second FROM v_comparison"
+		      " WHERE allocator = 'buddy'",
+		      "321.0,15000000.0");
+	assert_answer(f, "SELECT count(*) FROM v_comparison WHERE huge_score IS NULL", "3");
+	assert_answer(f,
+		      "SELECT count || ',' || cpus || ',' || mean_ns || ',' || max_ns"
+		      " FROM v_latency WHERE run_id = 2 AND op = 'alloc'"
+		      " AND order_class = '1-3'",
+		      "100,2,984.0,1000.0");
+	assert_answer(f,
+		      "SELECT group_concat(seconds || ':' || free_huge)"
+		      " FROM v_free_huge_over_time WHERE run_id = 2",
+		      "0.0:400.0,1.5:321.0");
+	assert_answer(f, "SELECT kernel FROM v_free_blocks WHERE run_id = 2 AND block_order = 10",
+		      "100");
+	assert_answer(f,
+		      "SELECT value || direction FROM v_metric WHERE run_id = 2"
+		      " AND name = 'free_huge'",
+		      "321.0higher");
+	assert_answer(f, "SELECT count(*) FROM v_warning WHERE status = 'failed'", "2");
+}
+
+static void the_comparison_names_metrics_that_exist(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "llfree");
+	assert_answer(f,
+		      "SELECT group_concat(name) FROM pragma_table_info('v_comparison') WHERE name"
+		      " NOT IN (SELECT name FROM metric_info)",
+		      "run_id,trace,allocator,options,label");
+	/* and computes each from the metric of its own name */
+	assert_answer(f,
+		      "SELECT count(*) FROM pragma_table_info('v_comparison') AS c WHERE name IN"
+		      " (SELECT name FROM metric_info) AND (SELECT sql FROM sqlite_schema WHERE"
+		      " name = 'v_comparison') NOT GLOB '*''' || c.name || '''* AS ' || c.name || "
+		      "'[, \n]*'",
+		      "0");
+}
+
+/* ---- runs that do not end well ---------------------------------------------------------------- */
+
+static void a_failed_run_keeps_its_reason_and_warnings_only(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	struct result_record run = run_record("llfree");
+
+	must_take(store, &run);
+	send_results(store);
+	send_done(store, RUN_CRASHED, "killed by signal 11");
+	must_close(store);
+	assert_answer(f, "SELECT status || ': ' || status_text FROM run",
+		      "crashed: killed by signal 11");
+	assert_no_results(f);
+	assert_answer(f, "SELECT count(*) FROM warning", "2");
+}
+
+static void a_run_closed_before_its_end_is_interrupted(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	struct result_record run = run_record("llfree");
+
+	must_take(store, &run);
+	send_results(store);
+	must_close(store);
+	assert_answer(f, "SELECT status FROM run", "interrupted");
+	assert_no_results(f);
+}
+
+/* A child that is in the middle of a run, as its caller sees by a byte on the pipe. */
+static pid_t start_writer(const struct fixture *f, bool dies)
+{
+	int fds[2];
+	char byte;
+	pid_t pid;
+
+	assert_int_equal(pipe(fds), 0);
+	pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) {
+		struct store *store = NULL;
+		struct result_record run = run_record("llfree");
+
+		/* A failed assertion must not leave it behind. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (store_open(f->path, &store, NULL) != 0 || take(store, &run, NULL) != 0)
+			_exit(1);
+		send_results(store);
+		if (write(fds[1], "x", 1) != 1 || dies)
+			_exit(2);
+		for (;;)
+			pause();
+	}
+	close(fds[1]);
+	assert_int_equal(read(fds[0], &byte, 1), 1);
+	close(fds[0]);
+	return pid;
+}
+
+static void assert_swept(const struct fixture *f)
+{
+	assert_answer(f, "SELECT status FROM run", "running");
+	must_close(must_open(f));
+	assert_answer(f, "SELECT status || ': ' || status_text FROM run",
+		      "interrupted: its process is gone");
+	assert_no_results(f);
+}
+
+static void a_writer_that_exits_in_the_middle_leaves_an_interrupted_run(void **state)
+{
+	const struct fixture *f = *state;
+
+	assert_int_equal(waitpid(start_writer(f, true), NULL, 0) > 0, 1);
+	assert_swept(f);
+}
+
+static void a_killed_writer_leaves_an_interrupted_run(void **state)
+{
+	const struct fixture *f = *state;
+	const pid_t pid = start_writer(f, false);
+
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+	assert_swept(f);
+	assert_false(exists(f, "-wal"));
+}
+
+static void a_run_in_progress_elsewhere_is_left_alone(void **state)
+{
+	const struct fixture *f = *state;
+	const pid_t pid = start_writer(f, false);
+
+	write_run(f, "buddy");
+	assert_answer(f, "SELECT group_concat(status) FROM run", "running,done");
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void a_run_of_an_earlier_boot_is_swept_even_if_the_pid_lives(void **state)
+{
+	const struct fixture *f = *state;
+	const pid_t pid = start_writer(f, false);
+
+	tell(f, "UPDATE run SET boot_id = 'another'");
+	assert_swept(f);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void a_reused_pid_does_not_keep_a_run_alive(void **state)
+{
+	const struct fixture *f = *state;
+	const pid_t pid = start_writer(f, false);
+
+	tell(f, "UPDATE run SET process_start = process_start - 1");
+	assert_swept(f);
+	assert_int_equal(kill(pid, SIGKILL), 0);
+	assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+static void two_stores_take_runs_side_by_side(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *a = must_open(f), *b = must_open(f);
+	struct result_record run = run_record("llfree");
+
+	must_take(a, &run);
+	must_take(b, &run);
+	assert_int_not_equal(store_run_id(a), store_run_id(b));
+	send_results(a);
+	send_results(b);
+	send_done(a, RUN_DONE, NULL);
+	must_close(a);
+	send_done(b, RUN_DONE, NULL);
+	must_close(b);
+	assert_answer(f, "SELECT group_concat(status) FROM run", "done,done");
+	assert_answer(f, "SELECT count(DISTINCT run_id) FROM metric", "2");
+	assert_false(exists(f, "-wal"));
+}
+
+static void records_out_of_place_are_refused(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	struct result_record run = run_record("llfree");
+	struct result_record metric = {.kind = RESULT_METRIC};
+	struct error err = {0};
+
+	assert_int_equal(take(store, &metric, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "outside any run"));
+	must_take(store, &run);
+	assert_int_equal(take(store, &run, &err), -EINVAL);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	assert_answer(f, "SELECT count(*) FROM run", "1");
+}
+
+static void inconsistent_results_fail_the_whole_run(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	struct result_record run = run_record("llfree");
+	struct result_record done = {.kind = RESULT_DONE};
+	struct error err = {0};
+
+	must_take(store, &run);
+	send_results(store);
+	send_metric(store, METRIC_free_huge, 1); /* a second time */
+	done.done.status = RUN_DONE;
+	assert_true(take(store, &done, &err) < 0);
+	assert_non_null(strstr(err.text, f->path));
+	must_close(store);
+	assert_answer(f, "SELECT status FROM run", "failed");
+	assert_no_results(f);
+	assert_answer(f, "SELECT count(*) FROM warning", "0");
+}
+
+/* ---- files that cannot be used ---------------------------------------------------------------- */
+
+static void assert_open_fails(const char *path, int code, const char *words)
+{
+	struct store *store = NULL;
+	struct error err = {0};
+
+	assert_int_equal(store_open(path, &store, &err), -code);
+	assert_null(store);
+	assert_int_equal(err.code, code);
+	assert_non_null(strstr(err.text, path));
+	if (!strstr(err.text, words))
+		fail_msg("'%s' does not say '%s'", err.text, words);
+	assert_null(strchr(err.text, '\n'));
+}
+
+static void write_text(const char *path, const char *text)
+{
+	FILE *file = fopen(path, "w");
+
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+}
+
+static void other_files_are_refused_and_left_as_they_are(void **state)
+{
+	const struct fixture *f = *state;
+	char text[1024], now[1024];
+	FILE *file;
+
+	memset(text, 'x', sizeof(text) - 1);
+	text[sizeof(text) - 1] = '\0';
+	write_text(f->path, text);
+	assert_open_fails(f->path, EBADMSG, "not a results database");
+	file = fopen(f->path, "r");
+	assert_non_null(file);
+	assert_non_null(fgets(now, sizeof(now), file));
+	fclose(file);
+	assert_string_equal(now, text);
+	assert_open_fails(f->directory, EISDIR, "is a directory");
+}
+
+static void other_databases_are_refused_and_left_as_they_are(void **state)
+{
+	const struct fixture *f = *state;
+
+	tell(f, "CREATE TABLE theirs (x); PRAGMA user_version = 1");
+	assert_open_fails(f->path, EBADMSG, "not one of quire's");
+	assert_answer(f, "SELECT count(*) FROM sqlite_schema", "1");
+	assert_answer(f, "PRAGMA journal_mode", "delete");
+	tell(f, "PRAGMA journal_mode = WAL");
+	assert_open_fails(f->path, EBADMSG, "not one of quire's");
+	assert_answer(f, "PRAGMA journal_mode", "wal");
+}
+
+static void a_newer_schema_is_refused(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "llfree");
+	tell(f, "PRAGMA user_version = 2");
+	assert_open_fails(f->path, EPROTONOSUPPORT, "newer quire");
+	assert_answer(f, "PRAGMA user_version", "2");
+}
+
+static void a_damaged_database_is_refused(void **state)
+{
+	const struct fixture *f = *state;
+	char garbage[2048];
+	int fd;
+
+	write_run(f, "llfree");
+	memset(garbage, 0xa5, sizeof(garbage));
+	fd = open(f->path, O_WRONLY | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, garbage, sizeof(garbage), 100), sizeof(garbage));
+	close(fd);
+	assert_open_fails(f->path, EBADMSG, f->path);
+}
+
+static void a_locked_database_is_busy(void **state)
+{
+	const struct fixture *f = *state;
+	sqlite3 *db;
+
+	write_run(f, "llfree");
+	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
+	assert_int_equal(sqlite3_exec(db, "BEGIN EXCLUSIVE", NULL, NULL, NULL), SQLITE_OK);
+	assert_open_fails(f->path, EBUSY, "locked by another process");
+	sqlite3_close(db);
+	must_close(must_open(f));
+}
+
+static void a_missing_directory_is_named(void **state)
+{
+	const struct fixture *f = *state;
+	char path[128];
+
+	snprintf(path, sizeof(path), "%s/none/results.db", f->directory);
+	assert_open_fails(path, ENOENT, "No such file");
+}
+
+static void special_names_are_plain_files(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = NULL;
+	char *here = getcwd(NULL, 0);
+
+	assert_non_null(here);
+	assert_int_equal(chdir(f->directory), 0);
+	assert_int_equal(store_open(":memory:", &store, NULL), 0);
+	must_close(store);
+	assert_int_equal(access(":memory:", F_OK), 0);
+	assert_int_equal(store_open("", &store, NULL), -EINVAL);
+	assert_int_equal(chdir(here), 0);
+	free(here);
+}
+
+/* Run @body in a child; its exit code is the verdict, 77 skips. */
+static void in_child(const struct fixture *f, int (*body)(const struct fixture *f))
+{
+	const pid_t pid = fork();
+	int status;
+
+	assert_true(pid >= 0);
+	if (pid == 0)
+		_exit(body(f));
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_true(WIFEXITED(status));
+	if (WEXITSTATUS(status) == 77)
+		skip();
+	assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+/* A child's complaint, for who looks into a failure. */
+static int complain(int code, const struct error *err)
+{
+	fprintf(stderr, "# step %d: %s\n", code, err->text);
+	return code;
+}
+
+static int open_read_only(const struct fixture *f)
+{
+	struct store *store = NULL;
+	struct error err = {0};
+	char fresh[128];
+
+	/* Permissions do not hold root back. */
+	if (geteuid() == 0 && (setgid(65534) != 0 || setuid(65534) != 0))
+		return 77;
+	if (store_open(f->path, &store, &err) != -EACCES || !strstr(err.text, "read-only"))
+		return complain(1, &err);
+	snprintf(fresh, sizeof(fresh), "%s/fresh.db", f->directory);
+	if (store_open(fresh, &store, &err) != -EACCES || !strstr(err.text, "writable"))
+		return complain(2, &err);
+	return 0;
+}
+
+static void a_read_only_directory_is_told_from_other_failures(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "llfree");
+	assert_int_equal(chmod(f->path, 0444), 0);
+	assert_int_equal(chmod(f->directory, 0555), 0);
+	in_child(f, open_read_only);
+	assert_int_equal(chmod(f->directory, 0755), 0);
+}
+
+/* Fill a small file system, first before and then in the middle of a run. */
+static int fill_disk(const struct fixture *f)
+{
+	struct result_record run = run_record("llfree");
+	struct result_record done = {.kind = RESULT_DONE};
+	struct store *store = NULL;
+	struct error err = {0};
+	char filler[128];
+	int fd;
+
+	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	    mount("tmpfs", f->directory, "tmpfs", 0, "size=16k") != 0)
+		return 77;
+	if (store_open(f->path, &store, &err) != -ENOSPC || !strstr(err.text, "no space left") ||
+	    access(f->path, F_OK) == 0)
+		return complain(1, &err);
+	if (mount("tmpfs", f->directory, "tmpfs", MS_REMOUNT, "size=1m") != 0)
+		return 77;
+	if (store_open(f->path, &store, &err) != 0 || take(store, &run, &err) != 0)
+		return complain(2, &err);
+	send_results(store);
+	for (uint32_t i = 2; i < 200; i++)
+		send_sample(store, i, false, i);
+	snprintf(filler, sizeof(filler), "%s/filler", f->directory);
+	fd = open(filler, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return complain(3, &err);
+	while (write(fd, filler, sizeof(filler)) > 0)
+		;
+	close(fd);
+	done.done.status = RUN_DONE;
+	if (take(store, &done, &err) != -ENOSPC || !strstr(err.text, "no space left"))
+		return complain(4, &err);
+	unlink(filler);
+	if (store_close(store, &err) != 0)
+		return complain(5, &err);
+	if (strcmp(ask(f, "SELECT count(*) FROM metric"), "0") != 0 ||
+	    strcmp(ask(f, "SELECT status IN ('running', 'failed') FROM run"), "1") != 0)
+		return complain(6, &err);
+	return 0;
+}
+
+static void a_full_disk_leaves_no_half_run(void **state)
+{
+	in_child(*state, fill_disk);
+}
+
+/* The same through a limit on file sizes, for those who may not mount. */
+static int hit_size_limit(const struct fixture *f)
+{
+	struct rlimit limit = {.rlim_cur = 200000, .rlim_max = RLIM_INFINITY};
+	struct result_record run = run_record("llfree");
+	struct result_record done = {.kind = RESULT_DONE};
+	struct store *store = NULL;
+	struct error err = {0};
+
+	signal(SIGXFSZ, SIG_IGN);
+	if (store_open(f->path, &store, &err) != 0 || take(store, &run, &err) != 0)
+		return complain(1, &err);
+	send_results(store);
+	for (uint32_t i = 2; i < 100; i++)
+		send_sample(store, i, false, i);
+	if (setrlimit(RLIMIT_FSIZE, &limit) != 0)
+		return 77;
+	done.done.status = RUN_DONE;
+	if (take(store, &done, &err) >= 0 || !strstr(err.text, f->path))
+		return complain(2, &err);
+	limit.rlim_cur = RLIM_INFINITY;
+	setrlimit(RLIMIT_FSIZE, &limit);
+	return store_close(store, &err) == 0 ? 0 : 3;
+}
+
+static void a_failing_write_leaves_no_half_run(void **state)
+{
+	const struct fixture *f = *state;
+
+	in_child(f, hit_size_limit);
+	must_close(must_open(f));
+	assert_answer(f, "SELECT status IN ('failed', 'interrupted') FROM run", "1");
+	assert_no_results(f);
+	assert_answer(f, "SELECT group_concat(integrity_check) FROM pragma_integrity_check", "ok");
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(everything_a_run_says_is_stored),
+		TEST(metric_info_is_the_metric_table),
+		TEST(only_one_file_is_left_after_closing),
+		TEST(histograms_merge_exactly_from_their_blobs),
+		TEST(a_block_map_comes_back_as_it_was),
+		TEST(a_benchmark_needs_neither_trace_nor_label),
+		TEST(views_show_the_latest_finished_run),
+		TEST(the_comparison_names_metrics_that_exist),
+		TEST(a_failed_run_keeps_its_reason_and_warnings_only),
+		TEST(a_run_closed_before_its_end_is_interrupted),
+		TEST(a_writer_that_exits_in_the_middle_leaves_an_interrupted_run),
+		TEST(a_killed_writer_leaves_an_interrupted_run),
+		TEST(a_run_in_progress_elsewhere_is_left_alone),
+		TEST(a_run_of_an_earlier_boot_is_swept_even_if_the_pid_lives),
+		TEST(a_reused_pid_does_not_keep_a_run_alive),
+		TEST(two_stores_take_runs_side_by_side),
+		TEST(records_out_of_place_are_refused),
+		TEST(inconsistent_results_fail_the_whole_run),
+		TEST(other_files_are_refused_and_left_as_they_are),
+		TEST(other_databases_are_refused_and_left_as_they_are),
+		TEST(a_newer_schema_is_refused),
+		TEST(a_damaged_database_is_refused),
+		TEST(a_locked_database_is_busy),
+		TEST(a_missing_directory_is_named),
+		TEST(special_names_are_plain_files),
+		TEST(a_read_only_directory_is_told_from_other_failures),
+		TEST(a_full_disk_leaves_no_half_run),
+		TEST(a_failing_write_leaves_no_half_run),
+	};
+
+	return cmocka_run_group_tests_name("analysis: store", tests, NULL, NULL);
+}

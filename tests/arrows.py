@@ -1,0 +1,81 @@
+#!/usr/bin/env python3
+"""Includes point in one direction only: each folder may include only what DESIGN allows it."""
+import os
+import re
+import sys
+
+ROOT = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+
+# The parts of sim/ that merely describe a machine; everyone above base may know them.
+DESCRIPTION = {"sim/machine.h", "sim/frame_map.h", "sim/gfp.h"}
+ALLOWED = {
+    "base": {"base"},
+    "sim": {"base", "sim"},
+    "allocators": {"base", "allocators"},
+    "traces": {"base", "traces"},
+    "replay": {"base", "sim", "allocators", "traces", "replay"},
+    "analysis": {"base", "analysis"},
+    "cli": {"base", "sim", "allocators", "traces", "replay", "analysis", "cli"},
+}
+INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
+# SQLite belongs to analysis alone, tracing libraries to traces, and so on.
+LIBRARIES = {
+    "sqlite3.h": {"analysis"},
+    "tracefs/tracefs.h": {"traces"},
+    "tracefs.h": {"traces"},
+    "zstd.h": {"traces", "analysis"},
+}
+SYSTEM = re.compile(r"^\s*#\s*include\s+<([^>]+)>", re.M)
+GENERATED = {"version.h"}
+
+
+def allowed(folder, path, target):
+    """May `path`, in `folder`, include `target`?"""
+    top = target.split("/")[0]
+    if target in GENERATED or top in ALLOWED[folder]:
+        if folder == "allocators" and top == "allocators":
+            # A back end knows the interface and itself, not its neighbours.
+            parts = target.split("/")
+            return len(parts) == 2 or path.split("/")[1] == parts[1]
+        return True
+    return folder in ("allocators", "traces") and target in DESCRIPTION
+
+
+def main():
+    wrong, seen = [], 0
+    for folder in ALLOWED:
+        for where, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in names:
+                if not name.endswith((".c", ".h")):
+                    continue
+                path = os.path.relpath(os.path.join(where, name), ROOT)
+                with open(os.path.join(ROOT, path), encoding="utf-8") as f:
+                    text = f.read()
+                for target in INCLUDE.findall(text):
+                    seen += 1
+                    if not allowed(folder, path, target):
+                        wrong.append(f'{path}: must not include "{target}"')
+                    elif target not in GENERATED and not os.path.exists(os.path.join(ROOT, target)):
+                        wrong.append(f'{path}: includes "{target}" not by its path from the root')
+                for target in SYSTEM.findall(text):
+                    if folder not in LIBRARIES.get(target, {folder}):
+                        wrong.append(f"{path}: must not include <{target}>")
+    # Nothing outside allocators/NAME may know a back end by name.
+    for folder in ("sim", "traces", "replay", "analysis", "cli"):
+        for where, _, names in os.walk(os.path.join(ROOT, folder)):
+            for name in names:
+                if not name.endswith((".c", ".h")):
+                    continue
+                path = os.path.join(where, name)
+                with open(path, encoding="utf-8") as f:
+                    code = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
+                for word in re.findall(r'"(llfree|buddy|firstfit|nextfit|recorded_ops|null_ops)"', code):
+                    wrong.append(f"{os.path.relpath(path, ROOT)}: knows back end {word} by name")
+    if seen < 50:
+        wrong.append(f"only {seen} includes found: the test looks in the wrong place")
+    print("\n".join(wrong) if wrong else f"{seen} includes, all arrows as designed")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,811 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <math.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#include "base/bits.h"
+#include "replay/engine.h"
+#include "replay/replay.h"
+#include "sim/gfp.h"
+
+#define FRAMES 16384
+#define CPUS   4
+
+static char directory[] = "/tmp/quire-replay-XXXXXX";
+static uint64_t random_state;
+
+static uint64_t random_below(uint64_t n)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state % n;
+}
+
+/* ---- a sink that keeps what tests look at ---- */
+
+struct kept {
+	struct result_sink sink;
+	double metric[METRIC_COUNT];
+	unsigned int runs, samples, done, warnings;
+	enum run_status status;
+	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33];
+	uint64_t latency[LATENCY_OPS];
+};
+
+static int keep(struct result_sink *sink, const struct result_record *record, struct error *err)
+{
+	struct kept *k = (struct kept *)sink;
+
+	(void)err;
+	switch (record->kind) {
+	case RESULT_RUN:
+		k->runs++;
+		snprintf(k->point_id, sizeof(k->point_id), "%s", record->run.point_id);
+		break;
+	case RESULT_SAMPLE:
+		assert_int_equal(record->sample.index, k->samples);
+		k->samples++;
+		break;
+	case RESULT_METRIC:
+		k->metric[record->metric.metric] = record->metric.value;
+		break;
+	case RESULT_LATENCY:
+		k->latency[record->latency.op] += record->latency.histogram->count;
+		break;
+	case RESULT_WARNING:
+		k->warnings++;
+		snprintf(k->warning, sizeof(k->warning), "%s", record->warning.text);
+		break;
+	case RESULT_DONE:
+		k->done++;
+		k->status = record->done.status;
+		snprintf(k->text, sizeof(k->text), "%s",
+			 record->done.text ? record->done.text : "");
+		break;
+	default:
+		break;
+	}
+	return 0;
+}
+
+static void keep_init(struct kept *k)
+{
+	memset(k, 0, sizeof(*k));
+	k->sink.take = keep;
+	metrics_clear(k->metric);
+}
+
+static void expect(const struct kept *k, enum metric m, double value)
+{
+	if (k->metric[m] != value)
+		fail_msg("%s is %g, expected %g", metric_table[m].name, k->metric[m], value);
+}
+
+/* ---- traces ---- */
+
+static void path_of(char path[128], const char *name)
+{
+	snprintf(path, 128, "%s/%s.quire", directory, name);
+}
+
+static struct trace_writer *new_trace(const char *name, enum trace_identity identity,
+				      struct machine **m)
+{
+	struct trace_header header = {.identity = identity, .kernel = "6.18", .recorder = "test"};
+	const struct trace_write_options options = {.overwrite = true};
+	struct trace_writer *w;
+	struct error err = {0};
+	char path[128];
+
+	path_of(path, name);
+	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, CPUS, m, NULL), 0);
+	header.machine = *m;
+	if (trace_writer_create(path, &header, &options, &w, &err))
+		fail_msg("%s", err.text);
+	return w;
+}
+
+static void close_trace(struct trace_writer *w, struct machine *m)
+{
+	struct error err = {0};
+
+	if (trace_writer_close(w, NULL, &err))
+		fail_msg("%s", err.text);
+	machine_destroy(m);
+}
+
+static void write_trace(const char *name, const struct event *events, size_t n)
+{
+	struct machine *m;
+	struct trace_writer *w = new_trace(name, IDENTITY_PFN, &m);
+	struct error err = {0};
+
+	if (trace_writer_events(w, events, n, &err))
+		fail_msg("%s", err.text);
+	close_trace(w, m);
+}
+
+static struct event alloc_event(uint64_t time_ns, pfn_t pfn, unsigned int order)
+{
+	return (struct event){.time_ns = time_ns,
+			      .pfn = pfn,
+			      .order = (uint8_t)order,
+			      .kind = EVENT_ALLOC,
+			      .gfp = GFP_MOVABLE | GFP_HIGHMEM,
+			      .migratetype = MIGRATE_MOVABLE};
+}
+
+static struct event free_event(uint64_t time_ns, pfn_t pfn, unsigned int order)
+{
+	return (struct event){
+		.time_ns = time_ns, .pfn = pfn, .order = (uint8_t)order, .kind = EVENT_FREE};
+}
+
+static struct allocator_spec *spec_of(const char *text)
+{
+	struct allocator_spec *spec;
+	struct error err = {0};
+
+	if (allocator_spec_parse(text, &spec, &err))
+		fail_msg("%s", err.text);
+	return spec;
+}
+
+static int replay_with(const char *name, const struct allocator_spec *spec, bool isolated,
+		       struct kept *k, struct error *err)
+{
+	char path[128];
+	struct replay_config config = {.trace = path,
+				       .spec = spec,
+				       .samples = 5,
+				       .seed = 1,
+				       .oracle = true,
+				       .timeout_s = 2};
+
+	path_of(path, name);
+	keep_init(k);
+	return isolated ? replay_run_isolated(&config, &k->sink, err)
+			: replay_run(&config, &k->sink, err);
+}
+
+static void replay(const char *name, const char *text, struct kept *k)
+{
+	struct allocator_spec *spec = spec_of(text);
+	struct error err = {0};
+
+	if (replay_with(name, spec, false, k, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(k->done, 1);
+	assert_int_equal(k->status, RUN_DONE);
+	allocator_spec_destroy(spec);
+}
+
+/* ---- repair, rule by rule ---- */
+
+static void an_overlapped_part_is_freed_before_the_new_allocation(void **unused)
+{
+	/* Order 3 at 8; then order 1 at 10 inside it: exactly 10..11 were freed unseen. */
+	const struct event events[] = {
+		alloc_event(1, 8, 3), alloc_event(2, 10, 1), free_event(3, 8, 1),
+		free_event(4, 12, 2), free_event(5, 10, 1),
+	};
+	struct kept k;
+
+	(void)unused;
+	write_trace("overlap", events, ARRAY_SIZE(events));
+	replay("overlap", "recorded", &k);
+	expect(&k, METRIC_implicit_frees, 1);
+	expect(&k, METRIC_orphan_frees, 0);
+	expect(&k, METRIC_split_frees, 0); /* the overlap had split it already */
+	expect(&k, METRIC_free_frames, FRAMES);
+	expect(&k, METRIC_oracle_violations, 0);
+	expect(&k, METRIC_ops, 5);
+}
+
+static void a_free_covers_several_objects_and_unknown_frames_are_orphans(void **unused)
+{
+	const struct event events[] = {
+		alloc_event(1, 16, 0), alloc_event(2, 17, 0), alloc_event(3, 18, 1),
+		free_event(4, 16, 2),  free_event(5, 16, 0),  alloc_event(6, 20, 0),
+		free_event(7, 20, 2),
+	};
+	struct kept k;
+
+	(void)unused;
+	write_trace("several", events, ARRAY_SIZE(events));
+	replay("several", "recorded", &k);
+	expect(&k, METRIC_free_frames, FRAMES);
+	expect(&k, METRIC_orphan_frees, 2); /* wholly unknown, and partly */
+	expect(&k, METRIC_split_frees, 0);
+	expect(&k, METRIC_frees, 3);
+}
+
+static void a_gigantic_free_takes_all_of_it_and_a_gigantic_alloc_is_skipped(void **unused)
+{
+	const struct event events[] = {
+		alloc_event(1, 0, 10),	  alloc_event(2, 1024, 10), free_event(3, 0, 11),
+		alloc_event(4, 4096, 12), free_event(5, 4096, 12),
+	};
+	struct kept k;
+
+	(void)unused;
+	write_trace("gigantic", events, ARRAY_SIZE(events));
+	replay("gigantic", "recorded", &k);
+	expect(&k, METRIC_free_frames, FRAMES);
+	expect(&k, METRIC_unreplayable, 1);
+	expect(&k, METRIC_ghost_frees, 4);
+	expect(&k, METRIC_orphan_frees, 0);
+	expect(&k, METRIC_oracle_violations, 0);
+}
+
+static void a_recorded_failure_is_rescued_only_where_a_block_exists(void **unused)
+{
+	struct event events[1 + FRAMES / 1024 + 1];
+	size_t n = 0;
+	struct kept k;
+
+	(void)unused;
+	events[n++] = (struct event){
+		.time_ns = 1, .kind = EVENT_ALLOC_FAILED, .pfn = PFN_NONE, .order = 10};
+	/* One frame in each 4 MiB block: order 9 still fits, order 10 no more. */
+	for (pfn_t pfn = 0; pfn < FRAMES; pfn += 1024)
+		events[n++] = alloc_event(2, pfn, 0);
+	events[n++] = (struct event){
+		.time_ns = 3, .kind = EVENT_ALLOC_FAILED, .pfn = PFN_NONE, .order = 10};
+	write_trace("failed", events, n);
+	replay("failed", "recorded", &k);
+	expect(&k, METRIC_recorded_failures, 2);
+	expect(&k, METRIC_rescued_failures, 1);
+}
+
+static void refused_allocations_become_ghosts_and_so_do_their_frees(void **unused)
+{
+	/* 17 blocks of 4 MiB do not fit into 64 MiB: the 17th overlaps nothing the trace knows. */
+	struct event events[64];
+	size_t n = 0;
+	struct machine *m;
+	struct trace_writer *w = new_trace("ghosts", IDENTITY_PFN, &m);
+	struct frame_map *map;
+	struct kept k;
+
+	(void)unused;
+	assert_int_equal(frame_map_fresh(m, &map, NULL), 0);
+	/* Half of the frames are there before; packed prefill places them first. */
+	for (size_t i = 0; i < map->nr_runs; i++)
+		map->runs[i].state = FRAME_MOVABLE;
+	assert_int_equal(trace_writer_snapshot(w, TRACE_START, map, NULL), 0);
+	frame_map_destroy(map);
+	/* Unseen frees: each allocation implies one, so it fits. Without prefill nothing is there. */
+	for (unsigned int i = 0; i < 16; i++)
+		events[n++] = alloc_event(i, i * 1024, 10);
+	events[n++] = (struct event){
+		.time_ns = 20, .kind = EVENT_MOVE, .pfn = 0, .arg = 1024, .order = 10};
+	events[n++] = free_event(21, 0, 10);
+	assert_int_equal(trace_writer_events(w, events, n, NULL), 0);
+	close_trace(w, m);
+	replay("ghosts", "firstfit", &k);
+	expect(&k, METRIC_alloc_failures, 0);
+	/* Each order-10 allocation pushes 1024 order-0 objects aside; so does the move, once. */
+	expect(&k, METRIC_implicit_frees, FRAMES + 1);
+	expect(&k, METRIC_orphan_frees, 1);
+	expect(&k, METRIC_free_frames, 1024);
+}
+
+/* ---- the whole engine against a slow, obvious one ---- */
+
+struct model_object {
+	pfn_t recorded, placed; /* placed PFN_NONE: a ghost */
+	unsigned int order, whole_order;
+	pfn_t whole; /* head of the block the back end gave, for one that cannot split */
+	bool used;
+};
+
+struct model {
+	struct allocator_instance *instance;
+	struct model_object *object; /* FRAMES of them, unsorted */
+	size_t n;
+	unsigned int *remaining; /* by placed head */
+	bool split;
+	uint64_t orphan, implicit, ghost, splits, failures, deferred;
+	uint8_t held[FRAMES];
+};
+
+static struct model_object *model_find(struct model *model, pfn_t pfn)
+{
+	for (size_t i = 0; i < model->n; i++)
+		if (model->object[i].used && pfn >= model->object[i].recorded &&
+		    pfn < model->object[i].recorded + (UINT64_C(1) << model->object[i].order))
+			return &model->object[i];
+	return NULL;
+}
+
+static struct model_object *model_new(struct model *model)
+{
+	for (size_t i = 0; i < model->n; i++)
+		if (!model->object[i].used)
+			return &model->object[i];
+	return &model->object[model->n++];
+}
+
+static void model_give_back(struct model *model, const struct model_object *o, pfn_t placed,
+			    unsigned int order)
+{
+	struct alloc_request req = {.order = (uint8_t)order};
+	pfn_t first = placed;
+	uint64_t frames = UINT64_C(1) << order;
+
+	if (o->placed == PFN_NONE) {
+		model->ghost++;
+		return;
+	}
+	if (!model->split && (o->whole_order != order || model->remaining[o->whole])) {
+		if (!model->remaining[o->whole])
+			model->remaining[o->whole] = 1U << o->whole_order;
+		model->remaining[o->whole] -= 1U << order;
+		if (model->remaining[o->whole]) {
+			model->deferred += frames;
+			return;
+		}
+		first = o->whole;
+		req.order = (uint8_t)o->whole_order;
+		frames = UINT64_C(1) << o->whole_order;
+	}
+	assert_int_equal(model->instance->ops->free(model->instance->a, first, &req), 0);
+	memset(&model->held[first], 0, frames);
+}
+
+/* Cut what is left of an object into aligned pieces. */
+static void model_keep(struct model *model, const struct model_object *o, pfn_t from, pfn_t to)
+{
+	while (from < to) {
+		unsigned int order = largest_order(from, to, MAX_ORDER);
+		struct model_object *piece = model_new(model);
+
+		*piece = *o;
+		piece->used = true;
+		piece->recorded = from;
+		if (o->placed != PFN_NONE)
+			piece->placed = o->placed + (from - o->recorded);
+		piece->order = order;
+		from += UINT64_C(1) << order;
+	}
+}
+
+static void model_free_range(struct model *model, pfn_t from, pfn_t to, uint64_t *pieces,
+			     bool *unknown, bool *split)
+{
+	while (from < to) {
+		struct model_object *found = model_find(model, from), o;
+		pfn_t end, stop;
+
+		if (!found) {
+			*unknown = true;
+			from++;
+			continue;
+		}
+		o = *found;
+		found->used = false;
+		end = o.recorded + (UINT64_C(1) << o.order);
+		stop = end < to ? end : to;
+		if (from != o.recorded || stop != end)
+			*split = true;
+		model_keep(model, &o, o.recorded, from);
+		model_keep(model, &o, stop, end);
+		while (from < stop) {
+			unsigned int order = largest_order(from, stop, MAX_ORDER);
+
+			if (order > o.order)
+				order = o.order;
+			model_give_back(model, &o, o.placed + (from - o.recorded), order);
+			(*pieces)++;
+			from += UINT64_C(1) << order;
+		}
+	}
+}
+
+static void model_alloc(struct model *model, const struct event *e)
+{
+	struct alloc_request req = {.hint_pfn = e->pfn,
+				    .gfp = e->gfp,
+				    .cpu = e->cpu,
+				    .order = e->order,
+				    .migratetype = e->migratetype};
+	struct model_object *o;
+	uint64_t pieces = 0;
+	bool unknown = false, split = false;
+	pfn_t placed;
+
+	model_free_range(model, e->pfn, e->pfn + (UINT64_C(1) << e->order), &pieces, &unknown,
+			 &split);
+	model->implicit += pieces;
+	placed = model->instance->ops->alloc(model->instance->a, &req).pfn;
+	o = model_new(model);
+	*o = (struct model_object){.recorded = e->pfn,
+				   .placed = placed,
+				   .order = e->order,
+				   .whole_order = e->order,
+				   .whole = placed,
+				   .used = true};
+	if (placed == PFN_NONE)
+		model->failures++;
+	else
+		memset(&model->held[placed], 1, UINT64_C(1) << e->order);
+}
+
+static void model_play(struct model *model, const struct event *e)
+{
+	uint64_t pieces = 0;
+	bool unknown = false, split = false;
+
+	if (e->kind == EVENT_ALLOC) {
+		model_alloc(model, e);
+		return;
+	}
+	model_free_range(model, e->pfn, e->pfn + (UINT64_C(1) << e->order), &pieces, &unknown,
+			 &split);
+	model->orphan += unknown;
+	model->splits += split;
+}
+
+/* Small pfn range, so that overlaps, splits and double frees are frequent. */
+static void random_events(struct event *events, size_t n, pfn_t range)
+{
+	for (size_t i = 0; i < n; i++) {
+		unsigned int order =
+			(unsigned int)(random_below(4) ? random_below(3) : random_below(11));
+		pfn_t pfn = align_down(random_below(range), UINT64_C(1) << order);
+
+		events[i] =
+			random_below(2) ? alloc_event(i, pfn, order) : free_event(i, pfn, order);
+		events[i].cpu = (uint16_t)random_below(CPUS);
+	}
+}
+
+static int free_whole_only(struct allocator *a, pfn_t pfn, const struct alloc_request *req);
+static struct allocator_ops whole_only; /* firstfit that refuses parts, and does not claim SPLIT */
+static const struct allocator_ops *whole_inner;
+static uint8_t whole_order[FRAMES];
+
+static struct alloc_result alloc_whole_only(struct allocator *a, const struct alloc_request *req)
+{
+	struct alloc_result r = whole_inner->alloc(a, req);
+
+	if (r.pfn != PFN_NONE)
+		whole_order[r.pfn] = (uint8_t)(req->order + 1);
+	return r;
+}
+
+static int free_whole_only(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
+{
+	if (whole_order[pfn] != req->order + 1)
+		return -EINVAL;
+	whole_order[pfn] = 0;
+	return whole_inner->free(a, pfn, req);
+}
+
+static void compare_with_model(const struct allocator_spec *spec, const char *name, bool split)
+{
+	enum { EVENTS = 3000 };
+	struct event *events = calloc(EVENTS, sizeof(*events));
+	struct machine *m;
+	struct kept k;
+	struct error err = {0};
+
+	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, CPUS, &m, NULL), 0);
+	for (uint64_t seed = 1; seed <= 8; seed++) {
+		struct model model = {.split = split};
+		uint64_t free_frames = 0;
+
+		random_state = seed * UINT64_C(0x9e3779b97f4a7c15);
+		print_message("# %s, seed %u\n", name, (unsigned int)seed);
+		random_events(events, EVENTS, seed % 2 ? FRAMES : 2048);
+		write_trace("model", events, EVENTS);
+		memset(whole_order, 0, sizeof(whole_order));
+		model.object = calloc(2 * FRAMES, sizeof(*model.object));
+		model.remaining = calloc(FRAMES, sizeof(*model.remaining));
+		assert_int_equal(allocator_instance_create(spec, m, NULL, &model.instance, NULL),
+				 0);
+		for (size_t i = 0; i < EVENTS; i++)
+			model_play(&model, &events[i]);
+		for (size_t i = 0; i < FRAMES; i++)
+			free_frames += !model.held[i];
+		memset(whole_order, 0, sizeof(whole_order));
+		if (replay_with("model", spec, false, &k, &err))
+			fail_msg("%s", err.text);
+		expect(&k, METRIC_oracle_violations, 0);
+		expect(&k, METRIC_orphan_frees, (double)model.orphan);
+		expect(&k, METRIC_implicit_frees, (double)model.implicit);
+		expect(&k, METRIC_ghost_frees, (double)model.ghost);
+		expect(&k, METRIC_split_frees, (double)model.splits);
+		expect(&k, METRIC_alloc_failures, (double)model.failures);
+		expect(&k, METRIC_deferred_frames, (double)model.deferred);
+		expect(&k, METRIC_free_frames, (double)free_frames);
+		expect(&k, METRIC_allocs + 0, k.metric[METRIC_ops] - k.metric[METRIC_frees]);
+		allocator_instance_destroy(model.instance);
+		free(model.object);
+		free(model.remaining);
+	}
+	free(events);
+	machine_destroy(m);
+}
+
+static void batches_do_what_one_event_at_a_time_does(void **unused)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+
+	(void)unused;
+	compare_with_model(spec, "firstfit", true);
+	allocator_spec_destroy(spec);
+}
+
+static void a_back_end_without_split_gets_whole_blocks_only(void **unused)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+
+	(void)unused;
+	whole_inner = inner->ops;
+	whole_only = *inner->ops;
+	whole_only.capabilities &= ~(uint32_t)ALLOCATOR_SPLIT;
+	whole_only.alloc = alloc_whole_only;
+	whole_only.free = free_whole_only;
+	spec.ops = &whole_only;
+	compare_with_model(&spec, "whole blocks", false);
+	allocator_spec_destroy(inner);
+}
+
+/* ---- exactness ---- */
+
+static void random_trace(const char *name, uint64_t seed)
+{
+	enum { EVENTS = 20000 };
+	struct event *events = calloc(EVENTS, sizeof(*events));
+
+	random_state = seed;
+	random_events(events, EVENTS, FRAMES);
+	write_trace(name, events, EVENTS);
+	free(events);
+}
+
+static void exact_metrics_are_the_same_bits_every_time(void **unused)
+{
+	(void)unused;
+	random_trace("exact", 42);
+	for (size_t b = 0; allocator_builtins[b]; b++) {
+		struct kept first, second;
+
+		replay("exact", allocator_builtins[b]->name, &first);
+		replay("exact", allocator_builtins[b]->name, &second);
+		assert_string_equal(first.point_id, second.point_id);
+		expect(&first, METRIC_oracle_violations, 0);
+		expect(&first, METRIC_events, 20000);
+		assert_int_equal(first.samples, 7);
+		assert_int_equal(first.warnings, 0 + (first.metric[METRIC_ops] != 20000) +
+							 1 /* no start snapshot */);
+		for (unsigned int i = 0; i < METRIC_COUNT; i++)
+			if (metric_table[i].kind == METRIC_EXACT &&
+			    memcmp(&first.metric[i], &second.metric[i], sizeof(double)))
+				fail_msg("%s: %s differs", allocator_builtins[b]->name,
+					 metric_table[i].name);
+	}
+}
+
+static void every_call_leaves_a_latency(void **unused)
+{
+	struct kept k;
+
+	(void)unused;
+	random_trace("latency", 43);
+	replay("latency", "firstfit", &k);
+	assert_int_equal(k.latency[LATENCY_ALLOC], (uint64_t)k.metric[METRIC_allocs]);
+	assert_true(k.latency[LATENCY_FREE] > 0);
+	assert_true(k.metric[METRIC_alloc_ns] > 0);
+	assert_true(k.metric[METRIC_alloc_ns_max] >= k.metric[METRIC_alloc_ns_p50]);
+}
+
+static void virtual_identity_is_refused_by_a_back_end_that_echoes(void **unused)
+{
+	struct machine *m;
+	struct trace_writer *w = new_trace("virtual", IDENTITY_VIRTUAL, &m);
+	struct allocator_spec *spec = spec_of("recorded");
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	close_trace(w, m);
+	assert_int_equal(replay_with("virtual", spec, false, &k, &err), -ENOTSUP);
+	assert_int_equal(k.runs, 0);
+	assert_non_null(strstr(err.text, "choose another back end"));
+	allocator_spec_destroy(spec);
+}
+
+/* ---- bad back ends ---- */
+
+static struct alloc_result alloc_same_frame(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	(void)req;
+	return (struct alloc_result){.pfn = 4096};
+}
+
+static struct alloc_result alloc_outside(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	return (struct alloc_result){.pfn = req->cpu & 1 ? PFN_MAX : FRAMES};
+}
+
+static struct alloc_result alloc_misaligned(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	return (struct alloc_result){.pfn = 1001 + req->order};
+}
+
+static int free_refuses(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
+{
+	(void)a;
+	(void)pfn;
+	(void)req;
+	return -EINVAL;
+}
+
+static int free_accepts(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
+{
+	(void)a;
+	(void)pfn;
+	(void)req;
+	return 0;
+}
+
+static struct alloc_result alloc_crashes(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	(void)req;
+	raise(SIGKILL);
+	return (struct alloc_result){.pfn = PFN_NONE};
+}
+
+static struct alloc_result alloc_hangs(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	(void)req;
+	for (;;)
+		pause();
+	return (struct alloc_result){.pfn = PFN_NONE};
+}
+
+static struct alloc_result alloc_exits(struct allocator *a, const struct alloc_request *req)
+{
+	(void)a;
+	(void)req;
+	_exit(7);
+}
+
+/* firstfit with two functions replaced by something wrong. */
+static int replay_bad(struct alloc_result (*alloc)(struct allocator *,
+						   const struct alloc_request *),
+		      int (*give_back)(struct allocator *, pfn_t, const struct alloc_request *),
+		      bool isolated, struct kept *k, struct error *err)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	int rc;
+
+	if (alloc)
+		ops.alloc = alloc;
+	if (give_back)
+		ops.free = give_back;
+	ops.check = NULL;
+	spec.ops = &ops;
+	rc = replay_with("bad", &spec, isolated, k, err);
+	allocator_spec_destroy(inner);
+	return rc;
+}
+
+static void the_oracle_catches_every_kind_of_wrong_placement(void **unused)
+{
+	const struct event events[] = {alloc_event(1, 0, 0), alloc_event(2, 1, 0),
+				       alloc_event(3, 8, 3), free_event(4, 0, 0),
+				       free_event(5, 1, 0),  free_event(6, 8, 3)};
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_trace("bad", events, ARRAY_SIZE(events));
+	assert_int_equal(replay_bad(alloc_same_frame, free_accepts, false, &k, &err), 0);
+	expect(&k, METRIC_oracle_violations, 2);
+	expect(&k, METRIC_free_frames, FRAMES);
+	assert_non_null(strstr(k.warning, "not free"));
+	assert_int_equal(replay_bad(alloc_outside, free_accepts, false, &k, &err), 0);
+	expect(&k, METRIC_oracle_violations, 3);
+	assert_non_null(strstr(k.warning, "outside"));
+	assert_int_equal(replay_bad(alloc_misaligned, free_accepts, false, &k, &err), 0);
+	expect(&k, METRIC_oracle_violations, 2); /* order 0 twice at 1001, order 3 at 1004 */
+	assert_int_equal(replay_bad(NULL, free_refuses, false, &k, &err), 0);
+	expect(&k, METRIC_oracle_violations, 3);
+	assert_non_null(strstr(k.warning, "refused"));
+}
+
+static void a_child_that_dies_costs_only_its_run(void **unused)
+{
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	assert_int_equal(replay_bad(alloc_crashes, NULL, true, &k, &err), -ECHILD);
+	assert_int_equal(k.status, RUN_CRASHED);
+	assert_int_equal(k.done, 1);
+	assert_non_null(strstr(err.text, "signal 9"));
+	assert_int_equal(replay_bad(alloc_exits, NULL, true, &k, &err), -ECHILD);
+	assert_int_equal(k.status, RUN_CRASHED);
+	assert_non_null(strstr(err.text, "exit code 7"));
+	assert_int_equal(replay_bad(alloc_hangs, NULL, true, &k, &err), -ECHILD);
+	assert_int_equal(k.status, RUN_CRASHED);
+	assert_non_null(strstr(err.text, "hangs"));
+	assert_int_equal(replay_bad(NULL, NULL, true, &k, &err), 0);
+	assert_int_equal(k.status, RUN_DONE);
+	expect(&k, METRIC_free_frames, FRAMES);
+}
+
+static void a_missing_trace_is_one_line_and_no_run(void **unused)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	assert_int_equal(replay_with("absent", spec, true, &k, &err), -ENOENT);
+	assert_int_equal(k.runs, 0);
+	assert_int_equal(k.done, 0);
+	assert_non_null(strstr(err.text, "absent.quire"));
+	allocator_spec_destroy(spec);
+}
+
+static int make_directory(void **unused)
+{
+	(void)unused;
+	return mkdtemp(directory) ? 0 : -1;
+}
+
+static int remove_directory(void **unused)
+{
+	static const char *const names[] = {"overlap", "several", "gigantic", "failed",	 "ghosts",
+					    "model",   "exact",	  "latency",  "virtual", "bad"};
+	char path[128];
+
+	(void)unused;
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		path_of(path, names[i]);
+		unlink(path);
+	}
+	return rmdir(directory);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(an_overlapped_part_is_freed_before_the_new_allocation),
+		cmocka_unit_test(a_free_covers_several_objects_and_unknown_frames_are_orphans),
+		cmocka_unit_test(a_gigantic_free_takes_all_of_it_and_a_gigantic_alloc_is_skipped),
+		cmocka_unit_test(a_recorded_failure_is_rescued_only_where_a_block_exists),
+		cmocka_unit_test(refused_allocations_become_ghosts_and_so_do_their_frees),
+		cmocka_unit_test(batches_do_what_one_event_at_a_time_does),
+		cmocka_unit_test(a_back_end_without_split_gets_whole_blocks_only),
+		cmocka_unit_test(exact_metrics_are_the_same_bits_every_time),
+		cmocka_unit_test(every_call_leaves_a_latency),
+		cmocka_unit_test(virtual_identity_is_refused_by_a_back_end_that_echoes),
+		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
+		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
+		cmocka_unit_test(a_missing_trace_is_one_line_and_no_run),
+	};
+
+	return cmocka_run_group_tests(tests, make_directory, remove_directory);
+}

@@ -1,0 +1,806 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Reading goes from section to section; the footer only says where the snapshots and the names of
+ * marks are. Behind damage, the next section is found by its sync word, whose header carries a
+ * checksum seeded with its place.
+ */
+#include "traces/trace.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <xxhash.h>
+
+#include "base/bits.h"
+#include "traces/trace_codec.h"
+#include "traces/trace_layout.h"
+
+#define SCAN_BYTES 65536U
+
+struct trace_reader {
+	char *path;
+	int fd;
+	bool salvage, verify;
+	uint64_t file_bytes;
+	struct trace_header header;
+	bool have_end;
+	struct file_end end;
+	struct trace_totals totals;
+	struct event_limits limits;
+	ZSTD_DCtx *zstd;
+	struct block_decoder *decoder;
+	struct bytes payload, marks;
+	char **mark_names;
+	size_t nr_marks;
+	struct event *events;
+	size_t room; /* for events */
+	XXH3_state_t *hash;
+	uint8_t digest[DIGEST_PARTS][16];
+	uint8_t *canonical;
+	/* Where the stream of events stands. */
+	uint64_t at, first_section, next_event, last_ns, blocks;
+	struct event lost;
+	bool have_lost;
+	size_t pending; /* decoded events that wait behind @lost */
+	bool damaged;	/* since the last intact block */
+	bool done;
+	int failed;
+	struct error failure;
+};
+
+static int out_of_memory(const struct trace_reader *r, struct error *err)
+{
+	return error_set(err, ENOMEM, "%s: out of memory while reading a trace", r->path);
+}
+
+/* Read exactly @n bytes. */
+static int read_at(const struct trace_reader *r, uint64_t offset, void *data, size_t n,
+		   struct error *err)
+{
+	uint8_t *p = data;
+
+	while (n) {
+		ssize_t got = pread(r->fd, p, n, (off_t)offset);
+
+		if (got < 0 && errno == EINTR)
+			continue;
+		if (got < 0)
+			return error_set(err, errno, "%s: byte %" PRIu64 ": cannot read: %s",
+					 r->path, offset, strerror(errno));
+		if (got == 0)
+			return error_set(err, EBADMSG,
+					 "%s: byte %" PRIu64
+					 ": the file ends here; it is truncated, try to salvage it",
+					 r->path, offset);
+		p += got;
+		offset += (uint64_t)got;
+		n -= (size_t)got;
+	}
+	return 0;
+}
+
+static int section_at(const struct trace_reader *r, uint64_t offset, struct section *s,
+		      struct error *err)
+{
+	uint8_t raw[SECTION_HEADER_BYTES];
+	int ret;
+
+	if (offset > r->file_bytes || r->file_bytes - offset < sizeof(raw))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": truncated in a section's header; record it "
+						     "again, or read what is intact with --salvage",
+				 r->path, r->file_bytes);
+	ret = read_at(r, offset, raw, sizeof(raw), err);
+	if (ret)
+		return ret;
+	if (!section_decode(raw, offset, s))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": section header damaged; record it again, "
+						     "or read what is intact with --salvage",
+				 r->path, offset);
+	if (s->payload_bytes > r->file_bytes - offset - sizeof(raw))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": truncated, the section at byte %" PRIu64
+				 " needs %" PRIu64
+				 " bytes; record it again, or read what is intact with --salvage",
+				 r->path, r->file_bytes, offset, s->payload_bytes);
+	return 0;
+}
+
+/* Load a section's payload into r->payload and compare its checksum. */
+static int load_payload(struct trace_reader *r, const struct section *s, uint64_t max,
+			struct error *err)
+{
+	int ret;
+
+	r->payload.size = 0;
+	if (s->payload_bytes > max)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": section of %" PRIu64 " bytes is too large",
+				 r->path, s->offset, s->payload_bytes);
+	if (!bytes_reserve(&r->payload, (size_t)s->payload_bytes)) {
+		r->payload.failed = false;
+		return out_of_memory(r, err);
+	}
+	ret = read_at(r, s->offset + SECTION_HEADER_BYTES, r->payload.data,
+		      (size_t)s->payload_bytes, err);
+	if (ret)
+		return ret;
+	r->payload.size = (size_t)s->payload_bytes;
+	if (layout_hash(r->payload.data, r->payload.size) != s->payload_hash)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": checksum mismatch in a section of %" PRIu64
+				 " bytes; record it again, or read what is intact with --salvage",
+				 r->path, s->offset, s->payload_bytes);
+	return 0;
+}
+
+/* Compare a section's checksum without keeping it. */
+static int check_payload(const struct trace_reader *r, const struct section *s, struct error *err)
+{
+	uint64_t at = s->offset + SECTION_HEADER_BYTES, left = s->payload_bytes;
+	uint8_t buffer[SCAN_BYTES];
+	XXH3_state_t *hash = XXH3_createState();
+	int ret = 0;
+
+	if (!hash)
+		return out_of_memory(r, err);
+	XXH3_64bits_reset(hash);
+	while (!ret && left) {
+		size_t n = (size_t)min_u64(left, sizeof(buffer));
+
+		ret = read_at(r, at, buffer, n, err);
+		XXH3_64bits_update(hash, buffer, n);
+		at += n;
+		left -= n;
+	}
+	if (!ret && XXH3_64bits_digest(hash) != s->payload_hash)
+		ret = error_set(err, EBADMSG,
+				"%s: byte %" PRIu64 ": checksum mismatch in a section", r->path,
+				s->offset);
+	XXH3_freeState(hash);
+	return ret;
+}
+
+/* The next offset >= @from at which an intact section header stands, or the file's size. */
+static uint64_t find_section(const struct trace_reader *r, uint64_t from)
+{
+	uint8_t buffer[SCAN_BYTES + SECTION_HEADER_BYTES];
+	struct section s;
+
+	while (from < r->file_bytes && r->file_bytes - from >= SECTION_HEADER_BYTES) {
+		size_t n = (size_t)min_u64(sizeof(buffer), r->file_bytes - from);
+
+		if (read_at(r, from, buffer, n, NULL))
+			break;
+		for (size_t i = 0; i + SECTION_HEADER_BYTES <= n; i++)
+			if (load_u32(buffer + i) == SECTION_SYNC &&
+			    section_decode(buffer + i, from + i, &s))
+				return from + i;
+		from += n - SECTION_HEADER_BYTES + 1;
+	}
+	return r->file_bytes;
+}
+
+/* ---- opening ---- */
+
+static int read_header(struct trace_reader *r, struct error *err)
+{
+	uint8_t raw[FILE_HEADER_BYTES];
+	struct bytes column = {0};
+	struct cursor in;
+	struct section s;
+	int ret;
+
+	if (r->file_bytes < sizeof(raw))
+		return error_set(err, EBADMSG,
+				 "%s: byte 0: only %" PRIu64 " bytes, not a whole quire trace",
+				 r->path, r->file_bytes);
+	ret = read_at(r, 0, raw, sizeof(raw), err);
+	if (ret)
+		return ret;
+	ret = file_header_decode(raw, &r->header.version, &r->header.compatible_features,
+				 &r->header.incompatible_features, err);
+	if (ret)
+		return error_prefix(err, "%s", r->path);
+	ret = section_at(r, sizeof(raw), &s, err);
+	if (!ret && s.type != SECTION_HEADER)
+		ret = error_set(err, EBADMSG, "%s: byte %zu: no header section", r->path,
+				sizeof(raw));
+	if (!ret)
+		ret = load_payload(r, &s, 2 * HEADER_RAW_MAX, err);
+	if (ret)
+		return ret;
+	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
+	ret = packed_get(r->zstd, &in, &column, HEADER_RAW_MAX, NULL, 0);
+	if (ret)
+		error_set(err, -ret, "the header does not unpack");
+	else
+		ret = header_decode(column.data, column.size, &r->header, err);
+	if (ret)
+		ret = error_prefix(err, "%s: byte %zu", r->path, sizeof(raw));
+	else
+		layout_digest(column.data, column.size, r->digest[DIGEST_HEADER]);
+	bytes_free(&column);
+	r->first_section = section_end(&s);
+	return ret;
+}
+
+static int read_end(struct trace_reader *r, struct error *err)
+{
+	uint8_t raw[END_BYTES];
+	int ret;
+
+	if (r->file_bytes >= r->first_section + END_BYTES) {
+		ret = read_at(r, r->file_bytes - END_BYTES, raw, sizeof(raw), err);
+		if (ret)
+			return ret;
+		if (end_decode(raw, r->file_bytes, &r->end, &r->totals)) {
+			r->have_end = true;
+			return 0;
+		}
+	}
+	return error_set(err, EBADMSG,
+			 "%s: byte %" PRIu64
+			 ": no intact footer, the file is truncated or damaged at its end; salvage "
+			 "the intact blocks",
+			 r->path, r->file_bytes);
+}
+
+/* Without a footer: find what it would name. Only headers are read. */
+static void survey(struct trace_reader *r)
+{
+	uint64_t at = r->first_section;
+	struct section s;
+
+	while (at < r->file_bytes) {
+		if (section_at(r, at, &s, NULL)) {
+			at = find_section(r, at + 1);
+			continue;
+		}
+		if (s.type == SECTION_MARKS)
+			r->end.marks = at;
+		if (s.type == SECTION_SNAPSHOT && s.payload_bytes) {
+			uint8_t which = UINT8_MAX;
+
+			if (read_at(r, at + SECTION_HEADER_BYTES, &which, 1, NULL))
+				break;
+			if (which == TRACE_START)
+				r->end.start_snapshot = at;
+			if (which == TRACE_END)
+				r->end.end_snapshot = at;
+		}
+		at = section_end(&s);
+	}
+}
+
+static int named_section(struct trace_reader *r, uint64_t offset, enum section_type type,
+			 struct section *s, struct error *err)
+{
+	int ret = section_at(r, offset, s, err);
+
+	if (!ret && s->type != type)
+		ret = error_set(err, EBADMSG, "%s: byte %" PRIu64 ": section of type %u, not %u",
+				r->path, offset, s->type, type);
+	return ret;
+}
+
+/* The chain of indexes, last one first; offsets fall, so it ends. */
+static int check_index(struct trace_reader *r, struct error *err)
+{
+	uint64_t offset = r->end.index, before = r->file_bytes;
+	struct section s;
+
+	while (offset) {
+		uint64_t previous, n;
+		int ret;
+
+		if (offset >= before)
+			return error_set(err, EBADMSG, "%s: byte %" PRIu64 ": index out of order",
+					 r->path, before);
+		ret = named_section(r, offset, SECTION_INDEX, &s, err);
+		if (!ret)
+			ret = load_payload(
+				r, &s, INDEX_HEADER_BYTES + INDEX_ENTRIES_MAX * INDEX_ENTRY_BYTES,
+				err);
+		if (ret)
+			return ret;
+		if (s.payload_bytes < INDEX_HEADER_BYTES)
+			return error_set(err, EBADMSG, "%s: byte %" PRIu64 ": index too short",
+					 r->path, offset);
+		previous = load_u64(r->payload.data);
+		n = load_u32(r->payload.data + 8);
+		if (INDEX_HEADER_BYTES + n * INDEX_ENTRY_BYTES != s.payload_bytes)
+			return error_set(err, EBADMSG,
+					 "%s: byte %" PRIu64 ": index of %" PRIu64
+					 " entries in %" PRIu64 " bytes",
+					 r->path, offset, n, s.payload_bytes);
+		before = offset;
+		offset = previous;
+	}
+	return 0;
+}
+
+static int read_marks(struct trace_reader *r, struct error *err)
+{
+	struct cursor in;
+	struct section s;
+	int ret;
+
+	if (!r->end.marks)
+		return 0;
+	ret = named_section(r, r->end.marks, SECTION_MARKS, &s, err);
+	if (!ret)
+		ret = load_payload(r, &s, MARKS_RAW_MAX, err);
+	if (ret)
+		return ret;
+	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
+	ret = packed_get(r->zstd, &in, &r->marks, MARKS_RAW_MAX, NULL, 0);
+	if (ret)
+		return error_set(err, -ret,
+				 "%s: byte %" PRIu64 ": the names of marks do not unpack", r->path,
+				 s.offset);
+	layout_digest(r->marks.data, r->marks.size, r->digest[DIGEST_MARKS]);
+	r->mark_names = calloc(MARKS_MAX, sizeof(*r->mark_names));
+	if (!r->mark_names)
+		return out_of_memory(r, err);
+	in = (struct cursor){.at = r->marks.data, .end = r->marks.data + r->marks.size};
+	while (cursor_left(&in) && !in.failed) {
+		uint64_t n = cursor_varint(&in);
+		const uint8_t *p = n <= MARK_NAME_MAX ? cursor_take(&in, (size_t)n) : NULL;
+
+		if (!p || r->nr_marks == MARKS_MAX)
+			return error_set(err, EBADMSG,
+					 "%s: byte %" PRIu64 ": a mark's name is damaged", r->path,
+					 s.offset);
+		r->mark_names[r->nr_marks] = strndup((const char *)p, (size_t)n);
+		if (!r->mark_names[r->nr_marks])
+			return out_of_memory(r, err);
+		r->nr_marks++;
+	}
+	return 0;
+}
+
+static int check_snapshots(struct trace_reader *r, struct error *err)
+{
+	const uint64_t offsets[] = {r->end.start_snapshot, r->end.end_snapshot};
+	struct section s;
+	int ret = 0;
+
+	for (size_t i = 0; !ret && i < ARRAY_SIZE(offsets); i++) {
+		if (!offsets[i])
+			continue;
+		ret = named_section(r, offsets[i], SECTION_SNAPSHOT, &s, err);
+		if (!ret)
+			ret = check_payload(r, &s, err);
+	}
+	return ret;
+}
+
+/* Is the whole file made of sections this build knows or may skip? Only headers are read. */
+static int check_sections(struct trace_reader *r, struct error *err)
+{
+	uint64_t at = r->first_section;
+	struct section s;
+
+	while (at < r->file_bytes) {
+		int ret = section_at(r, at, &s, err);
+
+		if (ret)
+			return ret;
+		if (s.type > SECTION_PADDING && (s.flags & SECTION_CRITICAL))
+			return error_set(
+				err, EPROTONOSUPPORT,
+				"%s: byte %" PRIu64
+				": section of unknown type %u that must not be skipped; use a "
+				"newer program",
+				r->path, s.offset, s.type);
+		at = section_end(&s);
+	}
+	return 0;
+}
+
+static int digest_snapshots(struct trace_reader *r, struct error *err);
+
+static int reader_begin(struct trace_reader *r, struct error *err)
+{
+	struct stat st;
+	int ret;
+
+	r->fd = open(r->path, O_RDONLY | O_CLOEXEC);
+	if (r->fd < 0 || fstat(r->fd, &st) < 0)
+		return error_set(err, errno, "%s: cannot open: %s", r->path, strerror(errno));
+	if (!S_ISREG(st.st_mode))
+		return error_set(err, EINVAL, "%s: not a regular file; a trace cannot be piped",
+				 r->path);
+	r->file_bytes = (uint64_t)st.st_size;
+	r->zstd = ZSTD_createDCtx();
+	if (!r->zstd || block_decoder_create(&r->decoder))
+		return out_of_memory(r, err);
+	ret = read_header(r, err);
+	if (ret)
+		return ret;
+	r->limits.pfn_end = r->header.identity == IDENTITY_VIRTUAL ? PFN_MAX + 1
+								   : machine_end(r->header.machine);
+	r->limits.nr_cpus = r->header.machine->nr_cpus;
+	ret = read_end(r, err);
+	if (ret == -EBADMSG && r->salvage) {
+		survey(r);
+		ret = 0;
+	}
+	if (!ret)
+		ret = read_marks(r, err);
+	if (ret && r->salvage && ret == -EBADMSG)
+		ret = 0;
+	if (!ret && !r->salvage)
+		ret = check_sections(r, err);
+	if (!ret && !r->salvage)
+		ret = check_index(r, err);
+	if (!ret && !r->salvage)
+		ret = check_snapshots(r, err);
+	if (!ret && r->verify)
+		ret = digest_snapshots(r, err);
+	return ret ? ret : trace_reader_rewind(r, err);
+}
+
+int trace_reader_open(const char *path, unsigned int flags, struct trace_reader **r,
+		      struct error *err)
+{
+	struct trace_reader *new = calloc(1, sizeof(*new));
+	struct error failure = {0};
+	int ret;
+
+	if (!new)
+		return error_set(err, ENOMEM, "%s: out of memory", path);
+	new->fd = -1;
+	new->salvage = flags &TRACE_SALVAGE;
+	new->verify = (flags & TRACE_VERIFY) && !new->salvage;
+	new->path = strdup(path);
+	if (new->path)
+		ret = reader_begin(new, &failure);
+	else
+		ret = error_set(&failure, ENOMEM, "%s: out of memory", path);
+	if (ret) {
+		trace_reader_close(new);
+		if (err)
+			*err = failure;
+		return ret;
+	}
+	*r = new;
+	return 0;
+}
+
+void trace_reader_close(struct trace_reader *r)
+{
+	if (!r)
+		return;
+	if (r->fd >= 0)
+		close(r->fd);
+	for (size_t i = 0; i < r->nr_marks; i++)
+		free(r->mark_names[i]);
+	free(r->mark_names);
+	machine_destroy(r->header.machine);
+	ZSTD_freeDCtx(r->zstd);
+	block_decoder_destroy(r->decoder);
+	XXH3_freeState(r->hash);
+	bytes_free(&r->payload);
+	bytes_free(&r->marks);
+	free(r->canonical);
+	free(r->events);
+	free(r->path);
+	free(r);
+}
+
+const struct trace_header *trace_reader_header(const struct trace_reader *r)
+{
+	return &r->header;
+}
+
+const struct trace_totals *trace_reader_totals(const struct trace_reader *r)
+{
+	return r->have_end ? &r->totals : NULL;
+}
+
+uint64_t trace_reader_file_bytes(const struct trace_reader *r)
+{
+	return r->file_bytes;
+}
+
+const char *trace_reader_mark_name(const struct trace_reader *r, uint64_t id)
+{
+	return id < r->nr_marks ? r->mark_names[id] : "?";
+}
+
+/* ---- snapshots ---- */
+
+/* The raw columns of a snapshot; those of the end may refer to those of the start. */
+static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
+			 struct snapshot_raw *raw, struct error *err)
+{
+	uint64_t offset = which == TRACE_START ? r->end.start_snapshot : r->end.end_snapshot;
+	struct snapshot_raw start = {0};
+	struct cursor in;
+	struct section s;
+	bool refer;
+	size_t max;
+	int ret;
+
+	if (!offset)
+		return error_set(err, ENOENT, "%s: the trace has no %s snapshot", r->path,
+				 which == TRACE_START ? "start" : "end");
+	ret = named_section(r, offset, SECTION_SNAPSHOT, &s, err);
+	if (!ret)
+		ret = load_payload(r, &s, SIZE_MAX / 4, err);
+	if (ret)
+		return ret;
+	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
+	if (cursor_u8(&in) != which)
+		in.failed = true;
+	refer = cursor_u8(&in) & 1;
+	cursor_u8(&in);
+	cursor_u8(&in);
+	if (in.failed || (refer && which == TRACE_START))
+		return error_set(err, EBADMSG, "%s: byte %" PRIu64 ": not the snapshot expected",
+				 r->path, offset);
+	if (refer) {
+		struct bytes payload = r->payload;
+
+		r->payload = (struct bytes){0};
+		ret = read_snapshot(r, TRACE_START, &start, err);
+		bytes_free(&r->payload);
+		r->payload = payload;
+		if (ret)
+			error_prefix(err, "the end snapshot refers to the start snapshot");
+	}
+	max = (size_t)(SNAPSHOT_RUNS_BASE + SNAPSHOT_RUN_RATIO * s.payload_bytes);
+	for (size_t i = 0; !ret && i < SNAPSHOT_COLUMNS; i++) {
+		ret = packed_get(r->zstd, &in, &raw->column[i],
+				 i == SNAPSHOT_PAGEBLOCKS ? PAGEBLOCKS_RAW_MAX : max,
+				 refer ? start.column[i].data : NULL,
+				 refer ? start.column[i].size : 0);
+		if (ret)
+			error_set(err, -ret, "%s: byte %" PRIu64 ": a snapshot does not unpack",
+				  r->path, offset);
+	}
+	snapshot_raw_free(&start);
+	return ret == -ENOENT ? -EBADMSG : ret;
+}
+
+int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, struct frame_map **map,
+			  struct error *err)
+{
+	struct snapshot_raw raw = {0};
+	struct error unread;
+	int ret;
+
+	err = err ? err : &unread;
+	ret = read_snapshot(r, which, &raw, err);
+	if (!ret) {
+		ret = snapshot_decode(&raw, r->header.machine, map, err);
+		if (ret)
+			error_prefix(err, "%s: %s snapshot", r->path,
+				     which == TRACE_START ? "start" : "end");
+	}
+	snapshot_raw_free(&raw);
+	return ret;
+}
+
+static int digest_snapshots(struct trace_reader *r, struct error *err)
+{
+	static const enum digest_part parts[] = {DIGEST_START, DIGEST_END};
+	const uint64_t offsets[] = {r->end.start_snapshot, r->end.end_snapshot};
+	int ret = 0;
+
+	r->hash = XXH3_createState();
+	r->canonical = malloc((size_t)BLOCK_EVENTS_MAX * EVENT_DIGEST_BYTES);
+	if (!r->hash || !r->canonical)
+		return out_of_memory(r, err);
+	for (int which = TRACE_START; !ret && which <= TRACE_END; which++) {
+		struct snapshot_raw raw = {0};
+
+		if (!offsets[which])
+			continue;
+		ret = read_snapshot(r, (enum trace_snapshot)which, &raw, err);
+		if (!ret)
+			snapshot_raw_digest(&raw, r->digest[parts[which]]);
+		snapshot_raw_free(&raw);
+	}
+	return ret;
+}
+
+/* ---- events ---- */
+
+int trace_reader_rewind(struct trace_reader *r, struct error *err)
+{
+	(void)err;
+	r->at = r->first_section;
+	r->next_event = r->last_ns = r->blocks = 0;
+	r->have_lost = false;
+	r->pending = 0;
+	r->damaged = r->done = false;
+	r->failed = 0;
+	if (r->hash)
+		XXH3_128bits_reset(r->hash);
+	return 0;
+}
+
+static void lose(struct trace_reader *r, uint64_t events, uint64_t time_ns)
+{
+	r->lost = (struct event){
+		.time_ns = time_ns,
+		.pfn = PFN_NONE,
+		.arg = events,
+		.kind = EVENT_LOST,
+	};
+	r->have_lost = true;
+}
+
+/* A block into r->events. */
+static int read_block(struct trace_reader *r, const struct section *s, size_t *n, struct error *err)
+{
+	struct block_header header;
+	int ret = load_payload(r, s, BLOCK_PAYLOAD_MAX, err);
+
+	if (ret)
+		return ret;
+	if (!block_header_decode(r->payload.data, r->payload.size, &header) ||
+	    header.first_ns < r->last_ns || header.first_event < r->next_event ||
+	    header.first_event > UINT64_MAX - header.events)
+		return error_set(err, EBADMSG,
+				 "%s: block %" PRIu64 " at byte %" PRIu64
+				 ": its counts or times do not follow the block before",
+				 r->path, r->blocks, s->offset);
+	if (!r->salvage && header.first_event != r->next_event)
+		return error_set(err, EBADMSG,
+				 "%s: block %" PRIu64 " at byte %" PRIu64 ": events %" PRIu64
+				 " to %" PRIu64 " are missing before it; record it again, or read "
+						"what is intact with --salvage",
+				 r->path, r->blocks, s->offset, r->next_event,
+				 header.first_event - 1);
+	if (header.events > r->room) {
+		free(r->events);
+		r->events = malloc(header.events * sizeof(*r->events));
+		r->room = r->events ? header.events : 0;
+		if (!r->events)
+			return out_of_memory(r, err);
+	}
+	ret = block_decode(r->decoder, r->payload.data, r->payload.size, &r->limits, r->events, n,
+			   err);
+	if (ret) {
+		error_prefix(err, "%s: block %" PRIu64 " at byte %" PRIu64, r->path, r->blocks,
+			     s->offset);
+		return ret == -ENOMEM ? ret : -EBADMSG;
+	}
+	if (*n < header.events)
+		r->verify = false; /* the digest covers kinds this build skips */
+	if (header.first_event > r->next_event)
+		lose(r, header.first_event - r->next_event, header.first_ns);
+	r->damaged = false;
+	r->next_event = header.first_event + header.events;
+	r->last_ns = header.last_ns;
+	r->blocks++;
+	return 0;
+}
+
+/* At the last section: is everything there? */
+static int read_last(struct trace_reader *r, struct error *err)
+{
+	uint8_t digest[16];
+	XXH128_canonical_t canonical;
+
+	r->done = true;
+	if (r->salvage) {
+		if (!r->have_end)
+			lose(r, 1, r->last_ns);
+		else if (r->next_event < r->totals.events)
+			lose(r, r->totals.events - r->next_event, r->last_ns);
+		return 0;
+	}
+	if (r->next_event != r->totals.events)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": %" PRIu64
+				 " events read, the footer says %" PRIu64,
+				 r->path, r->at, r->next_event, r->totals.events);
+	if (!r->verify)
+		return 0;
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(r->hash));
+	memcpy(r->digest[DIGEST_EVENTS], canonical.digest, 16);
+	layout_digest(r->digest, sizeof(r->digest), digest);
+	if (memcmp(digest, r->end.digest, 16) != 0)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64
+				 ": the contents do not have the footer's digest",
+				 r->path, r->at);
+	return 0;
+}
+
+/* Step over one section. Return: 1 events were decoded; 0 none; negative: damage. */
+static int read_section(struct trace_reader *r, size_t *n, struct error *err)
+{
+	struct section s;
+	int ret;
+
+	if (r->salvage && r->at >= r->file_bytes) {
+		/* No footer. That something is missing is told as damage, once. */
+		if (r->damaged)
+			return read_last(r, err);
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": the file ends without a footer; it is "
+				 "truncated, or damaged at its end",
+				 r->path, r->file_bytes);
+	}
+	ret = section_at(r, r->at, &s, err);
+	if (ret) {
+		r->at = r->salvage ? find_section(r, r->at + 1) : r->at;
+		return ret;
+	}
+	if (s.type == SECTION_EVENTS) {
+		ret = read_block(r, &s, n, err);
+	} else if (s.type == SECTION_END && section_end(&s) == r->file_bytes && r->have_end) {
+		ret = read_last(r, err);
+	} else if (s.type != SECTION_INDEX && s.type != SECTION_SNAPSHOT &&
+		   s.type != SECTION_MARKS && !r->salvage) {
+		ret = check_payload(r, &s, err);
+	}
+	r->at = section_end(&s);
+	if (ret || s.type != SECTION_EVENTS)
+		return ret;
+	return *n ? 1 : 0;
+}
+
+/* Remember a failure that stays. */
+static int fail(struct trace_reader *r, int ret, const struct error *failure, struct error *err)
+{
+	r->failed = ret;
+	r->failure = *failure;
+	if (err)
+		*err = *failure;
+	return ret;
+}
+
+int trace_reader_next(struct trace_reader *r, const struct event **events, size_t *n,
+		      struct error *err)
+{
+	struct error failure = {0};
+	int ret = 0;
+
+	if (r->failed) {
+		if (err)
+			*err = r->failure;
+		return r->failed;
+	}
+	while (!r->pending && !r->have_lost && !r->done) {
+		ret = read_section(r, &r->pending, &failure);
+		if (ret >= 0)
+			continue;
+		r->pending = 0;
+		if (ret != -EBADMSG || !r->salvage)
+			return fail(r, ret, &failure, err);
+		r->damaged = true;
+		if (err)
+			*err = failure;
+		return ret;
+	}
+	if (r->have_lost) {
+		/* Told before the block behind the gap. */
+		r->have_lost = false;
+		*events = &r->lost;
+		*n = 1;
+		return 1;
+	}
+	if (!r->pending)
+		return 0;
+	if (r->verify) {
+		events_canonical(r->events, r->pending, r->canonical);
+		XXH3_128bits_update(r->hash, r->canonical, r->pending * EVENT_DIGEST_BYTES);
+	}
+	*events = r->events;
+	*n = r->pending;
+	r->pending = 0;
+	return 1;
+}
