@@ -308,7 +308,7 @@ static const struct report_run *best_candidate(const struct report_trace *trace,
 	return best;
 }
 
-static const struct report_run *find_role(const struct report_trace *trace, enum report_role role)
+static const struct report_run *find_role(const struct report_trace *trace, enum run_role role)
 {
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		if (trace->runs[i].role == role)

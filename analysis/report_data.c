@@ -244,15 +244,13 @@ static int read_warnings(struct reader *r, struct report_run *run)
 	return finish(r, stmt, got, 0);
 }
 
-/*
- * The two rows that are no candidates. Their names are part of the meaning of every trace and
- * report, not of some back end: who returns the recorded frame is the reference, by definition.
- */
-static enum report_role role_of(const char *allocator)
+static enum run_role role_of(const char *name)
 {
-	if (strcmp(allocator, "recorded") == 0)
-		return ROLE_REFERENCE;
-	return strcmp(allocator, "null") == 0 ? ROLE_HARNESS : ROLE_CANDIDATE;
+	enum run_role role = ROLE_REFERENCE;
+
+	while (role < ROLE_HARNESS && strcmp(name, run_role_name(role)) != 0)
+		role++;
+	return role;
 }
 
 #define RUNS_FROM                                                                                  \
@@ -271,7 +269,8 @@ static const char runs_sql[] =
 	" (SELECT cpus FROM run WHERE id = r.run_id),"
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' || "
-	"host.governor" RUNS_FROM " ORDER BY trace.path, r.trace_id, r.allocator, r.options";
+	"host.governor, backend.role" RUNS_FROM
+	" ORDER BY trace.path, r.trace_id, r.allocator, r.options";
 
 static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run *run)
 {
@@ -294,7 +293,7 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->ops = column_u64(stmt, 19);
 	run->managed_frames = column_u64(stmt, 20);
 	run->cpus = (uint32_t)sqlite3_column_int64(stmt, 21);
-	run->role = role_of(run->allocator);
+	run->role = role_of(column_word(r, stmt, 23));
 }
 
 /* All selected runs into one array, cut into traces where the trace changes. */

@@ -15,13 +15,6 @@
 #include "base/metrics.h"
 #include "base/result.h"
 
-/* What a back end's row means to its reader. */
-enum report_role {
-	ROLE_REFERENCE, /* the recorded placement itself: exact figures only, its speed means nothing */
-	ROLE_CANDIDATE, /* an allocator under test */
-	ROLE_HARNESS, /* no allocator at all: what the harness itself costs, placement unchecked */
-};
-
 struct report_sample {
 	double seconds; /* trace time since the run's first sample */
 	double free_huge;
@@ -41,7 +34,7 @@ struct report_run {
 		name; /* unique within its trace: the allocator, or more where that is not enough */
 	const char *allocator, *summary, *spec, *options, *label, *started;
 	struct report_setup setup;
-	enum report_role role;
+	enum run_role role;
 	unsigned int colour; /* the same for the same name in the whole report */
 	uint64_t events, ops, managed_frames;
 	uint32_t cpus;

@@ -24,7 +24,8 @@ CREATE TABLE trace (
 CREATE TABLE backend (
 	id      INTEGER PRIMARY KEY,
 	name    TEXT NOT NULL UNIQUE,
-	summary TEXT NOT NULL
+	summary TEXT NOT NULL,
+	role    TEXT NOT NULL -- 'reference' (the recorded placement), 'candidate', 'harness'
 ) STRICT;
 
 -- One back end on one trace with one configuration. Ids are never reused.
@@ -113,7 +114,7 @@ CREATE TABLE latency (
 CREATE TABLE freelist (
 	run_id      INTEGER NOT NULL,
 	sample      INTEGER NOT NULL,
-	source      TEXT    NOT NULL, -- 'engine', 'backend', 'kernel': who says so
+	source      TEXT    NOT NULL, -- 'engine', 'backend', 'kernel', 'explained': base/result.h says whose
 	block_order INTEGER NOT NULL,
 	blocks      INTEGER NOT NULL,
 	PRIMARY KEY (run_id, sample, source, block_order),

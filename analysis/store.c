@@ -40,8 +40,8 @@ static const char *const statement_sql[STATEMENTS] = {
 			" VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
 	[INSERT_TRACE] = "INSERT INTO trace (digest, path, note) VALUES (?1, ?2, ?3)"
 			 " ON CONFLICT (digest) DO UPDATE SET path = ?2, note = ?3",
-	[INSERT_BACKEND] = "INSERT INTO backend (name, summary) VALUES (?1, ?2)"
-			   " ON CONFLICT (name) DO UPDATE SET summary = ?2",
+	[INSERT_BACKEND] = "INSERT INTO backend (name, summary, role) VALUES (?1, ?2, ?3)"
+			   " ON CONFLICT (name) DO UPDATE SET summary = ?2, role = ?3",
 	[INSERT_RUN] =
 		"INSERT INTO run (status, host_id, trace_id, backend_id, spec, options, mode,"
 		" memory, prefill, oracle, seed, threads, cpus, block_order, label, point_id,"
@@ -327,6 +327,7 @@ static int insert_parents(struct store *store, const struct result_run *run, str
 	stmt = store->stmt[INSERT_BACKEND];
 	bind_text(stmt, 1, run->allocator);
 	bind_text(stmt, 2, run->allocator_summary);
+	bind_text(stmt, 3, run_role_name(run->role));
 	return step(store, INSERT_BACKEND, "write the back end", err);
 }
 

@@ -54,6 +54,13 @@ const char *latency_class_name(enum latency_class c)
 	return name_of(names, ARRAY_SIZE(names), c);
 }
 
+const char *run_role_name(enum run_role role)
+{
+	static const char *const names[] = {"reference", "candidate", "harness"};
+
+	return name_of(names, ARRAY_SIZE(names), role);
+}
+
 const char *freelist_source_name(enum freelist_source source)
 {
 	static const char *const names[] = {"engine", "backend", "kernel", "explained"};
@@ -112,6 +119,7 @@ static void pack_run(struct packer *p, const struct result_run *run)
 	pack_string(p, run->spec);
 	pack_string(p, run->options);
 	pack_string(p, run->allocator_summary);
+	pack_u32(p, run->role);
 	pack_string(p, run->trace);
 	pack_string(p, run->trace_digest);
 	pack_string(p, run->trace_note);
@@ -334,6 +342,7 @@ static void unpack_run(struct unpacker *u, struct result_run *run)
 	run->spec = unpack_string(u);
 	run->options = unpack_string(u);
 	run->allocator_summary = unpack_string(u);
+	run->role = (enum run_role)unpack_below(u, ROLE_HARNESS + 1);
 	run->trace = unpack_string(u);
 	run->trace_digest = unpack_string(u);
 	run->trace_note = unpack_string(u);

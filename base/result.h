@@ -34,6 +34,16 @@ enum run_status {
 	RUN_INTERRUPTED, /* stopped by the user, or its process is gone */
 };
 
+/* What a back end's row means to its reader. */
+enum run_role {
+	ROLE_REFERENCE, /* the recorded placement itself: its exact figures count, its speed does not */
+	ROLE_CANDIDATE, /* an allocator under test */
+	ROLE_HARNESS, /* no allocator at all: what the harness itself costs, placement unchecked */
+};
+
+/** "reference", "candidate", "harness". */
+const char *run_role_name(enum run_role role);
+
 /** "running", "done", "failed", "crashed", "interrupted". */
 const char *run_status_name(enum run_status status);
 
@@ -52,6 +62,7 @@ struct result_run {
 	const char *build_id;
 	uint64_t seed, events, ops, managed_frames, start_ns;
 	uint32_t threads, cpus;
+	enum run_role role;
 	int32_t order; /* -1: not a benchmark of one order */
 	bool oracle;
 };

@@ -111,16 +111,19 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 	s->taken = map_zeroed(s->frames / 8);
 	s->absent = map_zeroed(s->frames / 8);
 	s->block = map_zeroed(s->nr_blocks * sizeof(*s->block));
+	s->block_free = map_zeroed(s->nr_blocks * sizeof(*s->block_free));
 	s->scratch = map_zeroed(s->nr_blocks * (sizeof(*s->scratch) + 1));
-	if (!s->taken || !s->absent || !s->block || !s->scratch) {
+	if (!s->taken || !s->absent || !s->block || !s->block_free || !s->scratch) {
 		memory_state_destroy(s);
 		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
 				 (unsigned long long)(machine_end(m) - machine_start(m)));
 	}
 	memset(s->taken, 0xff, s->frames / 8);
 	memset(s->absent, 0xff, s->frames / 8);
-	for (uint64_t b = 0; b < s->nr_blocks; b++)
+	for (uint64_t b = 0; b < s->nr_blocks; b++) {
 		s->block[b].absent = HUGE_FRAMES;
+		s->block[b].dirty = true;
+	}
 	mark_zones(s);
 	machine_each_managed(m, make_present, s);
 	s->managed_frames = s->free_frames;
@@ -140,6 +143,8 @@ void memory_state_destroy(struct memory_state *s)
 		munmap(s->absent, s->frames / 8);
 	if (s->block)
 		munmap(s->block, s->nr_blocks * sizeof(*s->block));
+	if (s->block_free)
+		munmap(s->block_free, s->nr_blocks * sizeof(*s->block_free));
 	if (s->scratch)
 		munmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
 	free(s);
@@ -183,6 +188,7 @@ static inline void change_block(struct memory_state *s, struct block_state *b, u
 	b->held = (uint16_t)(b->held + n);
 	if (!movable)
 		b->unmovable = (uint16_t)(b->unmovable + n);
+	b->dirty = true;
 	count_block(s, b, 1);
 }
 
@@ -253,6 +259,7 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 		s->free_frames -= turned;
 		s->managed_frames -= turned;
 	}
+	b->dirty = true;
 	count_block(s, b, 1);
 }
 
@@ -301,11 +308,11 @@ void memory_state_load(struct memory_state *s, const struct frame_map *map)
 }
 
 /*
- * Aligned free blocks of orders 0..9, nested ones included, in [first, end) inside one 2 MiB block:
- * within a 64-bit word by folding the word on itself, above it by runs of free words.
+ * Count aligned free blocks of orders 0..9 in [first, end) inside one 2 MiB block: within a 64-bit
+ * word by folding the word on itself, above it by runs of free words.
  */
-static void count_in_block(const struct memory_state *s, uint64_t first, uint64_t end,
-			   uint64_t aligned[NR_ORDERS])
+static void count_aligned(const struct memory_state *s, uint64_t first, uint64_t end,
+			  struct block_free *count)
 {
 	static const uint64_t even[6] = {
 		~UINT64_C(0),	       0x5555555555555555ULL, 0x1111111111111111ULL,
@@ -326,57 +333,95 @@ static void count_in_block(const struct memory_state *s, uint64_t first, uint64_
 
 			if (!is_aligned(w + 1, words) || run < words)
 				break;
-			aligned[o]++;
+			count->aligned[o]++;
 		}
 		for (unsigned int o = 0; f && o < 6; o++) {
 			f &= even[o];
-			aligned[o] += (uint64_t)__builtin_popcountll(f);
+			count->aligned[o] = (uint16_t)(count->aligned[o] + __builtin_popcountll(f));
 			f &= f >> (1U << o);
 		}
 	}
 }
 
-static bool block_is_free(const struct block_state *b)
+/* No free block crosses a zone border, so a 2 MiB block in several zones is counted in pieces. */
+static void count_block_free(const struct memory_state *s, uint64_t b, struct block_free *count)
 {
-	return !b->held && !b->absent;
-}
+	uint64_t first = b * HUGE_FRAMES, end = first + HUGE_FRAMES;
 
-/* The same for a whole zone; most blocks are told by their counters alone. */
-static void count_in_zone(const struct memory_state *s, const struct zone *zone,
-			  uint64_t aligned[NR_ORDERS])
-{
-	uint64_t first = zone->start - s->base, end = zone->end - s->base;
+	memset(count, 0, sizeof(*count));
+	if (s->block[b].held + s->block[b].absent == HUGE_FRAMES)
+		return;
+	if (s->block[b].zone != ZONE_MIXED) {
+		count_aligned(s, first, end, count);
+		return;
+	}
+	for (unsigned int z = 0; z < s->machine->nr_zones; z++) {
+		uint64_t from = max_u64(first, s->machine->zones[z].start - s->base);
+		uint64_t to = min_u64(end, s->machine->zones[z].end - s->base);
 
-	while (first < end) {
-		const struct block_state *b = &s->block[first / HUGE_FRAMES];
-		uint64_t stop = min_u64(end, align_down(first, HUGE_FRAMES) + HUGE_FRAMES);
-		bool whole = stop - first == HUGE_FRAMES;
-
-		if (whole && block_is_free(b)) {
-			for (unsigned int o = 0; o <= HUGE_ORDER; o++)
-				aligned[o] += UINT64_C(1) << (HUGE_ORDER - o);
-			if (is_aligned(first, 2 * HUGE_FRAMES) && stop + HUGE_FRAMES <= end &&
-			    block_is_free(b + 1))
-				aligned[MAX_ORDER]++;
-		} else if (b->held + b->absent < HUGE_FRAMES) {
-			count_in_block(s, first, stop, aligned);
-		}
-		first = stop;
+		if (from < to)
+			count_aligned(s, from, to, count);
 	}
 }
 
-void memory_state_free_blocks(const struct memory_state *s, uint64_t blocks[NR_ORDERS])
+static void refresh_block_free(struct memory_state *s)
 {
-	uint64_t aligned[NR_ORDERS + 1] = {0};
+	for (uint64_t b = 0; b < s->nr_blocks; b++) {
+		struct block_free now;
 
-	for (unsigned int z = 0; z < s->machine->nr_zones; z++)
-		count_in_zone(s, &s->machine->zones[z], aligned);
-	/* A block is maximal unless it is half of a free aligned one. */
-	for (unsigned int o = 0; o < NR_ORDERS; o++)
-		blocks[o] = aligned[o] - 2 * aligned[o + 1];
+		if (!s->block[b].dirty)
+			continue;
+		s->block[b].dirty = false;
+		count_block_free(s, b, &now);
+		for (unsigned int o = 0; o <= HUGE_ORDER; o++)
+			s->aligned[o] += (uint64_t)now.aligned[o] - s->block_free[b].aligned[o];
+		s->block_free[b] = now;
+	}
 }
 
-bool memory_state_has_free_block(const struct memory_state *s, unsigned int order)
+/* Wholly free aligned groups of 2, 8, 64 and 512 blocks of 2 MiB, the first within one zone. */
+struct free_groups {
+	uint64_t of_2, of_8, of_64, of_512;
+};
+
+static void count_groups(const struct memory_state *s, struct free_groups *g)
+{
+	uint64_t run = 0; /* free blocks that end at this one */
+
+	memset(g, 0, sizeof(*g));
+	for (uint64_t b = 0; b < s->nr_blocks; b++) {
+		const struct block_state *block = &s->block[b];
+
+		run = block->held + block->absent ? 0 : run + 1;
+		if (run < 2 || !(b & 1))
+			continue;
+		g->of_2 += block->zone != ZONE_MIXED && block->zone == block[-1].zone;
+		g->of_8 += run >= 8 && (b & 7) == 7;
+		g->of_64 += run >= 64 && (b & 63) == 63;
+		g->of_512 += run >= 512 && (b & 511) == 511;
+	}
+}
+
+static void free_blocks(struct memory_state *s, const struct free_groups *g,
+			uint64_t blocks[NR_ORDERS])
+{
+	refresh_block_free(s);
+	/* A block is maximal unless it is half of a free aligned one. */
+	for (unsigned int o = 0; o < HUGE_ORDER; o++)
+		blocks[o] = s->aligned[o] - 2 * s->aligned[o + 1];
+	blocks[HUGE_ORDER] = s->aligned[HUGE_ORDER] - 2 * g->of_2;
+	blocks[MAX_ORDER] = g->of_2;
+}
+
+void memory_state_free_blocks(struct memory_state *s, uint64_t blocks[NR_ORDERS])
+{
+	struct free_groups groups;
+
+	count_groups(s, &groups);
+	free_blocks(s, &groups, blocks);
+}
+
+bool memory_state_has_free_block(struct memory_state *s, unsigned int order)
 {
 	uint64_t blocks[NR_ORDERS];
 
@@ -454,28 +499,15 @@ static size_t sorted_blocks(const struct memory_state *s, uint16_t *held, uint8_
 	return n;
 }
 
-/* Free frames inside wholly free aligned groups of @blocks 2 MiB blocks. */
-static uint64_t free_in_groups(const struct memory_state *s, uint64_t blocks)
-{
-	uint64_t groups = 0;
-
-	for (uint64_t b = 0; b + blocks <= s->nr_blocks; b += blocks) {
-		uint64_t i = 0;
-
-		while (i < blocks && !s->block[b + i].held && !s->block[b + i].absent)
-			i++;
-		groups += i == blocks;
-	}
-	return groups * blocks * HUGE_FRAMES;
-}
-
 void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
 			  uint64_t blocks[NR_ORDERS])
 {
 	double free_frames = (double)s->free_frames;
 	uint8_t *fixed = (uint8_t *)(s->scratch + s->nr_blocks);
+	struct free_groups groups;
 	size_t n;
 
+	count_groups(s, &groups);
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++)
 		v[i] = NAN;
 	v[STATE(free_frames)] = free_frames;
@@ -484,10 +516,10 @@ void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
 		v[STATE(huge_score)] =
 			100.0 * (double)s->by_held[0] / (double)(s->free_frames / HUGE_FRAMES);
 	if (s->free_frames) {
-		v[STATE(free_share_2m)] = (double)free_in_groups(s, 1) / free_frames;
-		v[STATE(free_share_16m)] = (double)free_in_groups(s, 8) / free_frames;
-		v[STATE(free_share_128m)] = (double)free_in_groups(s, 64) / free_frames;
-		v[STATE(free_share_1g)] = (double)free_in_groups(s, 512) / free_frames;
+		v[STATE(free_share_2m)] = (double)(s->by_held[0] * HUGE_FRAMES) / free_frames;
+		v[STATE(free_share_16m)] = (double)(groups.of_8 * 8 * HUGE_FRAMES) / free_frames;
+		v[STATE(free_share_128m)] = (double)(groups.of_64 * 64 * HUGE_FRAMES) / free_frames;
+		v[STATE(free_share_1g)] = (double)(groups.of_512 * 512 * HUGE_FRAMES) / free_frames;
 	}
 	v[STATE(unmovable_frames)] = (double)s->unmovable_frames;
 	v[STATE(unmovable_blocks)] = (double)s->unmovable_blocks;
@@ -497,6 +529,6 @@ void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
 	v[STATE(moves_to_compact)] = (double)moves_to_compact(s->scratch, NULL, n);
 	n = sorted_blocks(s, s->scratch, fixed);
 	v[STATE(moves_to_compact_movable)] = (double)moves_to_compact(s->scratch, fixed, n);
-	memory_state_free_blocks(s, blocks);
+	free_blocks(s, &groups, blocks);
 	free_block_indices(blocks, &v[STATE(unusable_index_o0)], &v[STATE(fragmentation_index_o0)]);
 }

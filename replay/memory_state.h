@@ -25,9 +25,15 @@ struct block_state {
 	uint16_t unmovable; /* those of them in unmovable objects */
 	uint16_t absent;    /* frames that do not exist, are reserved, or offline */
 	uint8_t zone;	    /* index of its zone; ZONE_MIXED: ask machine_zone_of() */
+	bool dirty;	    /* changed since its block_free was counted */
 };
 
 #define ZONE_MIXED 0xff
+
+/* Aligned free blocks of each order inside one 2 MiB block, nested ones included. */
+struct block_free {
+	uint16_t aligned[HUGE_ORDER + 1];
+};
 
 struct memory_state {
 	const struct machine *machine;
@@ -36,7 +42,9 @@ struct memory_state {
 	uint64_t *taken;  /* bit: held or absent */
 	uint64_t *absent; /* bit: absent alone; read only when memory comes or goes */
 	struct block_state *block;
+	struct block_free *block_free; /* as of when the block was last clean */
 	uint64_t nr_blocks;
+	uint64_t aligned[HUGE_ORDER + 1]; /* sum of all block_free */
 	uint64_t free_frames, unmovable_frames, managed_frames;
 	/* Blocks without absent frames, by frames held: all, and those without an unmovable frame. */
 	uint64_t by_held[HUGE_FRAMES + 1], by_held_movable[HUGE_FRAMES + 1];
@@ -69,10 +77,14 @@ void memory_state_offline(struct memory_state *s, struct pfn_range range);
 void memory_state_load(struct memory_state *s, const struct frame_map *map);
 
 /** Does an aligned free block of 2^@order frames exist within one zone? */
-bool memory_state_has_free_block(const struct memory_state *s, unsigned int order);
+bool memory_state_has_free_block(struct memory_state *s, unsigned int order);
 
-/** The free map cut greedily into maximal aligned blocks up to order 10 inside zones. */
-void memory_state_free_blocks(const struct memory_state *s, uint64_t blocks[NR_ORDERS]);
+/**
+ * memory_state_free_blocks - the free map cut greedily into maximal aligned blocks up to order 10
+ * inside zones
+ * Looks only into 2 MiB blocks that changed since the last time.
+ */
+void memory_state_free_blocks(struct memory_state *s, uint64_t blocks[NR_ORDERS]);
 
 /** The zone index of a managed @pfn. */
 static inline int memory_state_zone(const struct memory_state *s, pfn_t pfn)
@@ -86,7 +98,7 @@ static inline int memory_state_zone(const struct memory_state *s, pfn_t pfn)
  * memory_state_metrics - all state metrics that come from this map; kernel_* and cached_frames stay
  * NaN
  * @values: indexed by metric - METRIC_STATE_FIRST
- * @blocks: as memory_state_free_blocks() gives it, which is the larger part of the work
+ * @blocks: as memory_state_free_blocks() gives it
  */
 void memory_state_metrics(struct memory_state *s, double values[METRIC_STATE_COUNT],
 			  uint64_t blocks[NR_ORDERS]);

@@ -194,6 +194,9 @@ static int send_run(struct run *r)
 		.managed_frames = machine_managed(r->header->machine),
 		.start_ns = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec,
 		.threads = 1,
+		.role = c->spec->ops->capabilities & ALLOCATOR_ECHO	   ? ROLE_REFERENCE
+			: c->spec->ops->capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS
+									   : ROLE_CANDIDATE,
 		.cpus = r->header->machine->nr_cpus,
 		.order = -1,
 		.oracle = c->oracle && !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED),

@@ -296,6 +296,7 @@ struct shape {
 	bool check;	    /* more to check than the pfn */
 	uint64_t frames;    /* 2^order */
 	uint64_t pfn_limit; /* highest pfn allowed */
+	struct event event; /* what all its events have in common */
 };
 
 static void shape_derive(struct shape *s)
@@ -921,6 +922,13 @@ static int decode_shapes(struct block_decoder *d, struct cursor *in,
 			return bad(err, "a shape is damaged");
 		s->gfp = (uint32_t)gfp;
 		shape_derive(s);
+		s->event = (struct event){
+			.gfp = s->gfp,
+			.kind = s->kind,
+			.order = s->order,
+			.migratetype = s->migratetype,
+			.flags = s->flags,
+		};
 		if (s->kind < EVENT_KINDS) {
 			ret = check_shape(s, limits, err);
 		} else {
@@ -966,10 +974,18 @@ static int decode_meta(struct block_decoder *d, const struct event_limits *limit
 /* Symbols of one or two bytes. False if one is not below @end. */
 static bool widen(const uint8_t *raw, size_t n, bool wide, uint32_t end, uint16_t *out)
 {
-	uint32_t worst = 0;
+	uint8_t highest = 0;
+	uint16_t worst = 0;
 
+	if (!wide) {
+		for (size_t i = 0; i < n; i++) {
+			out[i] = raw[i];
+			highest = raw[i] > highest ? raw[i] : highest;
+		}
+		return highest < end;
+	}
 	for (size_t i = 0; i < n; i++) {
-		out[i] = (uint16_t)(raw[i] | (wide ? raw[n + i] << 8 : 0));
+		out[i] = (uint16_t)(raw[i] | raw[n + i] << 8);
 		worst = out[i] > worst ? out[i] : worst;
 	}
 	return worst < end;
@@ -1165,81 +1181,88 @@ static int event_error(struct error *err, size_t i, const struct event *e)
 			 i, e->kind, e->order, e->pfn, e->arg);
 }
 
+/* The next op symbol of a cpu, or NULL if it has none left. */
+static inline const struct shape *decode_op(const struct block_decoder *d, struct decode_cpu *cpu)
+{
+	for (; cpu->op != cpu->op_end; cpu->context = *cpu->change++) {
+		unsigned int op = *cpu->op++;
+
+		if (op != d->nr_shapes)
+			return &d->shapes[op];
+	}
+	return NULL;
+}
+
+static inline uint64_t decode_pfn(struct block_decoder *d, struct decode_state *st, uint16_t i,
+				  const struct shape *s, unsigned int op)
+{
+	unsigned int slot = d->slot[i];
+	struct model *m = &d->model;
+	struct model_cpu *c = &m->cpus[slot];
+	uint64_t pfn = PFN_NONE;
+
+	switch (s->group) {
+	case GROUP_ALLOC:
+		pfn = decode_alloc(d, st, c, s);
+		model_alloc(m, c, i, pfn, s->list, slot * 61U + op);
+		break;
+	case GROUP_FREE:
+		pfn = decode_follow(d, st, GROUP_FREE, s, c->last_free, c->free_node);
+		model_free(m, c, i, pfn, s->list);
+		break;
+	case GROUP_REFILL:
+		pfn = decode_step(d, st, GROUP_REFILL, 0, EXPLICIT, s, c->last_refill);
+		model_refill(m, c, i, pfn, s->list);
+		break;
+	case GROUP_DRAIN:
+		pfn = decode_follow(d, st, GROUP_DRAIN, s, c->last_drain, c->drain_node);
+		model_drain(m, c, pfn, s->list);
+		break;
+	case GROUP_OTHER:
+		pfn = c->last_other = decode_other(d, st, c, s);
+		break;
+	default:
+		break;
+	}
+	return pfn;
+}
+
 static int decode_events(struct block_decoder *d, const struct block_header *header,
-			 const struct event_limits *limits, struct decode_state *st,
+			 const struct event_limits *limits, struct decode_state *out,
 			 struct event *events, struct error *err)
 {
-	struct model *m = &d->model;
-	unsigned int group_before = GROUP_NONE + 1U, slot_before = 0;
-	uint32_t change = (uint32_t)d->nr_shapes;
+	struct decode_state st = *out; /* whose address nobody has, so it can live in registers */
+	unsigned int group_before = GROUP_NONE, slot_before = 0;
 
 	for (uint32_t i = 0; i < header->events; i++) {
 		unsigned int slot = d->slot[i];
 		struct decode_cpu *cpu = &d->cpus[slot];
-		struct model_cpu *c = &m->cpus[slot];
+		const struct shape *s = decode_op(d, cpu);
 		struct event *e = &events[i];
-		const struct shape *s;
-		uint64_t pfn;
-		uint16_t op;
 
-		for (;;) {
-			if (cpu->op == cpu->op_end)
-				return bad(err, "a cpu has more events than ops");
-			op = *cpu->op++;
-			if (op != change)
-				break;
-			cpu->context = *cpu->change++;
-		}
-		s = &d->shapes[op];
+		if (!s)
+			return bad(err, "a cpu has more events than ops");
 		if (i) {
 			unsigned int class = time_class(s->group, group_before, slot, slot_before);
-			uint64_t step = get_bucket(d, *st->time[class]++, &st->time_bits);
+			uint64_t step = get_bucket(d, *st.time[class]++, &st.time_bits);
 
-			if (step > st->steps_max - st->steps)
+			if (step > st.steps_max - st.steps)
 				return bad(err, "time beyond the block's end");
-			st->steps += step;
+			st.steps += step;
 		}
 		group_before = s->group;
 		slot_before = slot;
-		switch (s->group) {
-		case GROUP_ALLOC:
-			pfn = decode_alloc(d, st, c, s);
-			model_alloc(m, c, (uint16_t)i, pfn, s->list, slot * 61U + op);
-			break;
-		case GROUP_FREE:
-			pfn = decode_follow(d, st, GROUP_FREE, s, c->last_free, c->free_node);
-			model_free(m, c, (uint16_t)i, pfn, s->list);
-			break;
-		case GROUP_REFILL:
-			pfn = decode_step(d, st, GROUP_REFILL, 0, EXPLICIT, s, c->last_refill);
-			model_refill(m, c, (uint16_t)i, pfn, s->list);
-			break;
-		case GROUP_DRAIN:
-			pfn = decode_follow(d, st, GROUP_DRAIN, s, c->last_drain, c->drain_node);
-			model_drain(m, c, pfn, s->list);
-			break;
-		case GROUP_OTHER:
-			pfn = c->last_other = decode_other(d, st, c, s);
-			break;
-		default:
-			pfn = PFN_NONE;
-			break;
-		}
-		*e = (struct event){
-			.time_ns = header->first_ns + st->steps * d->unit,
-			.pfn = pfn,
-			.arg = s->has_arg ? cursor_varint(&st->arg) : 0,
-			.gfp = s->gfp,
-			.context = cpu->context,
-			.cpu = cpu->cpu,
-			.kind = s->kind,
-			.order = s->order,
-			.migratetype = s->migratetype,
-			.flags = s->flags,
-		};
-		if (pfn > s->pfn_limit || (s->check && event_check(e, limits)))
+		*e = s->event;
+		e->time_ns = header->first_ns + st.steps * d->unit;
+		e->context = cpu->context;
+		e->cpu = cpu->cpu;
+		e->pfn = decode_pfn(d, &st, (uint16_t)i, s, (unsigned int)(s - d->shapes));
+		if (s->has_arg)
+			e->arg = cursor_varint(&st.arg);
+		if (e->pfn > s->pfn_limit || (s->check && event_check(e, limits)))
 			return event_error(err, i, e);
 	}
+	*out = st;
 	return 0;
 }
 

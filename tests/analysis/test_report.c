@@ -209,6 +209,9 @@ static void send_run(struct store *store, const struct backend *b, const char *t
 				.spec = b->spec,
 				.options = b->options,
 				.allocator_summary = b->summary,
+				.role = !strcmp(b->name, "recorded") ? ROLE_REFERENCE
+					: !strcmp(b->name, "null")   ? ROLE_HARNESS
+								     : ROLE_CANDIDATE,
 				.trace = trace,
 				.trace_digest = digest,
 				.trace_note =

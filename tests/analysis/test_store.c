@@ -104,6 +104,7 @@ static struct result_record run_record(const char *allocator)
 				.spec = allocator,
 				.options = "tree=8",
 				.allocator_summary = "a summary",
+				.role = ROLE_CANDIDATE,
 				.trace = "samples/t.quire",
 				.trace_digest = "0123456789abcdef0123456789abcdef",
 				.trace_note = "Linux 6.18",
@@ -833,10 +834,11 @@ static int fill_disk(const struct fixture *f)
 	struct result_record done = {.kind = RESULT_DONE};
 	struct store *store = NULL;
 	struct error err = {0};
-	char filler[128];
+	char filler[128] = "";
 	int fd;
 
-	if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+	if (unshare(CLONE_NEWNS) != 0 ||
+	    mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) != 0 ||
 	    mount("tmpfs", f->directory, "tmpfs", 0, "size=16k") != 0)
 		return 77;
 	if (store_open(f->path, &store, &err) != -ENOSPC || !strstr(err.text, "no space left") ||

@@ -28,6 +28,7 @@ static const struct result_run run = {
 	.allocator = "llfree",
 	.spec = "llfree:tree=8",
 	.options = "tree=8,policy=movable",
+	.role = ROLE_HARNESS,
 	.allocator_summary = "lock-free \xc3\xa9",
 	.trace = "t.quire",
 	.trace_digest = "0123456789abcdef0123456789abcdef",
@@ -98,6 +99,7 @@ static void assert_same_run(const struct result_run *a, const struct result_run 
 	assert_same_text(a->spec, b->spec);
 	assert_same_text(a->options, b->options);
 	assert_same_text(a->allocator_summary, b->allocator_summary);
+	assert_int_equal(a->role, b->role);
 	assert_same_text(a->trace, b->trace);
 	assert_same_text(a->trace_digest, b->trace_digest);
 	assert_same_text(a->trace_note, b->trace_note);
