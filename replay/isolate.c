@@ -6,6 +6,7 @@
 #include "replay/replay.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,7 +19,8 @@
 #include "base/bits.h"
 
 /* A signal may arrive between the test of the stop flag and poll(): look again this often. */
-#define POLL_MS 200U
+#define POLL_MS	   200U
+#define PIPE_BYTES (1 << 20)
 
 /* In the child: records go down the pipe. */
 struct pipe_sink {
@@ -176,6 +178,8 @@ int replay_run_isolated(const struct replay_config *config, struct result_sink *
 		err = &scratch;
 	if (pipe(fd))
 		return error_set(err, errno, "pipe: %s", strerror(errno));
+	/* Room for many samples, so that the child need not wait for us. Failing costs only time. */
+	fcntl(fd[1], F_SETPIPE_SZ, PIPE_BYTES);
 	/* What is buffered here must not come out twice. */
 	fflush(NULL);
 	pid = fork();

@@ -54,6 +54,20 @@ static void count_block(struct memory_state *s, const struct block_state *b, int
 		s->pinned_huge += step;
 }
 
+static inline void assign_bit(uint64_t *bits, uint64_t i, bool value)
+{
+	bits[i >> 6] = (bits[i >> 6] & ~(UINT64_C(1) << (i & 63))) | (uint64_t)value << (i & 63);
+}
+
+/* A block's counters changed: whoever derives from them must look again. */
+static inline void touch_block(struct memory_state *s, const struct block_state *b)
+{
+	uint64_t i = (uint64_t)(b - s->block);
+
+	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
+	assign_bit(s->whole, i, !(b->held + b->absent));
+}
+
 static int make_present(void *arg, unsigned int zone, struct pfn_range range)
 {
 	struct memory_state *s = arg;
@@ -85,6 +99,8 @@ static void mark_zones(struct memory_state *s)
 
 		for (uint64_t b = first; b < end; b++)
 			s->block[b].zone = (uint8_t)z;
+		for (uint64_t b = align_up(first, 2); b + 1 < end; b += 2)
+			assign_bit(s->pair, b, true);
 	}
 }
 
@@ -95,6 +111,12 @@ static void *map_zeroed(size_t bytes)
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	return p == MAP_FAILED ? NULL : p;
+}
+
+static void unmap(void *p, size_t bytes)
+{
+	if (p)
+		munmap(p, bytes);
 }
 
 int memory_state_create(const struct machine *m, struct memory_state **out, struct error *err)
@@ -112,23 +134,27 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 	s->absent = map_zeroed(s->frames / 8);
 	s->block = map_zeroed(s->nr_blocks * sizeof(*s->block));
 	s->block_free = map_zeroed(s->nr_blocks * sizeof(*s->block_free));
+	s->whole = map_zeroed(s->nr_blocks / 8);
+	s->dirty = map_zeroed(s->nr_blocks / 8);
+	s->pair = map_zeroed(s->nr_blocks / 8);
 	s->scratch = map_zeroed(s->nr_blocks * (sizeof(*s->scratch) + 1));
-	if (!s->taken || !s->absent || !s->block || !s->block_free || !s->scratch) {
+	if (!s->taken || !s->absent || !s->block || !s->block_free || !s->scratch || !s->whole ||
+	    !s->dirty || !s->pair) {
 		memory_state_destroy(s);
 		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
 				 (unsigned long long)(machine_end(m) - machine_start(m)));
 	}
 	memset(s->taken, 0xff, s->frames / 8);
 	memset(s->absent, 0xff, s->frames / 8);
-	for (uint64_t b = 0; b < s->nr_blocks; b++) {
+	for (uint64_t b = 0; b < s->nr_blocks; b++)
 		s->block[b].absent = HUGE_FRAMES;
-		s->block[b].dirty = true;
-	}
 	mark_zones(s);
 	machine_each_managed(m, make_present, s);
 	s->managed_frames = s->free_frames;
-	for (uint64_t b = 0; b < s->nr_blocks; b++)
+	for (uint64_t b = 0; b < s->nr_blocks; b++) {
 		count_block(s, &s->block[b], 1);
+		touch_block(s, &s->block[b]);
+	}
 	*out = s;
 	return 0;
 }
@@ -137,16 +163,14 @@ void memory_state_destroy(struct memory_state *s)
 {
 	if (!s)
 		return;
-	if (s->taken)
-		munmap(s->taken, s->frames / 8);
-	if (s->absent)
-		munmap(s->absent, s->frames / 8);
-	if (s->block)
-		munmap(s->block, s->nr_blocks * sizeof(*s->block));
-	if (s->block_free)
-		munmap(s->block_free, s->nr_blocks * sizeof(*s->block_free));
-	if (s->scratch)
-		munmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
+	unmap(s->taken, s->frames / 8);
+	unmap(s->absent, s->frames / 8);
+	unmap(s->block, s->nr_blocks * sizeof(*s->block));
+	unmap(s->block_free, s->nr_blocks * sizeof(*s->block_free));
+	unmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
+	unmap(s->whole, s->nr_blocks / 8);
+	unmap(s->dirty, s->nr_blocks / 8);
+	unmap(s->pair, s->nr_blocks / 8);
 	free(s);
 }
 
@@ -188,7 +212,7 @@ static inline void change_block(struct memory_state *s, struct block_state *b, u
 	b->held = (uint16_t)(b->held + n);
 	if (!movable)
 		b->unmovable = (uint16_t)(b->unmovable + n);
-	b->dirty = true;
+	touch_block(s, b);
 	count_block(s, b, 1);
 }
 
@@ -259,7 +283,7 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 		s->free_frames -= turned;
 		s->managed_frames -= turned;
 	}
-	b->dirty = true;
+	touch_block(s, b);
 	count_block(s, b, 1);
 }
 
@@ -364,18 +388,22 @@ static void count_block_free(const struct memory_state *s, uint64_t b, struct bl
 	}
 }
 
+static void refresh_block(struct memory_state *s, uint64_t b)
+{
+	struct block_free now;
+
+	count_block_free(s, b, &now);
+	for (unsigned int o = 0; o <= HUGE_ORDER; o++)
+		s->aligned[o] += (uint64_t)now.aligned[o] - s->block_free[b].aligned[o];
+	s->block_free[b] = now;
+}
+
 static void refresh_block_free(struct memory_state *s)
 {
-	for (uint64_t b = 0; b < s->nr_blocks; b++) {
-		struct block_free now;
-
-		if (!s->block[b].dirty)
-			continue;
-		s->block[b].dirty = false;
-		count_block_free(s, b, &now);
-		for (unsigned int o = 0; o <= HUGE_ORDER; o++)
-			s->aligned[o] += (uint64_t)now.aligned[o] - s->block_free[b].aligned[o];
-		s->block_free[b] = now;
+	for (uint64_t w = 0; w < s->nr_blocks / 64; w++) {
+		for (uint64_t dirty = s->dirty[w]; dirty; dirty &= dirty - 1)
+			refresh_block(s, w * 64 + trailing_zeros(dirty));
+		s->dirty[w] = 0;
 	}
 }
 
@@ -384,21 +412,23 @@ struct free_groups {
 	uint64_t of_2, of_8, of_64, of_512;
 };
 
+/* The arrays begin and end at 1 GiB, which is eight words of whole[]. */
 static void count_groups(const struct memory_state *s, struct free_groups *g)
 {
-	uint64_t run = 0; /* free blocks that end at this one */
+	uint64_t run = 0; /* all-ones words that end at this one */
 
 	memset(g, 0, sizeof(*g));
-	for (uint64_t b = 0; b < s->nr_blocks; b++) {
-		const struct block_state *block = &s->block[b];
+	for (uint64_t w = 0; w < s->nr_blocks / 64; w++) {
+		uint64_t f = s->whole[w];
 
-		run = block->held + block->absent ? 0 : run + 1;
-		if (run < 2 || !(b & 1))
-			continue;
-		g->of_2 += block->zone != ZONE_MIXED && block->zone == block[-1].zone;
-		g->of_8 += run >= 8 && (b & 7) == 7;
-		g->of_64 += run >= 64 && (b & 63) == 63;
-		g->of_512 += run >= 512 && (b & 511) == 511;
+		run = f == ~UINT64_C(0) ? run + 1 : 0;
+		g->of_64 += run > 0;
+		g->of_512 += run >= 8 && (w & 7) == 7;
+		f &= f >> 1;
+		g->of_2 += (uint64_t)__builtin_popcountll(f & s->pair[w]);
+		f &= f >> 2;
+		f &= f >> 4;
+		g->of_8 += (uint64_t)__builtin_popcountll(f & 0x0101010101010101ULL);
 	}
 }
 
@@ -486,12 +516,15 @@ uint64_t moves_to_compact(uint16_t *held, const uint8_t *fixed, size_t n)
 	return moves;
 }
 
-/* The blocks sorted by frames held, those that may be emptied first among equals. */
+/*
+ * The blocks sorted by frames held, those that may be emptied first among equals. Empty and full
+ * ones move nothing and are left out.
+ */
 static size_t sorted_blocks(const struct memory_state *s, uint16_t *held, uint8_t *fixed)
 {
 	size_t n = 0;
 
-	for (unsigned int h = 0; h <= HUGE_FRAMES; h++)
+	for (unsigned int h = 1; h < HUGE_FRAMES; h++)
 		for (uint64_t i = 0; i < s->by_held[h]; i++) {
 			held[n] = (uint16_t)h;
 			fixed[n++] = i >= s->by_held_movable[h];

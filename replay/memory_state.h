@@ -25,7 +25,6 @@ struct block_state {
 	uint16_t unmovable; /* those of them in unmovable objects */
 	uint16_t absent;    /* frames that do not exist, are reserved, or offline */
 	uint8_t zone;	    /* index of its zone; ZONE_MIXED: ask machine_zone_of() */
-	bool dirty;	    /* changed since its block_free was counted */
 };
 
 #define ZONE_MIXED 0xff
@@ -42,8 +41,11 @@ struct memory_state {
 	uint64_t *taken;  /* bit: held or absent */
 	uint64_t *absent; /* bit: absent alone; read only when memory comes or goes */
 	struct block_state *block;
-	struct block_free *block_free; /* as of when the block was last clean */
 	uint64_t nr_blocks;
+	/* Bits per 2 MiB block: wholly free; changed since its block_free was counted; (even ones) in
+	   one zone with its neighbour, so that the two can be one free block of order 10. */
+	uint64_t *whole, *dirty, *pair;
+	struct block_free *block_free;
 	uint64_t aligned[HUGE_ORDER + 1]; /* sum of all block_free */
 	uint64_t free_frames, unmovable_frames, managed_frames;
 	/* Blocks without absent frames, by frames held: all, and those without an unmovable frame. */

@@ -52,7 +52,7 @@ enum follow_symbol {
 	FOLLOW_NEXT = 0, /* the successor of the one before */
 	FOLLOW_UP = 1,	 /* the frames behind the one before */
 	FOLLOW_DOWN = 2, /* the frames before it */
-	FOLLOW_SKIP = 3, /* + k: the k-th successor, k = 1 .. FOLLOW_MAX - 1 */
+	FOLLOW_SKIP = 3, /* + k: the (k + 2)-th successor */
 };
 
 enum other_symbol {

@@ -529,6 +529,66 @@ static void kinds_of_the_future_are_skipped(void **state)
 	free(out);
 }
 
+/* The listing in docs/trace-format.md, as bytes. */
+static size_t listed_bytes(uint8_t *out, size_t max)
+{
+	char path[512], line[256];
+	const char *source = getenv("QUIRE_SOURCE");
+	size_t n = 0;
+	FILE *file;
+
+	assert_non_null(source);
+	snprintf(path, sizeof(path), "%s/docs/trace-format.md", source);
+	file = fopen(path, "r");
+	assert_non_null(file);
+	while (fgets(line, sizeof(line), file)) {
+		unsigned int at, byte;
+		int used, step;
+
+		if (sscanf(line, "    %3x: %n", &at, &used) != 1 || at != n)
+			continue;
+		for (; sscanf(line + used, "%2x %n", &byte, &step) == 1; used += step) {
+			assert_true(n < max);
+			out[n++] = (uint8_t)byte;
+		}
+	}
+	fclose(file);
+	return n;
+}
+
+static void the_documented_file_reads_as_documented(void **state)
+{
+	static const struct event events[] = {
+		{.time_ns = 1000,
+		 .pfn = 64,
+		 .kind = EVENT_ZONE_LOCKED,
+		 .migratetype = 1,
+		 .flags = EVENT_PCPU_REFILL,
+		 .context = 1},
+		{.time_ns = 1150,
+		 .pfn = 64,
+		 .kind = EVENT_ALLOC,
+		 .migratetype = 1,
+		 .gfp = 0xcc0,
+		 .context = 1},
+		{.time_ns = 1900, .pfn = 64, .kind = EVENT_FREE, .context = 1},
+		{.time_ns = 2020,
+		 .pfn = 64,
+		 .kind = EVENT_ALLOC,
+		 .migratetype = 1,
+		 .gfp = 0xcc0,
+		 .context = 2},
+		{.time_ns = 2600, .pfn = 256, .kind = EVENT_FREE, .context = 2, .order = 3},
+	};
+	struct fixture *f = *state;
+	uint8_t bytes[2048];
+	size_t n = listed_bytes(bytes, sizeof(bytes));
+
+	assert_true(n > 800);
+	store_file(f->path, bytes, n);
+	expect_events(f, events, ARRAY_SIZE(events), "documented", 0);
+}
+
 static void kinds_have_names(void **state)
 {
 	(void)state;
@@ -562,6 +622,7 @@ int main(void)
 		WITH_FILE(snapshots_come_at_their_places_only),
 		WITH_FILE(the_header_may_become_known_at_the_end),
 		WITH_FILE(a_full_disk_is_told_and_leaves_nothing),
+		WITH_FILE(the_documented_file_reads_as_documented),
 		cmocka_unit_test(kinds_of_the_future_are_skipped),
 		cmocka_unit_test(kinds_have_names),
 	};
