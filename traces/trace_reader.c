@@ -93,7 +93,7 @@ static int section_at(const struct trace_reader *r, uint64_t offset, struct sect
 	if (offset > r->file_bytes || r->file_bytes - offset < sizeof(raw))
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": truncated in a section's header; record it "
-						     "again, or read what is intact with --salvage",
+				 "again, or read what is intact with --salvage",
 				 r->path, r->file_bytes);
 	ret = read_at(r, offset, raw, sizeof(raw), err);
 	if (ret)
@@ -101,7 +101,7 @@ static int section_at(const struct trace_reader *r, uint64_t offset, struct sect
 	if (!section_decode(raw, offset, s))
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": section header damaged; record it again, "
-						     "or read what is intact with --salvage",
+				 "or read what is intact with --salvage",
 				 r->path, offset);
 	if (s->payload_bytes > r->file_bytes - offset - sizeof(raw))
 		return error_set(err, EBADMSG,
@@ -290,7 +290,7 @@ static int named_section(struct trace_reader *r, uint64_t offset, enum section_t
 	return ret;
 }
 
-/* The chain of indexes, last one first; offsets fall, so it ends. */
+/* The chain of indexes, last one first. They do not overlap, so it ends after one pass. */
 static int check_index(struct trace_reader *r, struct error *err)
 {
 	uint64_t offset = r->end.index, before = r->file_bytes;
@@ -300,10 +300,10 @@ static int check_index(struct trace_reader *r, struct error *err)
 		uint64_t previous, n;
 		int ret;
 
-		if (offset >= before)
-			return error_set(err, EBADMSG, "%s: byte %" PRIu64 ": index out of order",
-					 r->path, before);
 		ret = named_section(r, offset, SECTION_INDEX, &s, err);
+		if (!ret && section_end(&s) > before)
+			ret = error_set(err, EBADMSG, "%s: byte %" PRIu64 ": index out of order",
+					r->path, offset);
 		if (!ret)
 			ret = load_payload(
 				r, &s, INDEX_HEADER_BYTES + INDEX_ENTRIES_MAX * INDEX_ENTRY_BYTES,
@@ -659,7 +659,7 @@ static int read_block(struct trace_reader *r, const struct section *s, size_t *n
 		return error_set(err, EBADMSG,
 				 "%s: block %" PRIu64 " at byte %" PRIu64 ": events %" PRIu64
 				 " to %" PRIu64 " are missing before it; record it again, or read "
-						"what is intact with --salvage",
+				 "what is intact with --salvage",
 				 r->path, r->blocks, s->offset, r->next_event,
 				 header.first_event - 1);
 	if (header.events > r->room) {

@@ -543,9 +543,9 @@ static size_t listed_bytes(uint8_t *out, size_t max)
 	assert_non_null(file);
 	while (fgets(line, sizeof(line), file)) {
 		unsigned int at, byte;
-		int used, step;
+		int used = 0, step;
 
-		if (sscanf(line, "    %3x: %n", &at, &used) != 1 || at != n)
+		if (sscanf(line, "    %3x: %n", &at, &used) != 1 || !used || at != n)
 			continue;
 		for (; sscanf(line + used, "%2x %n", &byte, &step) == 1; used += step) {
 			assert_true(n < max);
