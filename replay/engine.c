@@ -402,16 +402,33 @@ static void make_way(struct engine *e, pfn_t pfn, uint64_t frames, unsigned int 
 		e->count.implicit_frees += free_range(e, pfn, pfn + frames, cpu, &unknown, &split);
 }
 
-/* An allocation no back end is asked for: kept as ghosts, so that its frees are known as such. */
+/*
+ * An allocation no back end is asked for: above the largest order, misaligned, or (in a generated
+ * trace) of an id the machine has no frames for. Kept as ghosts where it can be, so that its frees
+ * are known as such.
+ */
 static void plan_unreplayable(struct engine *e, const struct event *ev)
 {
-	uint64_t frames = UINT64_C(1) << ev->order;
-	object_t ghost = object_make(OBJECT_GHOST, 0, 0, MAX_ORDER, false);
+	pfn_t pfn = ev->pfn, end = pfn + (UINT64_C(1) << ev->order);
 
 	e->count.unreplayable++;
-	make_way(e, ev->pfn, frames, ev->cpu);
-	for (uint64_t i = 0; i < frames; i += UINT64_C(1) << MAX_ORDER)
-		objects_put(e->objects, ev->pfn + i, MAX_ORDER, ghost);
+	if (!objects_cover(e->objects, pfn, end - pfn))
+		return;
+	make_way(e, pfn, end - pfn, ev->cpu);
+	while (pfn < end) {
+		unsigned int order = largest_order(pfn, end, MAX_ORDER);
+
+		objects_put(e->objects, pfn, order, object_make(OBJECT_GHOST, 0, 0, order, false));
+		pfn += UINT64_C(1) << order;
+	}
+}
+
+static bool replayable(const struct engine *e, const struct event *ev)
+{
+	uint64_t frames = UINT64_C(1) << ev->order;
+
+	return ev->order <= MAX_ORDER && is_aligned(ev->pfn, frames) &&
+	       objects_cover(e->objects, ev->pfn, frames);
 }
 
 static bool movable_type(unsigned int migratetype)
@@ -428,7 +445,7 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 	object_t o;
 
 	e->count.allocs++;
-	if (ev->order > MAX_ORDER) {
+	if (!replayable(e, ev)) {
 		plan_unreplayable(e, ev);
 		return;
 	}
@@ -476,6 +493,10 @@ static void plan_free_event(struct engine *e, const struct event *ev)
 	bool split = false;
 
 	e->count.frees++;
+	if (!objects_cover(e->objects, ev->pfn, UINT64_C(1) << ev->order)) {
+		e->count.orphan_frees++;
+		return;
+	}
 	free_range(e, ev->pfn, ev->pfn + (UINT64_C(1) << ev->order), ev->cpu, &unknown, &split);
 	e->count.orphan_frees += unknown > 0;
 	e->count.split_frees += split;
@@ -494,8 +515,8 @@ static void plan_move(struct engine *e, const struct event *ev)
 {
 	uint64_t frames = UINT64_C(1) << ev->order;
 
-	if (ev->order > MAX_ORDER || !objects_cover(e->objects, ev->arg, frames) ||
-	    !anything_in(e, ev->pfn, frames) ||
+	if (!replayable(e, ev) || !is_aligned(ev->arg, frames) ||
+	    !objects_cover(e->objects, ev->arg, frames) || !anything_in(e, ev->pfn, frames) ||
 	    (ev->arg < ev->pfn + frames && ev->pfn < ev->arg + frames))
 		return;
 	make_way(e, ev->arg, frames, ev->cpu);

@@ -41,14 +41,18 @@ void block_decoder_destroy(struct block_decoder *decoder); /* NULL is allowed */
 bool block_header_decode(const uint8_t *payload, size_t bytes, struct block_header *header);
 
 /**
- * block_decode - the events of a payload, each checked with event_check()
- * @events: room for as many as the payload's header says
- * @n: how many were written; fewer than header->events if kinds unknown to this build were skipped
+ * block_decode_begin - unpack a payload; nothing of it is needed afterwards
+ * block_decode_next - its next events, at most @max, each checked with event_check(); the last call
+ * also checks that every column was used up
+ * In pieces, so that events are read while they are still in a near cache.
+ * @raw: events of the block passed over, 0 at its end
+ * @n: of them written; fewer than @raw if kinds unknown to this build were skipped
  * Return: 0; -EBADMSG; -ERANGE a field outside @limits; -ENOMEM. The message lacks file and offset.
  */
-int block_decode(struct block_decoder *decoder, const uint8_t *payload, size_t bytes,
-		 const struct event_limits *limits, struct event *events, size_t *n,
-		 struct error *err);
+int block_decode_begin(struct block_decoder *decoder, const uint8_t *payload, size_t bytes,
+		       const struct event_limits *limits, struct error *err);
+int block_decode_next(struct block_decoder *decoder, const struct event_limits *limits,
+		      struct event *events, size_t max, size_t *raw, size_t *n, struct error *err);
 
 /** Events as the digest sees them: 40 bytes each, little-endian, in the order of struct event. */
 #define EVENT_DIGEST_BYTES 40U

@@ -43,6 +43,15 @@ struct decode_cpu {
 	uint16_t cpu;
 };
 
+struct decode_state {
+	const uint8_t *time[4];
+	const uint8_t *symbol[GROUP_NONE];
+	struct bit_reader time_bits, pfn_bits;
+	struct cursor arg;
+	uint64_t steps, steps_max; /* time since the first event, in units */
+	unsigned int group_before, slot_before;
+};
+
 struct block_decoder {
 	ZSTD_DCtx *zstd;
 	struct model model;
@@ -57,6 +66,10 @@ struct block_decoder {
 		uint64_t base;
 		unsigned int bits;
 	} bucket[256];
+	/* The block being decoded, and how far. */
+	struct block_header header;
+	struct decode_state state;
+	uint32_t next;
 	/* Room for capacity events: their cpus, op symbols (twice as many), contexts. */
 	size_t capacity;
 	uint16_t *slot, *op;
@@ -317,14 +330,6 @@ static int decode_ops(struct block_decoder *d, size_t n, struct error *err)
 }
 
 /* Where the loop over events stands in each column. */
-struct decode_state {
-	const uint8_t *time[4];
-	const uint8_t *symbol[GROUP_NONE];
-	struct bit_reader time_bits, pfn_bits;
-	struct cursor arg;
-	uint64_t steps, steps_max; /* time since the first event, in units */
-};
-
 static struct bit_reader bit_column(const struct block_decoder *d, enum column column)
 {
 	return (struct bit_reader){
@@ -345,6 +350,8 @@ static void decode_start(const struct block_decoder *d, const struct block_heade
 	st->arg = column_cursor(d, COLUMN_ARG);
 	st->steps = 0;
 	st->steps_max = (header->last_ns - header->first_ns) / d->unit;
+	st->group_before = GROUP_NONE;
+	st->slot_before = 0;
 }
 
 static int decode_finish(const struct block_decoder *d, const struct block_header *header,
@@ -496,33 +503,34 @@ static inline uint64_t decode_pfn(struct block_decoder *d, struct decode_state *
 	return pfn;
 }
 
-static int decode_events(struct block_decoder *d, const struct block_header *header,
-			 const struct event_limits *limits, struct decode_state *out,
+/* Events [d->next, @end) of the block into @events. */
+static int decode_events(struct block_decoder *d, uint32_t end, const struct event_limits *limits,
 			 struct event *events, struct error *err)
 {
-	struct decode_state st = *out; /* whose address nobody has, so it can live in registers */
-	unsigned int group_before = GROUP_NONE, slot_before = 0;
+	struct decode_state st =
+		d->state; /* whose address nobody has, so it can live in registers */
 
-	for (uint32_t i = 0; i < header->events; i++) {
+	for (uint32_t i = d->next; i < end; i++) {
 		unsigned int slot = d->slot[i];
 		struct decode_cpu *cpu = &d->cpus[slot];
 		const struct shape *s = decode_op(d, cpu);
-		struct event *e = &events[i];
+		struct event *e = events++;
 
 		if (!s)
 			return bad(err, "a cpu has more events than ops");
 		if (i) {
-			unsigned int class = time_class(s->group, group_before, slot, slot_before);
+			unsigned int class =
+				time_class(s->group, st.group_before, slot, st.slot_before);
 			uint64_t step = get_bucket(d, *st.time[class]++, &st.time_bits);
 
 			if (step > st.steps_max - st.steps)
 				return bad(err, "time beyond the block's end");
 			st.steps += step;
 		}
-		group_before = s->group;
-		slot_before = slot;
+		st.group_before = s->group;
+		st.slot_before = slot;
 		*e = s->event;
-		e->time_ns = header->first_ns + st.steps * d->unit;
+		e->time_ns = d->header.first_ns + st.steps * d->unit;
 		e->context = cpu->context;
 		e->cpu = cpu->cpu;
 		e->pfn = decode_pfn(d, &st, (uint16_t)i, s, (unsigned int)(s - d->shapes));
@@ -531,7 +539,8 @@ static int decode_events(struct block_decoder *d, const struct block_header *hea
 		if (e->pfn > s->pfn_limit || (s->check && event_check(e, limits)))
 			return event_error(err, i, e);
 	}
-	*out = st;
+	d->state = st;
+	d->next = end;
 	return 0;
 }
 
@@ -545,41 +554,53 @@ static size_t drop_unknown(struct event *events, size_t n)
 	return kept;
 }
 
-int block_decode(struct block_decoder *decoder, const uint8_t *payload, size_t bytes,
-		 const struct event_limits *limits, struct event *events, size_t *n,
-		 struct error *err)
+int block_decode_begin(struct block_decoder *d, const uint8_t *payload, size_t bytes,
+		       const struct event_limits *limits, struct error *err)
 {
-	struct block_decoder *d = decoder;
 	struct cursor in = {.at = payload + BLOCK_HEADER_BYTES, .end = payload + bytes};
-	struct block_header header;
-	struct decode_state st;
-	int ret = 0;
+	uint32_t events;
+	int ret;
 
-	if (!block_header_decode(payload, bytes, &header))
+	d->next = d->header.events = 0;
+	if (!block_header_decode(payload, bytes, &d->header)) {
+		d->header.events = 0;
 		return bad(err, "its counts are impossible");
-	ret = decoder_reserve(d, header.events);
+	}
+	events = d->header.events;
+	ret = decoder_reserve(d, events);
 	for (size_t i = 0; !ret && i < COLUMNS; i++)
-		ret = packed_get(d->zstd, &in, &d->column[i],
-				 column_max((enum column)i, header.events), NULL, 0);
+		ret = packed_get(d->zstd, &in, &d->column[i], column_max((enum column)i, events),
+				 NULL, 0);
 	if (ret)
 		return error_set(err, -ret, "its columns do not unpack");
 	ret = decode_meta(d, limits, err);
 	if (!ret)
-		ret = decode_cpus(d, header.events, err);
+		ret = decode_cpus(d, events, err);
 	if (!ret)
-		ret = decode_ops(d, header.events, err);
-	if (!ret && model_reset(&d->model, d->nr_cpus, header.events))
+		ret = decode_ops(d, events, err);
+	if (!ret && model_reset(&d->model, d->nr_cpus, events))
 		ret = error_set(err, ENOMEM, "out of memory");
-	if (ret)
-		return ret;
-	decode_start(d, &header, &st);
-	ret = decode_events(d, &header, limits, &st, events, err);
 	if (!ret)
-		ret = decode_finish(d, &header, &st, err);
-	if (ret)
-		return ret;
-	*n = d->skips ? drop_unknown(events, header.events) : header.events;
-	return 0;
+		decode_start(d, &d->header, &d->state);
+	return ret;
+}
+
+int block_decode_next(struct block_decoder *d, const struct event_limits *limits,
+		      struct event *events, size_t max, size_t *raw, size_t *n, struct error *err)
+{
+	uint32_t end = (uint32_t)min_u64(d->header.events, d->next + max);
+	int ret = 0;
+
+	*raw = end - d->next;
+	*n = 0;
+	if (!*raw)
+		return 0;
+	ret = decode_events(d, end, limits, events, err);
+	if (!ret && end == d->header.events)
+		ret = decode_finish(d, &d->header, &d->state, err);
+	if (!ret)
+		*n = d->skips ? drop_unknown(events, *raw) : *raw;
+	return ret;
 }
 
 void events_canonical(const struct event *events, size_t n, uint8_t *out)

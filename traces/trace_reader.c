@@ -21,6 +21,8 @@
 #include "traces/trace_layout.h"
 
 #define SCAN_BYTES 65536U
+/* Events decoded at a time: they should still be in the second-level cache when they are used. */
+#define BATCH_EVENTS 4096U
 
 struct trace_reader {
 	char *path;
@@ -37,13 +39,15 @@ struct trace_reader {
 	struct bytes payload, marks;
 	char **mark_names;
 	size_t nr_marks;
-	struct event *events;
-	size_t room; /* for events */
+	struct event *events; /* BATCH_EVENTS of them */
 	XXH3_state_t *hash;
 	uint8_t digest[DIGEST_PARTS][16];
 	uint8_t *canonical;
 	/* Where the stream of events stands. */
 	uint64_t at, first_section, next_event, last_ns, blocks;
+	bool in_block; /* some of its events are still to be decoded */
+	uint64_t block_offset, block_first_ns, block_last_ns;
+	uint64_t gap; /* events missing before the block, not told yet */
 	struct event lost;
 	bool have_lost;
 	size_t pending; /* decoded events that wait behind @lost */
@@ -428,6 +432,9 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 	r->limits.pfn_end = r->header.identity == IDENTITY_VIRTUAL ? PFN_MAX + 1
 								   : machine_end(r->header.machine);
 	r->limits.nr_cpus = r->header.machine->nr_cpus;
+	r->events = malloc(BATCH_EVENTS * sizeof(*r->events));
+	if (!r->events)
+		return out_of_memory(r, err);
 	ret = read_end(r, err);
 	if (ret == -EBADMSG && r->salvage) {
 		survey(r);
@@ -597,7 +604,7 @@ static int digest_snapshots(struct trace_reader *r, struct error *err)
 	int ret = 0;
 
 	r->hash = XXH3_createState();
-	r->canonical = malloc((size_t)BLOCK_EVENTS_MAX * EVENT_DIGEST_BYTES);
+	r->canonical = malloc((size_t)BATCH_EVENTS * EVENT_DIGEST_BYTES);
 	if (!r->hash || !r->canonical)
 		return out_of_memory(r, err);
 	for (int which = TRACE_START; !ret && which <= TRACE_END; which++) {
@@ -620,7 +627,8 @@ int trace_reader_rewind(struct trace_reader *r, struct error *err)
 	(void)err;
 	r->at = r->first_section;
 	r->next_event = r->last_ns = r->blocks = 0;
-	r->have_lost = false;
+	r->have_lost = r->in_block = false;
+	r->gap = 0;
 	r->pending = 0;
 	r->damaged = r->done = false;
 	r->failed = 0;
@@ -640,8 +648,8 @@ static void lose(struct trace_reader *r, uint64_t events, uint64_t time_ns)
 	r->have_lost = true;
 }
 
-/* A block into r->events. */
-static int read_block(struct trace_reader *r, const struct section *s, size_t *n, struct error *err)
+/* A block's columns into the decoder. */
+static int read_block(struct trace_reader *r, const struct section *s, struct error *err)
 {
 	struct block_header header;
 	int ret = load_payload(r, s, BLOCK_PAYLOAD_MAX, err);
@@ -662,28 +670,50 @@ static int read_block(struct trace_reader *r, const struct section *s, size_t *n
 				 "what is intact with --salvage",
 				 r->path, r->blocks, s->offset, r->next_event,
 				 header.first_event - 1);
-	if (header.events > r->room) {
-		free(r->events);
-		r->events = malloc(header.events * sizeof(*r->events));
-		r->room = r->events ? header.events : 0;
-		if (!r->events)
-			return out_of_memory(r, err);
-	}
-	ret = block_decode(r->decoder, r->payload.data, r->payload.size, &r->limits, r->events, n,
-			   err);
+	ret = block_decode_begin(r->decoder, r->payload.data, r->payload.size, &r->limits, err);
 	if (ret) {
 		error_prefix(err, "%s: block %" PRIu64 " at byte %" PRIu64, r->path, r->blocks,
 			     s->offset);
 		return ret == -ENOMEM ? ret : -EBADMSG;
 	}
-	if (*n < header.events)
-		r->verify = false; /* the digest covers kinds this build skips */
-	if (header.first_event > r->next_event)
-		lose(r, header.first_event - r->next_event, header.first_ns);
-	r->damaged = false;
-	r->next_event = header.first_event + header.events;
-	r->last_ns = header.last_ns;
+	r->gap = header.first_event - r->next_event;
+	r->in_block = true;
+	r->block_offset = s->offset;
+	r->block_first_ns = header.first_ns;
+	r->block_last_ns = header.last_ns;
 	r->blocks++;
+	return 0;
+}
+
+/* The block's next events into r->events; at its end, on to the next section. */
+static int read_batch(struct trace_reader *r, struct error *err)
+{
+	size_t raw;
+	int ret = block_decode_next(r->decoder, &r->limits, r->events, BATCH_EVENTS, &raw,
+				    &r->pending, err);
+
+	if (ret) {
+		r->in_block = false;
+		error_prefix(err, "%s: block %" PRIu64 " at byte %" PRIu64, r->path, r->blocks - 1,
+			     r->block_offset);
+		return ret == -ENOMEM ? ret : -EBADMSG;
+	}
+	if (!raw) {
+		r->in_block = false;
+		r->last_ns = r->block_last_ns;
+		return 0;
+	}
+	/* Only now is the block known to be good enough to say where the gap ends. */
+	if (r->gap)
+		lose(r, r->gap, r->block_first_ns);
+	r->next_event += r->gap;
+	r->gap = 0;
+	r->damaged = false;
+	if (r->pending < raw)
+		r->verify = false; /* the digest covers kinds this build skips */
+	r->next_event += raw;
+	if (r->pending)
+		r->last_ns = r->events[r->pending - 1].time_ns;
 	return 0;
 }
 
@@ -719,8 +749,8 @@ static int read_last(struct trace_reader *r, struct error *err)
 	return 0;
 }
 
-/* Step over one section. Return: 1 events were decoded; 0 none; negative: damage. */
-static int read_section(struct trace_reader *r, size_t *n, struct error *err)
+/* Step over one section. Return: 0 or negative: damage. */
+static int read_section(struct trace_reader *r, struct error *err)
 {
 	struct section s;
 	int ret;
@@ -740,7 +770,7 @@ static int read_section(struct trace_reader *r, size_t *n, struct error *err)
 		return ret;
 	}
 	if (s.type == SECTION_EVENTS) {
-		ret = read_block(r, &s, n, err);
+		ret = read_block(r, &s, err);
 	} else if (s.type == SECTION_END && section_end(&s) == r->file_bytes && r->have_end) {
 		ret = read_last(r, err);
 	} else if (s.type != SECTION_INDEX && s.type != SECTION_SNAPSHOT &&
@@ -748,9 +778,7 @@ static int read_section(struct trace_reader *r, size_t *n, struct error *err)
 		ret = check_payload(r, &s, err);
 	}
 	r->at = section_end(&s);
-	if (ret || s.type != SECTION_EVENTS)
-		return ret;
-	return *n ? 1 : 0;
+	return ret;
 }
 
 /* Remember a failure that stays. */
@@ -775,8 +803,8 @@ int trace_reader_next(struct trace_reader *r, const struct event **events, size_
 		return r->failed;
 	}
 	while (!r->pending && !r->have_lost && !r->done) {
-		ret = read_section(r, &r->pending, &failure);
-		if (ret >= 0)
+		ret = r->in_block ? read_batch(r, &failure) : read_section(r, &failure);
+		if (!ret)
 			continue;
 		r->pending = 0;
 		if (ret != -EBADMSG || !r->salvage)

@@ -516,7 +516,7 @@ static void kinds_of_the_future_are_skipped(void **state)
 	assert_int_equal(block_encoder_create(3, &encoder), 0);
 	assert_int_equal(block_decoder_create(&decoder), 0);
 	assert_int_equal(block_encode(encoder, events, ARRAY_SIZE(events), 0, &payload), 0);
-	if (block_decode(decoder, payload.data, payload.size, &limits, out, &n, &err))
+	if (decode_block(decoder, &payload, &limits, out, &n, &err))
 		fail_msg("%s", err.text);
 	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
 		if (i % 3)

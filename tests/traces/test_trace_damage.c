@@ -469,7 +469,7 @@ static void a_hostile_block_neither_crashes_nor_gives_events_out_of_range(void *
 			bytes_put_u32(&bad, (uint32_t)raw.size);
 			bytes_put(&bad, raw.data, raw.size);
 		}
-		if (block_decode(decoder, bad.data, bad.size, &limits, out, &n, NULL))
+		if (decode_block(decoder, &bad, &limits, out, &n, NULL))
 			continue;
 		accepted++;
 		for (size_t i = 0; i < n; i++)

@@ -19,6 +19,7 @@
 #include "base/bits.h"
 #include "sim/frame_map.h"
 #include "traces/trace.h"
+#include "traces/trace_codec.h"
 
 #define FIXTURE_CPUS   3U
 #define FIXTURE_FRAMES 65536U
@@ -380,6 +381,22 @@ static inline void store_file(const char *path, const uint8_t *data, size_t n)
 	assert_non_null(file);
 	assert_int_equal(fwrite(data, 1, n, file), n);
 	assert_int_equal(fclose(file), 0);
+}
+
+/* A whole block, in pieces of an odd size. Stops at the first error. */
+static inline int decode_block(struct block_decoder *decoder, const struct bytes *payload,
+			       const struct event_limits *limits, struct event *out, size_t *n,
+			       struct error *err)
+{
+	int ret = block_decode_begin(decoder, payload->data, payload->size, limits, err);
+	size_t raw = 1, some;
+
+	*n = 0;
+	while (!ret && raw) {
+		ret = block_decode_next(decoder, limits, out + *n, 777, &raw, &some, err);
+		*n += some;
+	}
+	return ret;
 }
 
 #endif
