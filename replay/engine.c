@@ -383,7 +383,7 @@ static uint64_t free_range(struct engine *e, pfn_t pfn, pfn_t end, unsigned int 
 	return freed;
 }
 
-static bool anything_in(const struct engine *e, pfn_t pfn, uint64_t frames)
+static inline bool anything_in(const struct engine *e, pfn_t pfn, uint64_t frames)
 {
 	const object_t *of = objects_at(e->objects, pfn);
 
@@ -393,7 +393,7 @@ static bool anything_in(const struct engine *e, pfn_t pfn, uint64_t frames)
 	return false;
 }
 
-static void make_way(struct engine *e, pfn_t pfn, uint64_t frames, unsigned int cpu)
+static inline void make_way(struct engine *e, pfn_t pfn, uint64_t frames, unsigned int cpu)
 {
 	uint64_t unknown = 0;
 	bool split = false;
@@ -436,6 +436,22 @@ static bool movable_type(unsigned int migratetype)
 	return migratetype == MIGRATE_MOVABLE || migratetype == MIGRATE_CMA;
 }
 
+static uint32_t classify(struct engine *e, const struct event *ev, unsigned int type)
+{
+	uint32_t *last = &e->last_class[ev->cpu % LAST_CLASSES], id = *last;
+	const struct object_class *class = &e->objects->class[id];
+
+	if (id < e->objects->nr_classes && class->gfp == ev->gfp && class->context == ev->context &&
+	    class->migratetype == type)
+		return id;
+	id = objects_classify(e->objects, ev->gfp, ev->context, type);
+	if (id == UINT32_MAX)
+		/* More distinct contexts than can be told apart: the rest share context 0. */
+		id = objects_classify(e->objects, ev->gfp, 0, type);
+	*last = id;
+	return id;
+}
+
 static void plan_alloc(struct engine *e, const struct event *ev)
 {
 	unsigned int type = ev->migratetype;
@@ -451,14 +467,10 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 	}
 	if (type >= MIGRATE_TYPES)
 		type = gfp_migratetype(ev->gfp);
-	class_id = objects_classify(e->objects, ev->gfp, ev->context, type);
+	class_id = classify(e, ev, type);
 	if (class_id == UINT32_MAX) {
-		/* More distinct contexts than can be told apart: the rest share context 0. */
-		class_id = objects_classify(e->objects, ev->gfp, 0, type);
-		if (class_id == UINT32_MAX) {
-			e->out_of_memory = true;
-			return;
-		}
+		e->out_of_memory = true;
+		return;
 	}
 	make_way(e, ev->pfn, UINT64_C(1) << ev->order, ev->cpu);
 	op = next_op(e);
@@ -487,6 +499,21 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 	e->n++;
 }
 
+/* Most frees: one frame, which is an object of its own in its place. */
+static inline bool plan_simple_free(struct engine *e, const struct event *ev)
+{
+	const object_t mask = UINT64_C(3) << 62 | UINT64_C(0xf) << 54 | OBJECT_PART;
+	object_t *at = objects_at(e->objects, ev->pfn), o;
+
+	if (ev->order || (*at & mask) != (uint64_t)OBJECT_LIVE << 62)
+		return false;
+	next_op(e);
+	o = *at;
+	*at = 0;
+	plan_free(e, o, 0, ev->cpu, object_place(o), 0);
+	return true;
+}
+
 static void plan_free_event(struct engine *e, const struct event *ev)
 {
 	uint64_t unknown = 0;
@@ -497,6 +524,8 @@ static void plan_free_event(struct engine *e, const struct event *ev)
 		e->count.orphan_frees++;
 		return;
 	}
+	if (plan_simple_free(e, ev))
+		return;
 	free_range(e, ev->pfn, ev->pfn + (UINT64_C(1) << ev->order), ev->cpu, &unknown, &split);
 	e->count.orphan_frees += unknown > 0;
 	e->count.split_frees += split;

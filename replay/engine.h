@@ -25,7 +25,8 @@
 #include "replay/replay.h"
 #include "traces/trace.h"
 
-#define BATCH_OPS 256
+#define BATCH_OPS    256
+#define LAST_CLASSES 16
 
 enum op_kind {
 	OP_ALLOC,
@@ -60,6 +61,7 @@ struct engine {
 	bool unchecked, zones, split, echo;
 
 	struct objects *objects;
+	uint32_t last_class[LAST_CLASSES]; /* by cpu: mostly the next request's, too */
 	struct memory_state *state;
 	struct parts parts;
 	struct engine_counts count;

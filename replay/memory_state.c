@@ -35,37 +35,15 @@ static void clear_bits(uint64_t *bits, uint64_t first, uint64_t n)
 	}
 }
 
-/* Take a block out of, or put it into, the counters that depend on its three numbers. */
-static void count_block(struct memory_state *s, const struct block_state *b, int by)
-{
-	uint64_t step = (uint64_t)(int64_t)by;
-
-	if (b->absent)
-		return;
-	s->by_held[b->held] += step;
-	if (!b->unmovable) {
-		s->by_held_movable[b->held] += step;
-		return;
-	}
-	s->unmovable_blocks += step;
-	if (b->held > b->unmovable)
-		s->mixed_blocks += step;
-	else
-		s->pinned_huge += step;
-}
-
 static inline void assign_bit(uint64_t *bits, uint64_t i, bool value)
 {
 	bits[i >> 6] = (bits[i >> 6] & ~(UINT64_C(1) << (i & 63))) | (uint64_t)value << (i & 63);
 }
 
-/* A block's counters changed: whoever derives from them must look again. */
-static inline void touch_block(struct memory_state *s, const struct block_state *b)
+static void count_block(struct memory_state *s, const struct block_state *b, uint64_t by)
 {
-	uint64_t i = (uint64_t)(b - s->block);
-
-	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
-	assign_bit(s->whole, i, !(b->held + b->absent));
+	if (!b->absent)
+		memory_state_count(s, b->held, b->unmovable, by);
 }
 
 static int make_present(void *arg, unsigned int zone, struct pfn_range range)
@@ -153,7 +131,7 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 	s->managed_frames = s->free_frames;
 	for (uint64_t b = 0; b < s->nr_blocks; b++) {
 		count_block(s, &s->block[b], 1);
-		touch_block(s, &s->block[b]);
+		memory_state_touch(s, b);
 	}
 	*out = s;
 	return 0;
@@ -202,57 +180,12 @@ bool memory_state_is_taken(const struct memory_state *s, pfn_t pfn, unsigned int
 	return bits_all(s->taken, pfn - s->base, UINT64_C(1) << order, true);
 }
 
-/* @frames within one block, from held to free or back (@by is 1 or -1). */
-static inline void change_block(struct memory_state *s, struct block_state *b, unsigned int frames,
-				bool movable, int by)
+void memory_state_set_words(struct memory_state *s, uint64_t first, uint64_t frames, bool taken)
 {
-	int n = by * (int)frames;
-
-	count_block(s, b, -1);
-	b->held = (uint16_t)(b->held + n);
-	if (!movable)
-		b->unmovable = (uint16_t)(b->unmovable + n);
-	touch_block(s, b);
-	count_block(s, b, 1);
-}
-
-static inline void change(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable,
-			  int by)
-{
-	uint64_t first = pfn - s->base, n = UINT64_C(1) << order;
-	struct block_state *b = &s->block[first / HUGE_FRAMES];
-
-	if (order < 6) {
-		uint64_t mask = low_bits(1U << order) << (first & 63);
-
-		if (by > 0)
-			s->taken[first >> 6] |= mask;
-		else
-			s->taken[first >> 6] &= ~mask;
-	} else if (by > 0) {
-		set_bits(s->taken, first, n);
-	} else {
-		clear_bits(s->taken, first, n);
-	}
-	if (by > 0)
-		s->free_frames -= n;
+	if (taken)
+		set_bits(s->taken, first, frames);
 	else
-		s->free_frames += n;
-	if (!movable)
-		s->unmovable_frames += (uint64_t)((int64_t)n * by);
-	for (; n > HUGE_FRAMES; n -= HUGE_FRAMES)
-		change_block(s, b++, HUGE_FRAMES, movable, by);
-	change_block(s, b, (unsigned int)n, movable, by);
-}
-
-void memory_state_hold(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable)
-{
-	change(s, pfn, order, movable, 1);
-}
-
-void memory_state_release(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable)
-{
-	change(s, pfn, order, movable, -1);
+		clear_bits(s->taken, first, frames);
 }
 
 /* Frames of the range inside one block become present, or absent, as far as they can. */
@@ -261,7 +194,7 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 	struct block_state *b = &s->block[first / HUGE_FRAMES];
 	uint64_t turned = 0;
 
-	count_block(s, b, -1);
+	count_block(s, b, UINT64_MAX);
 	for (uint64_t f = first; f < end; f++) {
 		uint64_t bit = UINT64_C(1) << (f & 63), *word = &s->taken[f >> 6];
 		bool absent = s->absent[f >> 6] & bit;
@@ -283,7 +216,7 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 		s->free_frames -= turned;
 		s->managed_frames -= turned;
 	}
-	touch_block(s, b);
+	memory_state_touch(s, first / HUGE_FRAMES);
 	count_block(s, b, 1);
 }
 
@@ -335,8 +268,11 @@ void memory_state_load(struct memory_state *s, const struct frame_map *map)
  * Count aligned free blocks of orders 0..9 in [first, end) inside one 2 MiB block: within a 64-bit
  * word by folding the word on itself, above it by runs of free words.
  */
-static void count_aligned(const struct memory_state *s, uint64_t first, uint64_t end,
-			  struct block_free *count)
+#if defined(__x86_64__) && defined(__GLIBC__) && !defined(__SANITIZE_THREAD__)
+__attribute__((target_clones("popcnt", "default")))
+#endif
+static void
+count_aligned(const struct memory_state *s, uint64_t first, uint64_t end, struct block_free *count)
 {
 	static const uint64_t even[6] = {
 		~UINT64_C(0),	       0x5555555555555555ULL, 0x1111111111111111ULL,

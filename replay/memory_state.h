@@ -63,13 +63,90 @@ bool memory_state_is_free(const struct memory_state *s, pfn_t pfn, unsigned int 
 /** Is every frame of it taken (held, or absent)? */
 bool memory_state_is_taken(const struct memory_state *s, pfn_t pfn, unsigned int order);
 
+/* Set or clear the taken bits of a block of order 6 and above. */
+void memory_state_set_words(struct memory_state *s, uint64_t first, uint64_t frames, bool taken);
+
+/* Take block @i, with so many frames held and unmovable, out of the counters (@by -1) or in (1). */
+static inline void memory_state_count(struct memory_state *s, unsigned int held,
+				      unsigned int unmovable, uint64_t by)
+{
+	s->by_held[held] += by;
+	if (!unmovable) {
+		s->by_held_movable[held] += by;
+		return;
+	}
+	s->unmovable_blocks += by;
+	if (held > unmovable)
+		s->mixed_blocks += by;
+	else
+		s->pinned_huge += by;
+}
+
+/* A block's counters changed: whoever derives from them must look again. */
+static inline void memory_state_touch(struct memory_state *s, uint64_t i)
+{
+	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
+	s->whole[i >> 6] &= ~(UINT64_C(1) << (i & 63));
+	if (!(s->block[i].held + s->block[i].absent))
+		s->whole[i >> 6] |= UINT64_C(1) << (i & 63);
+}
+
+/* @n frames of block @i change hands. */
+static inline void memory_state_change_block(struct memory_state *s, uint64_t i, int n,
+					     bool movable)
+{
+	struct block_state *b = &s->block[i];
+	unsigned int held = b->held, unmovable = b->unmovable;
+
+	b->held = (uint16_t)(b->held + n);
+	if (!movable)
+		b->unmovable = (uint16_t)(b->unmovable + n);
+	memory_state_touch(s, i);
+	if (b->absent)
+		return;
+	memory_state_count(s, held, unmovable, UINT64_MAX);
+	memory_state_count(s, b->held, b->unmovable, 1);
+}
+
+/* The common part of hold (@by 1) and release (@by -1); here because it runs for every operation. */
+static inline void memory_state_change(struct memory_state *s, pfn_t pfn, unsigned int order,
+				       bool movable, int by)
+{
+	uint64_t first = pfn - s->base, i = first / HUGE_FRAMES;
+	int64_t n = by * (INT64_C(1) << order);
+
+	if (order < 6)
+		/* Free bits become taken or the other way round. */
+		s->taken[first >> 6] ^= low_bits(1U << order) << (first & 63);
+	else
+		memory_state_set_words(s, first, UINT64_C(1) << order, by > 0);
+	s->free_frames -= (uint64_t)n;
+	if (!movable)
+		s->unmovable_frames += (uint64_t)n;
+	if (order <= HUGE_ORDER) {
+		memory_state_change_block(s, i, (int)n, movable);
+		return;
+	}
+	memory_state_change_block(s, i, by * HUGE_FRAMES, movable);
+	memory_state_change_block(s, i + 1, by * HUGE_FRAMES, movable);
+}
+
 /**
  * memory_state_hold - an object of 2^@order frames now lives at @pfn
  * memory_state_release - it, or an aligned part of it, is gone
  * The frames must be free, or held with the same @movable (the caller has checked).
  */
-void memory_state_hold(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable);
-void memory_state_release(struct memory_state *s, pfn_t pfn, unsigned int order, bool movable);
+static inline void memory_state_hold(struct memory_state *s, pfn_t pfn, unsigned int order,
+				     bool movable)
+{
+	memory_state_change(s, pfn, order, movable, 1);
+}
+
+static inline void memory_state_release(struct memory_state *s, pfn_t pfn, unsigned int order,
+					bool movable)
+{
+	memory_state_change(s, pfn, order, movable, -1);
+}
 
 /** Absent frames become managed and free; managed free frames become absent. Others are skipped. */
 void memory_state_online(struct memory_state *s, struct pfn_range range);
