@@ -247,31 +247,55 @@ static ssize_t read_all(int fd, uint8_t *data, size_t bytes)
 	return (ssize_t)got;
 }
 
-int result_write(int fd, const struct result_record *record, struct error *err)
+int result_writer_put(struct result_writer *w, const struct result_record *record,
+		      struct error *err)
 {
 	struct head head = {.magic = HEAD_MAGIC, .kind = record->kind};
-	struct packer p = {0};
-	int rc;
+	struct packer p = {.data = w->data, .used = w->used, .size = w->size};
+	bool known;
 
 	PACK(&p, head); /* again below, with the length */
-	if (!pack_body(&p, record)) {
-		free(p.data);
+	known = pack_body(&p, record);
+	w->data = p.data;
+	w->size = p.size;
+	if (!known)
 		return error_set(err, EINVAL, "results: unknown record kind %u", record->kind);
-	}
-	if (p.failed || p.used - sizeof(head) > BODY_MAX) {
-		free(p.data);
+	head.bytes = p.used - w->used - sizeof(head);
+	if (p.failed || head.bytes > BODY_MAX)
 		return error_set(err, p.failed ? ENOMEM : EMSGSIZE,
 				 "results: no memory for a record, or it is too large");
-	}
-	head.bytes = p.used - sizeof(head);
-	memcpy(p.data, &head, sizeof(head));
-	rc = write_all(fd, p.data, p.used);
-	free(p.data);
+	memcpy(p.data + w->used, &head, sizeof(head));
+	w->used = p.used;
+	return 0;
+}
+
+int result_writer_flush(struct result_writer *w, struct error *err)
+{
+	int rc = write_all(w->fd, w->data, w->used);
+
+	w->used = 0;
 	if (rc == -EPIPE)
 		return error_set(err, EPIPE, "results: nobody reads them any more");
 	if (rc < 0)
 		return error_set(err, -rc, "results: cannot write: %s", strerror(-rc));
 	return 0;
+}
+
+void result_writer_release(struct result_writer *w)
+{
+	free(w->data);
+	*w = (struct result_writer){.fd = -1};
+}
+
+int result_write(int fd, const struct result_record *record, struct error *err)
+{
+	struct result_writer w = {.fd = fd};
+	int rc = result_writer_put(&w, record, err);
+
+	if (!rc)
+		rc = result_writer_flush(&w, err);
+	result_writer_release(&w);
+	return rc;
 }
 
 /* ---- unpacking ---- */

@@ -154,6 +154,24 @@ struct result_sink {
 		    struct error *err);
 };
 
+/*
+ * Records on their way to a file descriptor, gathered, so that not each costs a system call and wakes
+ * its reader. Begin with only fd set; the descriptor stays the caller's.
+ */
+struct result_writer {
+	int fd;
+	uint8_t *data;
+	size_t used, size;
+};
+
+/** Append one record. Return: 0, -ENOMEM, -EMSGSIZE above 1 GiB; the writer stays as it was. */
+int result_writer_put(struct result_writer *w, const struct result_record *record,
+		      struct error *err);
+/** Write what was gathered. Return: 0, -EPIPE when the reader is gone, or the errno of write(). */
+int result_writer_flush(struct result_writer *w, struct error *err);
+/** Free the memory; what was not flushed is lost. */
+void result_writer_release(struct result_writer *w);
+
 /**
  * result_write - serialise one record to a file descriptor (a pipe between two processes of the same
  * build: native byte order, no versioning)

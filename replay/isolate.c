@@ -17,21 +17,36 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "replay/clock.h"
 
 /* A signal may arrive between the test of the stop flag and poll(): look again this often. */
 #define POLL_MS	   200U
 #define PIPE_BYTES (1 << 20)
 
-/* In the child: records go down the pipe. */
+/* In the child: records go down the pipe, not one by one, but while their news is fresh. */
+#define GATHER_BYTES (256U << 10)
+#define GATHER_NS    UINT64_C(200000000)
+
 struct pipe_sink {
 	struct result_sink sink;
-	int fd;
+	struct result_writer writer;
+	uint64_t flushed_ns;
 };
 
 static int pipe_take(struct result_sink *sink, const struct result_record *record,
 		     struct error *err)
 {
-	return result_write(((struct pipe_sink *)sink)->fd, record, err);
+	struct pipe_sink *p = (struct pipe_sink *)sink;
+	uint64_t now_ns = clock_now_ns();
+	int rc = result_writer_put(&p->writer, record, err);
+
+	if (rc)
+		return rc;
+	if (record->kind != RESULT_RUN && record->kind != RESULT_DONE &&
+	    p->writer.used < GATHER_BYTES && now_ns - p->flushed_ns < GATHER_NS)
+		return 0;
+	p->flushed_ns = now_ns;
+	return result_writer_flush(&p->writer, err);
 }
 
 /* In the parent: pass records on, and remember whether the run began and ended. */
@@ -70,7 +85,7 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 
 static void __attribute__((noreturn)) child_main(const struct replay_config *config, int fd)
 {
-	struct pipe_sink sink = {.sink = {.take = pipe_take}, .fd = fd};
+	struct pipe_sink sink = {.sink = {.take = pipe_take}, .writer = {.fd = fd}};
 	struct error err = {0};
 	int rc;
 
@@ -88,8 +103,9 @@ static void __attribute__((noreturn)) child_main(const struct replay_config *con
 
 		snprintf(text, sizeof(text), "%d %s", -rc, err.text);
 		done.done.text = text;
-		(void)result_write(fd, &done, &err);
+		(void)pipe_take(&sink.sink, &done, &err);
 	}
+	result_writer_release(&sink.writer);
 	close(fd);
 	_exit(rc ? 1 : 0);
 }
