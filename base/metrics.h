@@ -97,8 +97,10 @@ enum metric_kind {
 
 #define RUN_METRICS(X)                                                                             \
 	X(metadata_bytes, "bytes", LOWER, EXACT, "memory the back end took for itself")            \
-	X(events_per_second, "1/s", HIGHER, NOISY, "records of every kind replayed per second")    \
-	X(ops_per_second, "1/s", HIGHER, NOISY, "allocations and frees replayed per second")       \
+	X(events_per_second, "1/s", HIGHER, NOISY,                                                 \
+	  "records of every kind replayed per second, samples not counted")                        \
+	X(ops_per_second, "1/s", HIGHER, NOISY,                                                    \
+	  "allocations and frees replayed per second, samples not counted")                        \
 	X(alloc_ns, "ns", LOWER, NOISY, "mean time of an allocation")                              \
 	X(alloc_ns_p50, "ns", LOWER, NOISY, "median time of an allocation")                        \
 	X(alloc_ns_p90, "ns", LOWER, NOISY, "90th percentile of allocations")                      \

@@ -137,7 +137,7 @@ static bool has_room(const struct memory_state *s, pfn_t pfn, unsigned int order
  * Is this placement sound? If not it is counted, and its frames stay out of the map (a stray), but
  * the back end still gets its frees.
  */
-static bool check_placement(struct engine *e, const struct op *op, pfn_t pfn)
+static inline bool check_placement(struct engine *e, const struct op *op, pfn_t pfn)
 {
 	unsigned int order = op->req.order;
 
@@ -164,13 +164,13 @@ static bool check_placement(struct engine *e, const struct op *op, pfn_t pfn)
 }
 
 /* The newborn object's words get their place, as far as it has not been freed or split meanwhile. */
-static void settle(struct engine *e, unsigned int slot, bool placed, bool stray)
+static inline void settle(struct engine *e, unsigned int slot, bool placed, bool stray)
 {
 	const struct op *op = &e->op[slot];
 	object_t *of = &e->objects->of[op->recorded];
 	uint64_t n = UINT64_C(1) << op->req.order;
 	uint64_t keep = ~(UINT64_C(3) << 62 | UINT32_MAX);
-	object_t word;
+	object_t newborn = (uint64_t)OBJECT_NEWBORN << 62 | slot, word;
 
 	if (placed)
 		word = (uint64_t)OBJECT_LIVE << 62 | (e->placed[slot].pfn - e->start) |
@@ -178,13 +178,13 @@ static void settle(struct engine *e, unsigned int slot, bool placed, bool stray)
 	else
 		word = (uint64_t)OBJECT_GHOST << 62;
 	for (uint64_t i = 0; i < n; i++) {
-		if (object_state(of[i]) != OBJECT_NEWBORN || object_place(of[i]) != slot)
+		if ((of[i] & ~keep) != newborn)
 			continue;
 		of[i] = (of[i] & keep) | (word + (placed ? i : 0));
 	}
 }
 
-static void account_alloc(struct engine *e, unsigned int i)
+static inline void account_alloc(struct engine *e, unsigned int i)
 {
 	const struct op *op = &e->op[i];
 	pfn_t pfn = e->placed[i].pfn;
@@ -204,7 +204,7 @@ static void account_alloc(struct engine *e, unsigned int i)
 	settle(e, i, pfn >= e->start && pfn - e->start <= UINT32_MAX, !sound);
 }
 
-static void account_free(struct engine *e, unsigned int i)
+static inline void account_free(struct engine *e, unsigned int i)
 {
 	const struct op *op = &e->op[i];
 	bool stray = op->kind == OP_FREE_SLOT ? e->slot_stray[op->place] : op->stray;
@@ -225,7 +225,7 @@ static const uint8_t class_of_order[16] = {
 	LATENCY_ORDER4_8, LATENCY_ORDER9_10, LATENCY_ORDER9_10,
 };
 
-static void account_latency(struct engine *e, unsigned int i)
+static inline void account_latency(struct engine *e, unsigned int i)
 {
 	const struct op *op = &e->op[i];
 	enum latency_op kind = op->kind == OP_ALLOC ? LATENCY_ALLOC : LATENCY_FREE;
@@ -271,11 +271,23 @@ static inline struct op *next_op(struct engine *e)
 	return &e->op[e->n];
 }
 
-/* A free of frames the back end knows as one block, described as its allocation was. */
-static void plan_free(struct engine *e, object_t o, unsigned int order, unsigned int cpu,
-		      uint32_t place, uint32_t offset)
+/* The request of an object's class, made by @cpu. */
+static inline void describe(const struct engine *e, struct op *op, uint32_t class_id,
+			    unsigned int order, unsigned int cpu)
 {
-	const struct object_class *class = &e->objects->class[object_class(o)];
+	op->req = e->objects->class[class_id].req;
+	op->req.cpu = (uint16_t)cpu;
+	op->req.order = (uint8_t)order;
+	if (e->machine->nr_nodes > 1) {
+		op->req.node = e->machine->node_of_cpu[cpu];
+		op->req.zone = (uint8_t)machine_highest_zone(e->machine, op->req.node, op->req.gfp);
+	}
+}
+
+/* A free of frames the back end knows as one block, described as its allocation was. */
+static inline void plan_free(struct engine *e, object_t o, unsigned int order, unsigned int cpu,
+			     uint32_t place, uint32_t offset)
+{
 	struct op *op = &e->op[e->n++];
 
 	op->kind = object_state(o) == OBJECT_NEWBORN ? OP_FREE_SLOT : OP_FREE;
@@ -283,16 +295,7 @@ static void plan_free(struct engine *e, object_t o, unsigned int order, unsigned
 	op->offset = offset;
 	op->movable = object_movable(o);
 	op->stray = o & OBJECT_STRAY;
-	op->req = (struct alloc_request){
-		.hint_pfn = PFN_NONE,
-		.gfp = class->gfp,
-		.context = class->context,
-		.cpu = (uint16_t)cpu,
-		.node = e->machine->node_of_cpu[cpu],
-		.order = (uint8_t)order,
-		.migratetype = class->migratetype,
-		.zone = class->zone,
-	};
+	describe(e, op, object_class(o), order, cpu);
 }
 
 /* A part of a block the back end cannot split: it goes back with the last part. */
@@ -439,10 +442,9 @@ static bool movable_type(unsigned int migratetype)
 static uint32_t classify(struct engine *e, const struct event *ev, unsigned int type)
 {
 	uint32_t *last = &e->last_class[ev->cpu % LAST_CLASSES], id = *last;
-	const struct object_class *class = &e->objects->class[id];
 
-	if (id < e->objects->nr_classes && class->gfp == ev->gfp && class->context == ev->context &&
-	    class->migratetype == type)
+	if (id < e->objects->nr_classes &&
+	    object_class_is(&e->objects->class[id], ev -> gfp, ev -> context, type))
 		return id;
 	id = objects_classify(e->objects, ev->gfp, ev->context, type);
 	if (id == UINT32_MAX)
@@ -455,7 +457,6 @@ static uint32_t classify(struct engine *e, const struct event *ev, unsigned int 
 static void plan_alloc(struct engine *e, const struct event *ev)
 {
 	unsigned int type = ev->migratetype;
-	const struct object_class *class;
 	uint32_t class_id;
 	struct op *op;
 	object_t o;
@@ -474,23 +475,11 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 	}
 	make_way(e, ev->pfn, UINT64_C(1) << ev->order, ev->cpu);
 	op = next_op(e);
-	class = &e->objects->class[class_id];
 	op->kind = OP_ALLOC;
 	op->recorded = (uint32_t)(ev->pfn - e->start);
 	op->movable = movable_type(type);
-	op->req = (struct alloc_request){
-		.hint_pfn = ev->pfn,
-		.gfp = ev->gfp,
-		.context = ev->context,
-		.cpu = ev->cpu,
-		.node = e->machine->node_of_cpu[ev->cpu],
-		.order = ev->order,
-		.migratetype = (uint8_t)type,
-		.zone = class->zone,
-		.flags = ev->context ? ALLOC_HAS_CONTEXT : 0,
-	};
-	if (op->req.node)
-		op->req.zone = (uint8_t)machine_highest_zone(e->machine, op->req.node, ev->gfp);
+	describe(e, op, class_id, ev->order, ev->cpu);
+	op->req.hint_pfn = ev->pfn;
 	o = object_make(OBJECT_NEWBORN, e->n, class_id, ev->order, op->movable);
 	if (ev->order == 0)
 		*objects_at(e->objects, ev->pfn) = o;
@@ -595,7 +584,7 @@ static void plan(struct engine *e, const struct event *ev)
 	case EVENT_OFFLINE:
 		plan_online(e, ev);
 		break;
-	default: /* ground truth and labels drive nothing */
+	default:
 		break;
 	}
 }
@@ -611,14 +600,16 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 			if (ahead->kind <= EVENT_FREE)
 				__builtin_prefetch(objects_at(e->objects, ahead->pfn), 1);
 		}
-		e->now_ns = ev->time_ns;
 		if (ev->time_ns >= e->next_tick_ns) {
 			engine_flush(e);
 			e->next_tick_ns = e->ops->tick(e->a, ev->time_ns);
 		}
 		e->count.events++;
-		plan(e, ev);
+		if (ev->kind <= EVENT_LAST_DRIVING)
+			plan(e, ev);
 	}
+	if (n)
+		e->now_ns = events[n - 1].time_ns;
 	e->count.ops = e->count.allocs + e->count.frees;
 	if (e->out_of_memory)
 		return error_set(err, ENOMEM, "no memory to follow the trace's objects");
@@ -645,21 +636,13 @@ static uint32_t prefill_class(struct engine *e, unsigned int state)
 static void prefill_object(struct engine *e, pfn_t pfn, unsigned int order, uint32_t class_id,
 			   bool movable, bool at)
 {
-	const struct object_class *class = &e->objects->class[class_id];
 	unsigned int cpu = (unsigned int)((pfn >> HUGE_ORDER) % e->machine->nr_cpus);
-	struct op op = {
-		.kind = OP_ALLOC,
-		.req = {.hint_pfn = pfn,
-			.gfp = class->gfp,
-			.cpu = (uint16_t)cpu,
-			.node = e->machine->node_of_cpu[cpu],
-			.order = (uint8_t)order,
-			.migratetype = class->migratetype,
-			.zone = class->zone,
-			.flags = ALLOC_PREFILL},
-	};
+	struct op op = {.kind = OP_ALLOC};
 	pfn_t placed = pfn;
 
+	describe(e, &op, class_id, order, cpu);
+	op.req.hint_pfn = pfn;
+	op.req.flags = ALLOC_PREFILL;
 	if (at)
 		placed = e->ops->alloc_at(e->a, pfn, &op.req) ? PFN_NONE : pfn;
 	else

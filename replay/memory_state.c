@@ -40,10 +40,30 @@ static inline void assign_bit(uint64_t *bits, uint64_t i, bool value)
 	bits[i >> 6] = (bits[i >> 6] & ~(UINT64_C(1) << (i & 63))) | (uint64_t)value << (i & 63);
 }
 
-static void count_block(struct memory_state *s, const struct block_state *b, uint64_t by)
+static void mark_dirty(struct memory_state *s, uint64_t i)
 {
-	if (!b->absent)
-		memory_state_count(s, b->held, b->unmovable, by);
+	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
+}
+
+/* Take a block out of the sums (@by -1), or put it in (1). */
+static void count_block(struct memory_state *s, const struct block_counted *c, uint64_t by)
+{
+	unsigned int held = c->state.held, unmovable = c->state.unmovable;
+
+	for (unsigned int o = 0; o <= HUGE_ORDER; o++)
+		s->aligned[o] += by * c->aligned[o];
+	if (c->state.absent)
+		return;
+	s->by_held[held] += by;
+	if (!unmovable) {
+		s->by_held_movable[held] += by;
+		return;
+	}
+	s->unmovable_blocks += by;
+	if (held > unmovable)
+		s->mixed_blocks += by;
+	else
+		s->pinned_huge += by;
 }
 
 static int make_present(void *arg, unsigned int zone, struct pfn_range range)
@@ -111,12 +131,12 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 	s->taken = map_zeroed(s->frames / 8);
 	s->absent = map_zeroed(s->frames / 8);
 	s->block = map_zeroed(s->nr_blocks * sizeof(*s->block));
-	s->block_free = map_zeroed(s->nr_blocks * sizeof(*s->block_free));
+	s->counted = map_zeroed(s->nr_blocks * sizeof(*s->counted));
 	s->whole = map_zeroed(s->nr_blocks / 8);
 	s->dirty = map_zeroed(s->nr_blocks / 8);
 	s->pair = map_zeroed(s->nr_blocks / 8);
 	s->scratch = map_zeroed(s->nr_blocks * (sizeof(*s->scratch) + 1));
-	if (!s->taken || !s->absent || !s->block || !s->block_free || !s->scratch || !s->whole ||
+	if (!s->taken || !s->absent || !s->block || !s->counted || !s->scratch || !s->whole ||
 	    !s->dirty || !s->pair) {
 		memory_state_destroy(s);
 		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
@@ -130,8 +150,8 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 	machine_each_managed(m, make_present, s);
 	s->managed_frames = s->free_frames;
 	for (uint64_t b = 0; b < s->nr_blocks; b++) {
-		count_block(s, &s->block[b], 1);
-		memory_state_touch(s, b);
+		s->counted[b].state.absent = HUGE_FRAMES; /* in no sum yet */
+		mark_dirty(s, b);
 	}
 	*out = s;
 	return 0;
@@ -144,7 +164,7 @@ void memory_state_destroy(struct memory_state *s)
 	unmap(s->taken, s->frames / 8);
 	unmap(s->absent, s->frames / 8);
 	unmap(s->block, s->nr_blocks * sizeof(*s->block));
-	unmap(s->block_free, s->nr_blocks * sizeof(*s->block_free));
+	unmap(s->counted, s->nr_blocks * sizeof(*s->counted));
 	unmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
 	unmap(s->whole, s->nr_blocks / 8);
 	unmap(s->dirty, s->nr_blocks / 8);
@@ -194,7 +214,6 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 	struct block_state *b = &s->block[first / HUGE_FRAMES];
 	uint64_t turned = 0;
 
-	count_block(s, b, UINT64_MAX);
 	for (uint64_t f = first; f < end; f++) {
 		uint64_t bit = UINT64_C(1) << (f & 63), *word = &s->taken[f >> 6];
 		bool absent = s->absent[f >> 6] & bit;
@@ -216,8 +235,7 @@ static void turn_block(struct memory_state *s, uint64_t first, uint64_t end, boo
 		s->free_frames -= turned;
 		s->managed_frames -= turned;
 	}
-	memory_state_touch(s, first / HUGE_FRAMES);
-	count_block(s, b, 1);
+	mark_dirty(s, first / HUGE_FRAMES);
 }
 
 static void turn(struct memory_state *s, struct pfn_range range, bool present)
@@ -272,7 +290,8 @@ void memory_state_load(struct memory_state *s, const struct frame_map *map)
 __attribute__((target_clones("popcnt", "default")))
 #endif
 static void
-count_aligned(const struct memory_state *s, uint64_t first, uint64_t end, struct block_free *count)
+count_aligned(const struct memory_state *s, uint64_t first, uint64_t end,
+	      struct block_counted *count)
 {
 	static const uint64_t even[6] = {
 		~UINT64_C(0),	       0x5555555555555555ULL, 0x1111111111111111ULL,
@@ -287,7 +306,19 @@ count_aligned(const struct memory_state *s, uint64_t first, uint64_t end, struct
 			f &= ~low_bits((unsigned int)(first & 63));
 		if ((w + 1) << 6 > end)
 			f &= low_bits((unsigned int)(end & 63));
-		run = f == ~UINT64_C(0) ? run + 1 : 0;
+		if (f != ~UINT64_C(0)) {
+			run = 0;
+			for (unsigned int o = 0; f && o < 6; o++) {
+				f &= even[o];
+				count->aligned[o] =
+					(uint16_t)(count->aligned[o] + __builtin_popcountll(f));
+				f &= f >> (1U << o);
+			}
+			continue;
+		}
+		run++;
+		for (unsigned int o = 0; o < 6; o++)
+			count->aligned[o] = (uint16_t)(count->aligned[o] + (64U >> o));
 		for (unsigned int o = 6; o <= HUGE_ORDER; o++) {
 			uint64_t words = UINT64_C(1) << (o - 6);
 
@@ -295,20 +326,14 @@ count_aligned(const struct memory_state *s, uint64_t first, uint64_t end, struct
 				break;
 			count->aligned[o]++;
 		}
-		for (unsigned int o = 0; f && o < 6; o++) {
-			f &= even[o];
-			count->aligned[o] = (uint16_t)(count->aligned[o] + __builtin_popcountll(f));
-			f &= f >> (1U << o);
-		}
 	}
 }
 
 /* No free block crosses a zone border, so a 2 MiB block in several zones is counted in pieces. */
-static void count_block_free(const struct memory_state *s, uint64_t b, struct block_free *count)
+static void count_free(const struct memory_state *s, uint64_t b, struct block_counted *count)
 {
 	uint64_t first = b * HUGE_FRAMES, end = first + HUGE_FRAMES;
 
-	memset(count, 0, sizeof(*count));
 	if (s->block[b].held + s->block[b].absent == HUGE_FRAMES)
 		return;
 	if (s->block[b].zone != ZONE_MIXED) {
@@ -324,21 +349,23 @@ static void count_block_free(const struct memory_state *s, uint64_t b, struct bl
 	}
 }
 
-static void refresh_block(struct memory_state *s, uint64_t b)
+static void recount_block(struct memory_state *s, uint64_t b)
 {
-	struct block_free now;
+	struct block_counted now = {.state = s->block[b]};
 
-	count_block_free(s, b, &now);
-	for (unsigned int o = 0; o <= HUGE_ORDER; o++)
-		s->aligned[o] += (uint64_t)now.aligned[o] - s->block_free[b].aligned[o];
-	s->block_free[b] = now;
+	count_free(s, b, &now);
+	count_block(s, &s->counted[b], UINT64_MAX);
+	count_block(s, &now, 1);
+	s->counted[b] = now;
+	assign_bit(s->whole, b, !(now.state.held + now.state.absent));
 }
 
-static void refresh_block_free(struct memory_state *s)
+/* Bring the sums up to date. */
+static void recount(struct memory_state *s)
 {
 	for (uint64_t w = 0; w < s->nr_blocks / 64; w++) {
 		for (uint64_t dirty = s->dirty[w]; dirty; dirty &= dirty - 1)
-			refresh_block(s, w * 64 + trailing_zeros(dirty));
+			recount_block(s, w * 64 + trailing_zeros(dirty));
 		s->dirty[w] = 0;
 	}
 }
@@ -371,7 +398,6 @@ static void count_groups(const struct memory_state *s, struct free_groups *g)
 static void free_blocks(struct memory_state *s, const struct free_groups *g,
 			uint64_t blocks[NR_ORDERS])
 {
-	refresh_block_free(s);
 	/* A block is maximal unless it is half of a free aligned one. */
 	for (unsigned int o = 0; o < HUGE_ORDER; o++)
 		blocks[o] = s->aligned[o] - 2 * s->aligned[o + 1];
@@ -383,6 +409,7 @@ void memory_state_free_blocks(struct memory_state *s, uint64_t blocks[NR_ORDERS]
 {
 	struct free_groups groups;
 
+	recount(s);
 	count_groups(s, &groups);
 	free_blocks(s, &groups, blocks);
 }
@@ -391,8 +418,6 @@ bool memory_state_has_free_block(struct memory_state *s, unsigned int order)
 {
 	uint64_t blocks[NR_ORDERS];
 
-	if (order <= HUGE_ORDER && s->by_held[0])
-		return true;
 	memory_state_free_blocks(s, blocks);
 	for (unsigned int o = order; o < NR_ORDERS; o++)
 		if (blocks[o])
@@ -476,6 +501,7 @@ void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
 	struct free_groups groups;
 	size_t n;
 
+	recount(s);
 	count_groups(s, &groups);
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++)
 		v[i] = NAN;

@@ -29,9 +29,10 @@ struct block_state {
 
 #define ZONE_MIXED 0xff
 
-/* Aligned free blocks of each order inside one 2 MiB block, nested ones included. */
-struct block_free {
-	uint16_t aligned[HUGE_ORDER + 1];
+/* What the sums below hold of one 2 MiB block: its state as of when it was last counted. */
+struct block_counted {
+	struct block_state state;
+	uint16_t aligned[HUGE_ORDER + 1]; /* free blocks of each order, nested ones included */
 };
 
 struct memory_state {
@@ -42,15 +43,19 @@ struct memory_state {
 	uint64_t *absent; /* bit: absent alone; read only when memory comes or goes */
 	struct block_state *block;
 	uint64_t nr_blocks;
-	/* Bits per 2 MiB block: wholly free; changed since its block_free was counted; (even ones) in
-	   one zone with its neighbour, so that the two can be one free block of order 10. */
-	uint64_t *whole, *dirty, *pair;
-	struct block_free *block_free;
-	uint64_t aligned[HUGE_ORDER + 1]; /* sum of all block_free */
 	uint64_t free_frames, unmovable_frames, managed_frames;
+	uint64_t *dirty; /* bit per 2 MiB block: changed since it was counted */
+
+	/* From here on: as of the last count; whoever reads them counts first. */
+	struct block_counted *counted;
+	uint64_t *whole; /* bit per 2 MiB block: wholly free */
+	uint64_t aligned[HUGE_ORDER + 1];
 	/* Blocks without absent frames, by frames held: all, and those without an unmovable frame. */
 	uint64_t by_held[HUGE_FRAMES + 1], by_held_movable[HUGE_FRAMES + 1];
 	uint64_t unmovable_blocks, mixed_blocks, pinned_huge;
+
+	uint64_t *pair;	   /* bit per even block: in one zone with the next, so that both may be one
+			      free block of order 10 */
 	uint16_t *scratch; /* nr_blocks entries, for the compaction estimate */
 };
 
@@ -66,46 +71,16 @@ bool memory_state_is_taken(const struct memory_state *s, pfn_t pfn, unsigned int
 /* Set or clear the taken bits of a block of order 6 and above. */
 void memory_state_set_words(struct memory_state *s, uint64_t first, uint64_t frames, bool taken);
 
-/* Take block @i, with so many frames held and unmovable, out of the counters (@by -1) or in (1). */
-static inline void memory_state_count(struct memory_state *s, unsigned int held,
-				      unsigned int unmovable, uint64_t by)
-{
-	s->by_held[held] += by;
-	if (!unmovable) {
-		s->by_held_movable[held] += by;
-		return;
-	}
-	s->unmovable_blocks += by;
-	if (held > unmovable)
-		s->mixed_blocks += by;
-	else
-		s->pinned_huge += by;
-}
-
-/* A block's counters changed: whoever derives from them must look again. */
-static inline void memory_state_touch(struct memory_state *s, uint64_t i)
-{
-	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
-	s->whole[i >> 6] &= ~(UINT64_C(1) << (i & 63));
-	if (!(s->block[i].held + s->block[i].absent))
-		s->whole[i >> 6] |= UINT64_C(1) << (i & 63);
-}
-
-/* @n frames of block @i change hands. */
+/* @n frames of block @i change hands; what follows from that is worked out when asked for. */
 static inline void memory_state_change_block(struct memory_state *s, uint64_t i, int n,
 					     bool movable)
 {
 	struct block_state *b = &s->block[i];
-	unsigned int held = b->held, unmovable = b->unmovable;
 
 	b->held = (uint16_t)(b->held + n);
 	if (!movable)
 		b->unmovable = (uint16_t)(b->unmovable + n);
-	memory_state_touch(s, i);
-	if (b->absent)
-		return;
-	memory_state_count(s, held, unmovable, UINT64_MAX);
-	memory_state_count(s, b->held, b->unmovable, 1);
+	s->dirty[i >> 6] |= UINT64_C(1) << (i & 63);
 }
 
 /* The common part of hold (@by 1) and release (@by -1); here because it runs for every operation. */

@@ -85,7 +85,8 @@ static int grow(struct objects *o)
 		return -ENOMEM;
 	}
 	for (uint32_t id = 0; id < o->nr_classes; id++) {
-		uint32_t i = class_hash(class[id].gfp, class[id].context, class[id].migratetype);
+		const struct alloc_request *req = &class[id].req;
+		uint32_t i = class_hash(req->gfp, req->context, req->migratetype);
 
 		while (bucket[i & (n - 1)])
 			i++;
@@ -106,8 +107,7 @@ uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
 		id = o->bucket[i & (o->nr_buckets - 1)];
 		if (!id)
 			break;
-		if (o->class[id - 1].gfp == gfp && o->class[id - 1].context == context &&
-		    o->class[id - 1].migratetype == migratetype)
+		if (object_class_is(&o->class[id - 1], gfp, context, migratetype))
 			return id - 1;
 	}
 	if (o->nr_classes == OBJECT_CLASSES_MAX)
@@ -118,11 +118,13 @@ uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
 		return objects_classify(o, gfp, context, migratetype);
 	}
 	id = o->nr_classes++;
-	o->class[id] = (struct object_class){
+	o->class[id].req = (struct alloc_request){
+		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
 		.context = context,
 		.migratetype = (uint8_t)migratetype,
 		.zone = (uint8_t)machine_highest_zone(o->machine, 0, gfp),
+		.flags = context ? ALLOC_HAS_CONTEXT : 0,
 	};
 	o->bucket[i & (o->nr_buckets - 1)] = id + 1;
 	return id;

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "allocators/allocator.h"
 #include "base/error.h"
 #include "sim/machine.h"
 
@@ -66,11 +67,12 @@ static inline bool object_movable(object_t o)
 #define OBJECT_PART  (UINT64_C(1) << 59)
 #define OBJECT_STRAY (UINT64_C(1) << 60)
 
-/* What a free must repeat of its allocation. Few distinct ones exist, so objects hold a number. */
+/*
+ * What a free must repeat of its allocation. Few distinct ones exist, so objects hold a number. Kept
+ * as a request to be copied: gfp, context, migratetype, node 0 and its highest usable zone are set.
+ */
 struct object_class {
-	uint32_t gfp, context;
-	uint8_t migratetype;
-	uint8_t zone; /* highest usable, for node 0 */
+	struct alloc_request req;
 };
 
 struct objects {
@@ -99,6 +101,12 @@ static inline bool objects_cover(const struct objects *o, pfn_t pfn, uint64_t fr
 static inline object_t *objects_at(const struct objects *o, pfn_t pfn)
 {
 	return &o->of[pfn - o->start];
+}
+
+static inline bool object_class_is(const struct object_class *c, uint32_t gfp, uint32_t context,
+				   unsigned int migratetype)
+{
+	return c->req.gfp == gfp && c->req.context == context && c->req.migratetype == migratetype;
 }
 
 /**

@@ -41,7 +41,7 @@ struct run {
 	uint32_t next_sample; /* index */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
-	uint64_t elapsed_ns;
+	uint64_t elapsed_ns, sampling_ns;
 	struct progress progress;
 };
 
@@ -270,6 +270,19 @@ static size_t until_sample(const struct run *r, const struct event *events, size
 	return (size_t)min_u64(due - r->engine->count.events, n);
 }
 
+/* Looking is not replaying: what samples take is left out of the rates. */
+static int take_timed_sample(struct run *r)
+{
+	uint64_t started;
+	int rc;
+
+	engine_flush(r->engine);
+	started = clock_now_ns();
+	rc = take_sample(r, false);
+	r->sampling_ns += clock_now_ns() - started;
+	return rc;
+}
+
 static int play_block(struct run *r, const struct event *events, size_t n)
 {
 	while (n) {
@@ -282,7 +295,7 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 		n -= some;
 		if (!n)
 			break;
-		rc = take_sample(r, false);
+		rc = take_timed_sample(r);
 		if (rc)
 			return rc;
 	}
@@ -306,7 +319,7 @@ static int play(struct run *r)
 			return rc;
 	}
 	engine_flush(r->engine);
-	r->elapsed_ns = clock_now_ns() - started;
+	r->elapsed_ns = clock_now_ns() - started - r->sampling_ns;
 	/* Samples that fell due on the last event. */
 	while (r->totals && r->totals->events && r->next_sample <= r->config->samples) {
 		rc = take_sample(r, false);

@@ -20,6 +20,7 @@ enum event_kind {
 	EVENT_ONLINE,	    /* frames pfn .. pfn + arg - 1 become managed and free */
 	EVENT_OFFLINE,	    /* the reverse */
 	EVENT_MOVE,	    /* the object at pfn (order) now lives at arg */
+	EVENT_LAST_DRIVING = EVENT_MOVE,
 	/* Ground truth: what the kernel's allocator did inside. */
 	EVENT_ZONE_LOCKED, /* block taken from the free lists: pfn, order, migratetype (of the list) */
 	EVENT_PCPU_DRAIN, /* block returned from a per-CPU list: pfn, order, migratetype */

@@ -71,8 +71,8 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 			assert_int_equal(
 				objects_classify(o, GFP_KSWAPD_RECLAIM | (i & 7), i, i % 3), i);
 	assert_int_equal(o->nr_classes, 20000);
-	assert_int_equal(o->class[12345].context, 12345);
-	assert_int_equal(o->class[12345].migratetype, 12345 % 3);
+	assert_int_equal(o->class[12345].req.context, 12345);
+	assert_int_equal(o->class[12345].req.migratetype, 12345 % 3);
 	objects_destroy(o);
 	machine_destroy(m);
 }
