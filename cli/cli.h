@@ -45,6 +45,12 @@ void cli_catch_stop(void);
 int cli_fail(enum exit_code code, const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/**
+ * cli_pick - which of @names a user means by @word
+ * Return: its index; -1 after telling what there is (@verb begins the line).
+ */
+int cli_pick(const char *verb, const char *word, const char *const *names);
+
 /** An emitter on stdout for the option "format". Return: NULL after telling why. */
 struct emitter *cli_emitter(const struct option_set *options);
 /** The version of the document, for machines alone. */

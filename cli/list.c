@@ -94,36 +94,21 @@ static void list_metrics(struct emitter *e)
 	emitter_rows_end(e);
 }
 
-static const struct {
-	const char *name;
-	void (*list)(struct emitter *);
-} lists[] = {
-	{"allocators", list_allocators},
-	{"metrics", list_metrics},
-};
-
 static int run(const struct option_set *options, int n, char **operands)
 {
-	const char *names[ARRAY_SIZE(lists) + 1] = {NULL};
-	const char *nearest;
+	static const char *const names[] = {"allocators", "metrics", NULL};
+	static void (*const lists[])(struct emitter *) = {list_allocators, list_metrics};
+	int i = cli_pick("list", operands[0], names);
+	struct emitter *e;
 
 	(void)n;
-	for (size_t i = 0; i < ARRAY_SIZE(lists); i++) {
-		struct emitter *e;
-
-		names[i] = lists[i].name;
-		if (strcmp(lists[i].name, operands[0]))
-			continue;
-		e = cli_emitter(options);
-		if (!e)
-			return EXIT_RUN;
-		lists[i].list(e);
-		return cli_emitter_end(e, EXIT_OK);
-	}
-	nearest = nearest_name(operands[0], names);
-	return cli_usage("list: nothing called '%s'; %s%s", operands[0],
-			 nearest ? "did you mean " : "there are allocators and metrics",
-			 nearest ? nearest : "");
+	if (i < 0)
+		return EXIT_USAGE;
+	e = cli_emitter(options);
+	if (!e)
+		return EXIT_RUN;
+	lists[i](e);
+	return cli_emitter_end(e, EXIT_OK);
 }
 
 const struct verb verb_list = {

@@ -118,22 +118,34 @@ static void help_verb(const struct verb *v, FILE *out)
 	fputs("  -h, --help\n        print this\n", out);
 }
 
+int cli_pick(const char *verb, const char *word, const char *const *names)
+{
+	const char *nearest = nearest_name(word, names);
+
+	for (int i = 0; names[i]; i++)
+		if (!strcmp(names[i], word))
+			return i;
+	fprintf(stderr, "quire: %s: nothing called '%s'; ", verb, word);
+	if (nearest) {
+		fprintf(stderr, "did you mean '%s'?\n", nearest);
+		return -1;
+	}
+	fputs("there is", stderr);
+	for (int i = 0; names[i]; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", names[i]);
+	fputc('\n', stderr);
+	return -1;
+}
+
 static const struct verb *find_verb(const char *name)
 {
 	const char *names[ARRAY_SIZE(verbs) + 1] = {NULL};
-	const char *nearest;
+	int i;
 
-	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++) {
-		if (!strcmp(verbs[i]->name, name))
-			return verbs[i];
-		names[i] = verbs[i]->name;
-	}
-	nearest = nearest_name(name, names);
-	if (nearest)
-		cli_usage("unknown verb '%s'; did you mean '%s'?", name, nearest);
-	else
-		cli_usage("unknown verb '%s'; `quire --help` lists them", name);
-	return NULL;
+	for (size_t v = 0; v < ARRAY_SIZE(verbs); v++)
+		names[v] = verbs[v]->name;
+	i = cli_pick("verb", name, names);
+	return i < 0 ? NULL : verbs[i];
 }
 
 /* --help anywhere before "--" or a user's command. */

@@ -345,46 +345,37 @@ static int trace_cat(const struct option_set *o, struct trace_reader *r, const c
 
 /* ---- the verb ---- */
 
-static const struct {
-	const char *name;
-	bool salvage; /* always reads behind damage */
-	int (*run)(const struct option_set *, struct trace_reader *, const char *path);
-} actions[] = {
-	{"info", false, trace_info},
-	{"check", true, trace_check},
-	{"cat", false, trace_cat},
+enum action {
+	ACTION_INFO,
+	ACTION_CHECK,
+	ACTION_CAT,
 };
 
 static int run(const struct option_set *options, int n, char **operands)
 {
-	const char *names[ARRAY_SIZE(actions) + 1] = {NULL}, *nearest;
-	struct error err = {0};
+	static const char *const names[] = {"info", "check", "cat", NULL};
+	static int (*const actions[])(const struct option_set *, struct trace_reader *,
+				      const char *path) = {trace_info, trace_check, trace_cat};
+	int action = cli_pick("trace", operands[0], names), code = EXIT_OK;
+	bool salvage;
 
-	for (size_t i = 0; i < ARRAY_SIZE(actions); i++) {
-		bool salvage = actions[i].salvage || option_bool(options, "salvage");
+	if (action < 0)
+		return EXIT_USAGE;
+	salvage = action == ACTION_CHECK || option_bool(options, "salvage");
+	for (int t = 1; t < n; t++) {
 		struct trace_reader *r;
-		int code = EXIT_OK;
+		struct error err = {0};
+		int one;
 
-		names[i] = actions[i].name;
-		if (strcmp(actions[i].name, operands[0]))
+		if (trace_reader_open(operands[t], salvage ? TRACE_SALVAGE : 0, &r, &err)) {
+			code = cli_fail(EXIT_RUN, &err);
 			continue;
-		for (int t = 1; t < n; t++) {
-			int one;
-
-			if (trace_reader_open(operands[t], salvage ? TRACE_SALVAGE : 0, &r, &err)) {
-				code = cli_fail(EXIT_RUN, &err);
-				continue;
-			}
-			one = actions[i].run(options, r, operands[t]);
-			code = one > code ? one : code;
-			trace_reader_close(r);
 		}
-		return code;
+		one = actions[action](options, r, operands[t]);
+		code = one > code ? one : code;
+		trace_reader_close(r);
 	}
-	nearest = nearest_name(operands[0], names);
-	return cli_usage("trace: unknown action '%s'; %s%s", operands[0],
-			 nearest ? "did you mean " : "there are info, check, cat",
-			 nearest ? nearest : "");
+	return code;
 }
 
 const struct verb verb_trace = {
