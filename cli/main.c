@@ -22,7 +22,7 @@ static const struct verb *const verbs[] = {
 int cli_fail(enum exit_code code, const struct error *err)
 {
 	fprintf(stderr, "quire: %s\n", err->text[0] ? err->text : strerror(err->code));
-	return code;
+	return (int)code;
 }
 
 int cli_usage(const char *fmt, ...)

@@ -148,7 +148,7 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 		uint64_t frames[FRAME_STATES];
 		struct frame_map *map;
 
-		rc = trace_reader_snapshot(r, which, &map, err);
+		rc = trace_reader_snapshot(r, (enum trace_snapshot)which, &map, err);
 		if (rc == -ENOENT) {
 			rc = 0;
 			continue;
@@ -206,7 +206,7 @@ static int check_all(struct trace_reader *r, struct check_counts *c)
 	for (int which = TRACE_START; which <= TRACE_END; which++) {
 		struct frame_map *map = NULL;
 
-		rc = trace_reader_snapshot(r, which, &map, &err);
+		rc = trace_reader_snapshot(r, (enum trace_snapshot)which, &map, &err);
 		if (rc && rc != -ENOENT) {
 			cli_fail(EXIT_CHECK, &err);
 			c->damage++;
