@@ -41,7 +41,10 @@ enum metric_kind {
 	  "recorded failures for which this back end had an aligned free block")                   \
 	X(alloc_failures, "", LOWER, EXACT, "allocations this back end refused")                   \
 	X(prefill_failures, "", LOWER, EXACT, "objects of the start snapshot it could not place")  \
-	X(unreplayable, "", LOWER, EXACT, "allocations above the largest order, skipped")          \
+	X(unreplayable, "", LOWER, EXACT,                                                          \
+	  "allocations above the largest order or misaligned, moves of nothing; skipped")          \
+	X(hotplug_refusals, "", LOWER, EXACT,                                                      \
+	  "ranges that came online or went offline, refused by the back end")                      \
 	X(zone_mismatches, "", NEUTRAL, EXACT, "placements above the highest zone allowed")        \
 	X(oracle_violations, "", LOWER, EXACT,                                                     \
 	  "frames out of range, misaligned, handed out twice, or frees refused")                   \

@@ -192,6 +192,8 @@ static bool pack_body(struct packer *p, const struct result_record *r)
 	case RESULT_WARNING:
 		pack_string(p, r->warning.text);
 		return true;
+	case RESULT_ALIVE:
+		return true;
 	case RESULT_DONE:
 		pack_u32(p, r->done.status);
 		pack_string(p, r->done.text);
@@ -448,6 +450,8 @@ static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record 
 		break;
 	case RESULT_WARNING:
 		r->warning.text = unpack_string(u);
+		break;
+	case RESULT_ALIVE:
 		break;
 	case RESULT_DONE:
 		r->done.status = (enum run_status)unpack_below(u, RUN_INTERRUPTED + 1);

@@ -23,6 +23,7 @@ enum result_kind {
 	RESULT_FREELIST, /* free blocks by order of one sample */
 	RESULT_BLOCKMAP, /* occupancy per 2 MiB block of one sample */
 	RESULT_WARNING,	 /* one line for people */
+	RESULT_ALIVE,	 /* nothing but that the run goes on, twice a second */
 	RESULT_DONE,	 /* last: how it ended */
 };
 

@@ -13,8 +13,8 @@
 
 #define PREFETCH_AHEAD 16
 
-int engine_create(const struct allocator_instance *instance, const struct machine *m, bool oracle,
-		  struct engine **out, struct error *err)
+int engine_create(const struct allocator_instance *instance, const struct machine *m,
+		  enum trace_identity identity, bool oracle, struct engine **out, struct error *err)
 {
 	struct engine *e = calloc(1, sizeof(*e));
 	uint32_t caps = instance->ops->capabilities;
@@ -26,6 +26,8 @@ int engine_create(const struct allocator_instance *instance, const struct machin
 	e->ops = instance->ops;
 	e->a = instance->a;
 	e->start = machine_start(m);
+	e->end = machine_end(m);
+	e->virtual = identity == IDENTITY_VIRTUAL;
 	e->unchecked = caps & ALLOCATOR_UNCHECKED;
 	e->oracle = oracle && !e->unchecked;
 	e->zones = caps & ALLOCATOR_ZONES;
@@ -35,7 +37,7 @@ int engine_create(const struct allocator_instance *instance, const struct machin
 			    sizeof(struct histogram *));
 	rc = e->latency ? 0 : error_set(err, ENOMEM, "no memory for latency histograms");
 	if (!rc)
-		rc = objects_create(m, &e->objects, err);
+		rc = objects_create(m, e->virtual, &e->objects, err);
 	if (!rc)
 		rc = memory_state_create(m, &e->state, err);
 	if (rc) {
@@ -141,7 +143,7 @@ static inline bool check_placement(struct engine *e, const struct op *op, pfn_t 
 {
 	unsigned int order = op->req.order;
 
-	if (!objects_cover(e->objects, pfn, UINT64_C(1) << order)) {
+	if (pfn < e->start || pfn >= e->end || e->end - pfn < UINT64_C(1) << order) {
 		violation(e, op, pfn, "outside the machine");
 		return false;
 	}
@@ -200,8 +202,10 @@ static inline void account_alloc(struct engine *e, unsigned int i)
 	e->slot_stray[i] = !sound;
 	if (sound)
 		memory_state_hold(e->state, pfn, op->req.order, op->movable);
-	/* A place the words cannot hold is a place the object map cannot follow. */
-	settle(e, i, pfn >= e->start && pfn - e->start <= UINT32_MAX, !sound);
+	/* What lies outside the machine the object map cannot follow. */
+	settle(e, i,
+	       pfn >= e->start && pfn < e->end && e->end - pfn >= UINT64_C(1) << op->req.order,
+	       !sound);
 }
 
 static inline void account_free(struct engine *e, unsigned int i)
@@ -329,7 +333,7 @@ static void free_object(struct engine *e, pfn_t pfn, unsigned int cpu)
 		return;
 	}
 	if (object_state(o) == OBJECT_NEWBORN)
-		offset = (uint32_t)(pfn - e->start) - e->op[object_place(o)].recorded;
+		offset = (uint32_t)(pfn - e->objects->start) - e->op[object_place(o)].recorded;
 	plan_free(e, o, order, cpu, object_place(o), offset);
 }
 
@@ -454,12 +458,30 @@ static uint32_t classify(struct engine *e, const struct event *ev, unsigned int 
 	return id;
 }
 
+/* Ask for a block; the object becomes newborn. Nothing may live there any more. */
+static inline void plan_place(struct engine *e, pfn_t pfn, unsigned int order, uint32_t class_id,
+			      bool movable, unsigned int cpu)
+{
+	struct op *op = next_op(e);
+	object_t o = object_make(OBJECT_NEWBORN, e->n, class_id, order, movable);
+
+	op->kind = OP_ALLOC;
+	op->recorded = (uint32_t)(pfn - e->objects->start);
+	op->movable = movable;
+	describe(e, op, class_id, order, cpu);
+	if (!e->virtual)
+		op->req.hint_pfn = pfn;
+	if (order == 0)
+		*objects_at(e->objects, pfn) = o;
+	else
+		objects_put(e->objects, pfn, order, o);
+	e->n++;
+}
+
 static void plan_alloc(struct engine *e, const struct event *ev)
 {
 	unsigned int type = ev->migratetype;
 	uint32_t class_id;
-	struct op *op;
-	object_t o;
 
 	e->count.allocs++;
 	if (!replayable(e, ev)) {
@@ -474,18 +496,7 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 		return;
 	}
 	make_way(e, ev->pfn, UINT64_C(1) << ev->order, ev->cpu);
-	op = next_op(e);
-	op->kind = OP_ALLOC;
-	op->recorded = (uint32_t)(ev->pfn - e->start);
-	op->movable = movable_type(type);
-	describe(e, op, class_id, ev->order, ev->cpu);
-	op->req.hint_pfn = ev->pfn;
-	o = object_make(OBJECT_NEWBORN, e->n, class_id, ev->order, op->movable);
-	if (ev->order == 0)
-		*objects_at(e->objects, ev->pfn) = o;
-	else
-		objects_put(e->objects, ev->pfn, ev->order, o);
-	e->n++;
+	plan_place(e, ev->pfn, ev->order, class_id, movable_type(type), ev->cpu);
 }
 
 /* Most frees: one frame, which is an object of its own in its place. */
@@ -528,38 +539,62 @@ static void plan_failed(struct engine *e, const struct event *ev)
 		e->count.rescued_failures += memory_state_has_free_block(e->state, ev->order);
 }
 
-/* The recorded kernel migrated an object: it keeps its place here under a new name. */
+/* One object moves. Where placement is the recorded one it is made anew, else only its name changes. */
+static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu)
+{
+	object_t o = *objects_at(e->objects, from);
+	unsigned int order = object_order(o);
+
+	if (e->echo && object_state(o) == OBJECT_LIVE) {
+		free_object(e, from, cpu);
+		plan_place(e, to, order, object_class(o), object_movable(o), cpu);
+		return;
+	}
+	memcpy(objects_at(e->objects, to), objects_at(e->objects, from), sizeof(object_t) << order);
+	objects_clear(e->objects, from, UINT64_C(1) << order);
+}
+
+/* The recorded kernel migrated what lived in a block. */
 static void plan_move(struct engine *e, const struct event *ev)
 {
 	uint64_t frames = UINT64_C(1) << ev->order;
 
 	if (!replayable(e, ev) || !is_aligned(ev->arg, frames) ||
 	    !objects_cover(e->objects, ev->arg, frames) || !anything_in(e, ev->pfn, frames) ||
-	    (ev->arg < ev->pfn + frames && ev->pfn < ev->arg + frames))
+	    (ev->arg < ev->pfn + frames && ev->pfn < ev->arg + frames)) {
+		e->count.unreplayable++;
 		return;
+	}
 	make_way(e, ev->arg, frames, ev->cpu);
 	engine_flush(e);
 	if (object_order(*objects_at(e->objects, ev->pfn)) > ev->order)
 		split_object(e, ev->pfn, ev->order);
-	memcpy(objects_at(e->objects, ev->arg), objects_at(e->objects, ev->pfn),
-	       frames * sizeof(object_t));
-	objects_clear(e->objects, ev->pfn, frames);
+	for (uint64_t i = 0; i < frames;) {
+		object_t o = *objects_at(e->objects, ev->pfn + i);
+
+		if (object_state(o) != OBJECT_NONE)
+			move_object(e, ev->pfn + i, ev->arg + i, ev->cpu);
+		i += UINT64_C(1) << object_order(o);
+	}
+	engine_flush(e);
 }
 
-static void plan_online(struct engine *e, const struct event *ev)
+static void plan_hotplug(struct engine *e, const struct event *ev)
 {
 	struct pfn_range range = {ev->pfn, ev->pfn + ev->arg};
+	bool online = ev->kind == EVENT_ONLINE;
+	int (*change)(struct allocator *, struct pfn_range) =
+		online ? e->ops->online : e->ops->offline;
 
 	engine_flush(e);
-	if (ev->kind == EVENT_OFFLINE) {
-		if (e->ops->offline && !e->ops->offline(e->a, range))
-			memory_state_offline(e->state, range);
+	if (!change || change(e->a, range)) {
+		e->count.hotplug_refusals++;
 		return;
 	}
-	if (e->ops->online && !e->ops->online(e->a, range))
+	if (online)
 		memory_state_online(e->state, range);
 	else
-		e->cannot_online = true;
+		memory_state_offline(e->state, range);
 }
 
 static void plan(struct engine *e, const struct event *ev)
@@ -582,7 +617,7 @@ static void plan(struct engine *e, const struct event *ev)
 		break;
 	case EVENT_ONLINE:
 	case EVENT_OFFLINE:
-		plan_online(e, ev);
+		plan_hotplug(e, ev);
 		break;
 	default:
 		break;
@@ -641,7 +676,7 @@ static void prefill_object(struct engine *e, pfn_t pfn, unsigned int order, uint
 	pfn_t placed = pfn;
 
 	describe(e, &op, class_id, order, cpu);
-	op.req.hint_pfn = pfn;
+	op.req.hint_pfn = e->virtual ? PFN_NONE : pfn;
 	op.req.flags = ALLOC_PREFILL;
 	if (at)
 		placed = e->ops->alloc_at(e->a, pfn, &op.req) ? PFN_NONE : pfn;

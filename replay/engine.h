@@ -48,7 +48,7 @@ struct engine_counts {
 	uint64_t events, ops, allocs, frees, lost_events;
 	uint64_t orphan_frees, implicit_frees, ghost_frees, split_frees, deferred_frames;
 	uint64_t recorded_failures, rescued_failures, alloc_failures, prefill_failures;
-	uint64_t unreplayable, zone_mismatches, oracle_violations;
+	uint64_t unreplayable, hotplug_refusals, zone_mismatches, oracle_violations;
 };
 
 struct engine {
@@ -56,8 +56,9 @@ struct engine {
 	const struct machine *machine;
 	const struct allocator_ops *ops;
 	struct allocator *a;
-	pfn_t start; /* machine_start */
-	bool oracle; /* check every placement */
+	pfn_t start, end; /* of the machine */
+	bool virtual;	  /* the trace's pfns are ids: no hints */
+	bool oracle;	  /* check every placement */
 	bool unchecked, zones, split, echo;
 
 	struct objects *objects;
@@ -67,7 +68,6 @@ struct engine {
 	struct engine_counts count;
 	char first_violation[200];
 	bool out_of_memory; /* the engine's own */
-	bool cannot_online;
 
 	/* The batch. */
 	struct op op[BATCH_OPS];
@@ -82,9 +82,13 @@ struct engine {
 	struct histogram **latency; /* [op][class][cpu], allocated when first needed */
 };
 
-/** All zero but for what the instance and machine say. The instance must outlive it. */
-int engine_create(const struct allocator_instance *instance, const struct machine *m, bool oracle,
-		  struct engine **e, struct error *err);
+/**
+ * engine_create - nothing placed yet
+ * @identity: of the trace that will be played
+ * @instance and @m must outlive it. Return: 0, -ENOMEM, -EFBIG.
+ */
+int engine_create(const struct allocator_instance *instance, const struct machine *m,
+		  enum trace_identity identity, bool oracle, struct engine **e, struct error *err);
 void engine_destroy(struct engine *e); /* NULL is allowed */
 
 /** Put the snapshot's objects into memory; @prefill as resolved by the caller. */

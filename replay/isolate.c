@@ -43,7 +43,8 @@ static int pipe_take(struct result_sink *sink, const struct result_record *recor
 	if (rc)
 		return rc;
 	if (record->kind != RESULT_RUN && record->kind != RESULT_DONE &&
-	    p->writer.used < GATHER_BYTES && now_ns - p->flushed_ns < GATHER_NS)
+	    record->kind != RESULT_ALIVE && p->writer.used < GATHER_BYTES &&
+	    now_ns - p->flushed_ns < GATHER_NS)
 		return 0;
 	p->flushed_ns = now_ns;
 	return result_writer_flush(&p->writer, err);
@@ -64,6 +65,8 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 {
 	struct relay_sink *relay = (struct relay_sink *)sink;
 
+	if (record->kind == RESULT_ALIVE)
+		return 0; /* has been heard */
 	if (record->kind == RESULT_DONE) {
 		relay->ended = true;
 		relay->status = record->done.status;

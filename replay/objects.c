@@ -12,21 +12,23 @@
 #define FIRST_BUCKETS 1024
 #define POPULATE_MAX  (UINT64_C(1) << 30)
 
-int objects_create(const struct machine *m, struct objects **out, struct error *err)
+int objects_create(const struct machine *m, bool virtual, struct objects **out, struct error *err)
 {
 	struct objects *o;
 	uint64_t frames = machine_end(m) - machine_start(m);
 
-	if (frames >> 32)
+	if (frames > OBJECT_PLACES_MAX)
 		return error_set(err, EFBIG,
 				 "the machine has %llu frames; at most 2^32 can be replayed",
 				 (unsigned long long)frames);
+	if (virtual)
+		frames = OBJECT_PLACES_MAX;
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		goto no_memory;
 	o->machine = m;
-	o->start = machine_start(m);
-	o->end = machine_end(m);
+	o->start = virtual ? 0 : machine_start(m);
+	o->end = o->start + frames;
 	o->nr_buckets = FIRST_BUCKETS;
 	o->bucket = calloc(o->nr_buckets, sizeof(*o->bucket));
 	o->class = calloc(o->nr_buckets / 2, sizeof(*o->class));

@@ -76,7 +76,7 @@ struct object_class {
 };
 
 struct objects {
-	pfn_t start, end; /* recorded frames (or ids) known */
+	pfn_t start, end; /* recorded frames, or ids of a generated trace */
 	object_t *of;	  /* [end - start] */
 	struct object_class *class;
 	uint32_t nr_classes;
@@ -85,11 +85,16 @@ struct objects {
 	const struct machine *machine;
 };
 
+/* A word holds 32 bits of place: 16 TiB of frames, and as many ids. */
+#define OBJECT_PLACES_MAX (UINT64_C(1) << 32)
+
 /**
  * objects_create - none live
- * Return: 0; -ENOMEM; -EFBIG: the machine has 2^32 frames or more (16 TiB).
+ * @virtual: the trace's pfns are ids, below OBJECT_PLACES_MAX, not frames of the machine
+ * Return: 0; -ENOMEM; -EFBIG: the machine has more than OBJECT_PLACES_MAX frames.
  */
-int objects_create(const struct machine *m, struct objects **objects, struct error *err);
+int objects_create(const struct machine *m, bool virtual, struct objects **objects,
+		   struct error *err);
 void objects_destroy(struct objects *objects); /* NULL is allowed */
 
 static inline bool objects_cover(const struct objects *o, pfn_t pfn, uint64_t frames)

@@ -23,11 +23,14 @@ const char *const sample_by_names[] = {"events", "time", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
+#define HEARTBEAT_NS	    UINT64_C(500000000)
 
 struct run {
-	const struct replay_config *config;
+	struct replay_config config; /* prefill as it could be done */
 	struct result_sink *sink;
 	struct error *err;
+
+	enum prefill wanted;
 
 	struct trace_reader *reader;
 	const struct trace_header *header;
@@ -36,12 +39,10 @@ struct run {
 	struct memory *memory;
 	struct allocator_instance *instance;
 	struct engine *engine;
-	enum prefill prefill; /* as it could be done */
-
 	uint32_t next_sample; /* index */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
-	uint64_t elapsed_ns, sampling_ns;
+	uint64_t elapsed_ns, sampling_ns, heard_ns;
 	struct progress progress;
 };
 
@@ -128,42 +129,80 @@ static int take_sample(struct run *r, bool end)
 
 /* ---- set up ---- */
 
+/* What no run of ours could do justice to, told before any memory is spent on it. */
+static int check_header(const struct replay_config *c, const struct trace_header *h,
+			struct error *err)
+{
+	uint64_t frames = machine_end(h->machine) - machine_start(h->machine);
+
+	if (h->machine->page_shift != PAGE_SHIFT_DEFAULT)
+		return error_set(err, EOPNOTSUPP,
+				 "%s: its machine has frames of %u bytes; only 4 KiB frames can be "
+				 "replayed",
+				 c->trace, 1U << h->machine->page_shift);
+	if (frames > OBJECT_PLACES_MAX)
+		return error_set(err, EFBIG,
+				 "%s: its machine has %" PRIu64
+				 " frames; at most 2^32 (16 TiB) can "
+				 "be replayed",
+				 c->trace, frames);
+	if (h->identity == IDENTITY_VIRTUAL && (c->spec->ops->capabilities & ALLOCATOR_ECHO))
+		return error_set(err, ENOTSUP,
+				 "%s: %s places objects where they were recorded, but this trace "
+				 "was generated; choose another back end",
+				 c->trace, c->spec->ops->name);
+	return 0;
+}
+
+/* Read the start snapshot, if one is wanted and can be used, and settle how. */
+static int resolve_prefill(struct run *r)
+{
+	const struct allocator_ops *ops = r->config.spec->ops;
+	int rc;
+
+	if (r->header->identity == IDENTITY_VIRTUAL)
+		r->config.prefill = PREFILL_NONE;
+	if (r->config.prefill == PREFILL_NONE)
+		return 0;
+	rc = trace_reader_snapshot(r->reader, TRACE_START, &r->start_map, r->err);
+	if (rc == -ENOENT) {
+		r->config.prefill = PREFILL_NONE;
+		return 0;
+	}
+	if (r->config.prefill == PREFILL_RECORDED && !ops->adopt && !ops->alloc_at)
+		r->config.prefill = PREFILL_PACKED;
+	return rc;
+}
+
 static int open_trace(struct run *r)
 {
-	int rc = trace_reader_open(r->config->trace, r->config->salvage ? TRACE_SALVAGE : 0,
+	int rc = trace_reader_open(r->config.trace, r->config.salvage ? TRACE_SALVAGE : 0,
 				   &r->reader, r->err);
 
 	if (rc)
 		return rc;
 	r->header = trace_reader_header(r->reader);
 	r->totals = trace_reader_totals(r->reader);
-	rc = replay_fits(r->config->trace, r->config->spec, r->err);
-	if (rc)
-		return rc;
-	r->prefill = r->config->prefill;
-	if (r->prefill == PREFILL_NONE)
-		return 0;
-	rc = trace_reader_snapshot(r->reader, TRACE_START, &r->start_map, r->err);
-	if (rc == -ENOENT) {
-		r->prefill = PREFILL_NONE;
-		return 0;
-	}
-	return rc;
+	rc = check_header(&r->config, r->header, r->err);
+	return rc ? rc : resolve_prefill(r);
 }
 
 static int send_run(struct run *r)
 {
-	const struct replay_config *c = r->config;
+	const struct replay_config *c = &r->config;
 	struct result_record record = {.kind = RESULT_RUN};
 	struct result_run *run = &record.run;
-	char point_id[33], build_id[128], note[1024];
+	char point_id[33], build_id[128], note[1024], digest[512];
 	char *options = option_canonical(c->spec->options);
 	struct timespec now;
 	int rc;
 
 	if (!options)
 		return error_set(r->err, ENOMEM, "no memory");
-	rc = provenance_point_id(c, r->totals ? r->totals->digest : "damaged", r->header->machine,
+	/* A file without an index has no digest; its path and size tell two of them apart. */
+	snprintf(digest, sizeof(digest), "salvaged %" PRIu64 " %s",
+		 trace_reader_file_bytes(r->reader), c->trace);
+	rc = provenance_point_id(c, r->totals ? r->totals->digest : digest, r->header->machine,
 				 point_id, r->err);
 	if (rc) {
 		free(options);
@@ -184,7 +223,7 @@ static int send_run(struct run *r)
 		.trace_note = note,
 		.mode = replay_mode_names[c->mode],
 		.memory = memory_kind_names[c->memory],
-		.prefill = prefill_names[r->prefill],
+		.prefill = prefill_names[r->config.prefill],
 		.label = c->label,
 		.point_id = point_id,
 		.build_id = build_id,
@@ -208,26 +247,26 @@ static int send_run(struct run *r)
 
 static int set_up(struct run *r)
 {
-	const struct allocator_ops *ops = r->config->spec->ops;
+	const struct allocator_ops *ops = r->config.spec->ops;
 	const struct machine *m = r->header->machine;
 	int rc;
 
-	rc = memory_create(r->config->memory, m, &r->memory, r->err);
+	rc = memory_create(r->config.memory, m, &r->memory, r->err);
 	if (!rc)
-		rc = allocator_instance_create(r->config->spec, m, r->memory->huge_state,
+		rc = allocator_instance_create(r->config.spec, m, r->memory->huge_state,
 					       &r->instance, r->err);
 	if (!rc)
-		rc = engine_create(r->instance, m, r->config->oracle, &r->engine, r->err);
-	if (!rc && r->prefill == PREFILL_RECORDED && !ops->adopt && !ops->alloc_at) {
-		r->prefill = PREFILL_PACKED;
+		rc = engine_create(r->instance, m, r->header->identity, r->config.oracle,
+				   &r->engine, r->err);
+	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
 		rc = warn(r,
 			  "%s can neither adopt a snapshot nor place objects: prefill is packed, "
 			  "not to be compared with recorded prefill",
 			  ops->name);
-	}
 	if (!rc && r->start_map)
-		rc = engine_prefill(r->engine, r->start_map, r->prefill, r->err);
-	if (!rc && !r->start_map && r->config->prefill != PREFILL_NONE)
+		rc = engine_prefill(r->engine, r->start_map, r->config.prefill, r->err);
+	if (!rc && !r->start_map && r->wanted != PREFILL_NONE &&
+	    r->header->identity == IDENTITY_PFN)
 		rc = warn(r, "the trace has no start snapshot: memory starts empty, and frees of "
 			     "what was there before count as orphans");
 	frame_map_destroy(r->start_map);
@@ -248,14 +287,14 @@ static int set_up(struct run *r)
 /* How many of @n events come before the next sample is due. */
 static size_t until_sample(const struct run *r, const struct event *events, size_t n)
 {
-	uint64_t parts = (uint64_t)r->config->samples + 1, k = r->next_sample, due;
+	uint64_t parts = (uint64_t)r->config.samples + 1, k = r->next_sample, due;
 	size_t i = 0;
 
 	if (!r->totals) {
 		due = k * BLIND_SAMPLE_EVENTS;
-	} else if (k > r->config->samples) {
+	} else if (k > r->config.samples) {
 		return n;
-	} else if (r->config->sample_by == SAMPLE_BY_TIME) {
+	} else if (r->config.sample_by == SAMPLE_BY_TIME) {
 		due = r->totals->first_ns +
 		      (uint64_t)((unsigned __int128)(r->totals->last_ns - r->totals->first_ns) * k /
 				 parts);
@@ -283,6 +322,18 @@ static int take_timed_sample(struct run *r)
 	return rc;
 }
 
+/* Whoever watches for a hang must hear of a run that is merely long. */
+static int heartbeat(struct run *r)
+{
+	const struct result_record record = {.kind = RESULT_ALIVE};
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns - r->heard_ns < HEARTBEAT_NS)
+		return 0;
+	r->heard_ns = now_ns;
+	return send(r, &record);
+}
+
 static int play_block(struct run *r, const struct event *events, size_t n)
 {
 	while (n) {
@@ -300,7 +351,7 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 			return rc;
 	}
 	progress_update(&r->progress, r->engine->count.events);
-	return 0;
+	return heartbeat(r);
 }
 
 static int play(struct run *r)
@@ -311,7 +362,7 @@ static int play(struct run *r)
 	int rc;
 
 	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
-		if (rc == -EBADMSG && r->config->salvage)
+		if (rc == -EBADMSG && r->config.salvage)
 			rc = warn(r, "%s", r->err->text);
 		else if (rc > 0)
 			rc = play_block(r, events, n);
@@ -321,7 +372,7 @@ static int play(struct run *r)
 	engine_flush(r->engine);
 	r->elapsed_ns = clock_now_ns() - started - r->sampling_ns;
 	/* Samples that fell due on the last event. */
-	while (r->totals && r->totals->events && r->next_sample <= r->config->samples) {
+	while (r->totals && r->totals->events && r->next_sample <= r->config.samples) {
 		rc = take_sample(r, false);
 		if (rc)
 			return rc;
@@ -406,7 +457,7 @@ static int send_counts(struct run *r)
 		{METRIC_alloc_failures, c->alloc_failures},
 		{METRIC_prefill_failures, c->prefill_failures},
 		{METRIC_unreplayable, c->unreplayable},
-		{METRIC_zone_mismatches, c->zone_mismatches},
+		{METRIC_hotplug_refusals, c->hotplug_refusals},
 		{METRIC_oracle_violations, c->oracle_violations},
 		{METRIC_metadata_bytes, r->instance->metadata_bytes},
 	};
@@ -414,6 +465,9 @@ static int send_counts(struct run *r)
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
 		rc = send_metric(r, counts[i].metric, (double)counts[i].value);
+	/* Zones are looked at only with the oracle. */
+	if (!rc && r->engine->oracle)
+		rc = send_metric(r, METRIC_zone_mismatches, (double)c->zone_mismatches);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
 		rc = send_metric(r, METRIC_STATE_FIRST + i, r->last[i]);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
@@ -502,15 +556,18 @@ static int tell(struct run *r)
 	if (!rc && e->count.oracle_violations)
 		rc = warn(r, "%" PRIu64 " oracle violations; the first at %s",
 			  e->count.oracle_violations, e->first_violation);
-	if (!rc && e->cannot_online)
-		rc = warn(r, "%s cannot take memory that comes online; it ran with less",
-			  e->ops->name);
+	if (!rc && e->count.hotplug_refusals)
+		rc = warn(r,
+			  "%s refused %" PRIu64
+			  " changes of memory (online, offline); its memory is "
+			  "not what the trace's was",
+			  e->ops->name, e->count.hotplug_refusals);
 	if (!rc && e->count.lost_events)
 		rc = warn(r, "%" PRIu64 " events were lost, by the recorder or to damage",
 			  e->count.lost_events);
 	if (!rc && e->ops->check && e->ops->check(e->a, r->err))
 		rc = warn(r, "the back end's own check failed: %s", r->err->text);
-	if (!rc && e->echo && r->prefill == PREFILL_RECORDED)
+	if (!rc && e->echo && r->config.prefill == PREFILL_RECORDED)
 		rc = compare_end(r);
 	return rc ? rc : send(r, &done);
 }
@@ -527,19 +584,13 @@ static void tear_down(struct run *r)
 
 int replay_fits(const char *trace, const struct allocator_spec *spec, struct error *err)
 {
+	const struct replay_config config = {.trace = trace, .spec = spec};
 	struct trace_reader *reader;
-	int rc = 0;
+	int rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
 
-	if (!(spec->ops->capabilities & ALLOCATOR_ECHO))
-		return 0;
-	rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
 	if (rc)
 		return rc;
-	if (trace_reader_header(reader)->identity == IDENTITY_VIRTUAL)
-		rc = error_set(err, ENOTSUP,
-			       "%s: %s places objects where they were recorded, but this trace was "
-			       "generated; choose another back end",
-			       trace, spec->ops->name);
+	rc = check_header(&config, trace_reader_header(reader), err);
 	trace_reader_close(reader);
 	return rc;
 }
@@ -547,7 +598,10 @@ int replay_fits(const char *trace, const struct allocator_spec *spec, struct err
 int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err)
 {
 	struct error scratch = {0};
-	struct run r = {.config = config, .sink = sink, .err = err ? err : &scratch};
+	struct run r = {.config = *config,
+			.wanted = config->prefill,
+			.sink = sink,
+			.err = err ? err : &scratch};
 	char what[80];
 	int rc;
 

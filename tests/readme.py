@@ -63,7 +63,8 @@ def main():
     if not passed and not failed:
         print("FAIL: the README shows no command")
         failed = 1
-    print(f"readme: {passed} passed, {failed} failed, {skipped} skipped")
+    print(f"{skipped} skipped")
+    print(f"{passed} passed, {failed} failed")
     return 1 if failed else 0
 
 

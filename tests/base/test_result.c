@@ -77,6 +77,7 @@ static size_t make_records(struct result_record *r)
 	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP,
 					.blockmap = {3, 512, held, ARRAY_SIZE(held)}};
 	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP, .blockmap = {4, 0, held, 0}};
+	r[n++] = (struct result_record){.kind = RESULT_ALIVE};
 	r[n++] = (struct result_record){.kind = RESULT_WARNING, .warning = {"lost 3 events"}};
 	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_DONE, NULL}};
 	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_INTERRUPTED, "stopped"}};
@@ -154,6 +155,8 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		for (size_t i = 0; i < a->blockmap.n; i++)
 			assert_int_equal(a->blockmap.held[i], b->blockmap.held[i]);
 		break;
+	case RESULT_ALIVE:
+		break;
 	case RESULT_WARNING:
 		assert_same_text(a->warning.text, b->warning.text);
 		break;
@@ -209,7 +212,9 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 		assert_true(r->metric.metric < METRIC_COUNT);
 		break;
 	case RESULT_FREELIST:
-		assert_true(r->freelist.source <= FREELIST_KERNEL);
+		assert_true(r->freelist.source <= FREELIST_EXPLAINED);
+		break;
+	case RESULT_ALIVE:
 		break;
 	case RESULT_WARNING:
 		t->sum += r->warning.text ? strlen(r->warning.text) : 0;

@@ -38,7 +38,7 @@ struct kept {
 	double metric[METRIC_COUNT];
 	unsigned int runs, samples, done, warnings;
 	enum run_status status;
-	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33];
+	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33], prefill[16];
 	uint64_t latency[LATENCY_OPS];
 };
 
@@ -51,6 +51,7 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 	case RESULT_RUN:
 		k->runs++;
 		snprintf(k->point_id, sizeof(k->point_id), "%s", record->run.point_id);
+		snprintf(k->prefill, sizeof(k->prefill), "%s", record->run.prefill);
 		break;
 	case RESULT_SAMPLE:
 		assert_int_equal(record->sample.index, k->samples);
@@ -628,6 +629,279 @@ static void virtual_identity_is_refused_by_a_back_end_that_echoes(void **unused)
 	allocator_spec_destroy(spec);
 }
 
+/* ---- start states, hotplug, time, damage ---- */
+
+/* A machine with an offline and a reserved range, and a snapshot with objects on it. */
+static void write_started_trace(const char *name, const struct event *events, size_t n)
+{
+	struct trace_header header = {
+		.identity = IDENTITY_PFN, .kernel = "6.18", .recorder = "test"};
+	const struct trace_write_options options = {.overwrite = true};
+	uint8_t *cells = calloc(1, FRAMES);
+	struct trace_writer *w;
+	struct frame_map *map;
+	struct machine *m;
+	char path[128];
+
+	assert_non_null(cells);
+	path_of(path, name);
+	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, CPUS, &m, NULL), 0);
+	m->zones[0].managed = FRAMES - 4096 - 512;
+	assert_int_equal(
+		machine_add_absent(m, (struct pfn_range){1024, 1536}, ABSENT_RESERVED, NULL), 0);
+	assert_int_equal(
+		machine_add_absent(m, (struct pfn_range){8192, 12288}, ABSENT_OFFLINE, NULL), 0);
+	memset(&cells[1024], FRAME_RESERVED, 512);
+	memset(&cells[8192], FRAME_OFFLINE, 4096);
+	memset(&cells[2048], FRAME_MOVABLE | 9 << 4, 512);
+	memset(&cells[3000], FRAME_UNMOVABLE, 24);
+	memset(&cells[4000], FRAME_PARKED, 10);
+	assert_int_equal(frame_map_from_bytes(m, cells, 0, &map, NULL), 0);
+	header.machine = m;
+	assert_int_equal(trace_writer_create(path, &header, &options, &w, NULL), 0);
+	assert_int_equal(trace_writer_snapshot(w, TRACE_START, map, NULL), 0);
+	assert_int_equal(trace_writer_events(w, events, n, NULL), 0);
+	frame_map_destroy(map);
+	free(cells);
+	close_trace(w, m);
+}
+
+#define STARTED_FREE (FRAMES - 4096 - 512 - 512 - 24)
+
+static void every_back_end_starts_from_the_snapshot_and_frees_what_was_there(void **unused)
+{
+	const struct event events[] = {
+		free_event(1, 2048, 9),	 /* the huge page, whole */
+		free_event(2, 3000, 3),	 /* eight objects of one frame at once */
+		alloc_event(3, 4000, 0), /* parked is free */
+	};
+	struct kept k;
+
+	(void)unused;
+	write_started_trace("started", events, ARRAY_SIZE(events));
+	for (size_t b = 0; allocator_builtins[b]; b++) {
+		replay("started", allocator_builtins[b]->name, &k);
+		expect(&k, METRIC_oracle_violations, 0);
+		expect(&k, METRIC_orphan_frees, 0);
+		expect(&k, METRIC_implicit_frees, 0);
+		expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8 - 1);
+		assert_string_equal(k.prefill, "recorded");
+	}
+}
+
+static void a_back_end_that_cannot_place_is_packed_and_says_so(void **unused)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	const struct event events[] = {free_event(1, 2048, 9), free_event(2, 3000, 3)};
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_started_trace("started", events, ARRAY_SIZE(events));
+	ops.adopt = NULL;
+	spec.ops = &ops;
+	assert_int_equal(replay_with("started", &spec, false, &k, &err), 0);
+	assert_string_equal(k.prefill, "recorded"); /* object by object, by alloc_at */
+	expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8);
+	ops.alloc_at = NULL;
+	ops.capabilities &= ~(uint32_t)ALLOCATOR_ALLOC_AT;
+	assert_int_equal(replay_with("started", &spec, false, &k, &err), 0);
+	assert_string_equal(k.prefill, "packed");
+	assert_non_null(strstr(k.warning, "packed"));
+	expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8);
+	expect(&k, METRIC_oracle_violations, 0);
+	allocator_spec_destroy(inner);
+}
+
+static int refuse_range(struct allocator *a, struct pfn_range range)
+{
+	(void)a;
+	(void)range;
+	return -EBUSY;
+}
+
+static void memory_that_comes_and_goes_is_the_same_for_every_back_end(void **unused)
+{
+	const struct event events[] = {
+		{.time_ns = 1, .kind = EVENT_ONLINE, .pfn = 8192, .arg = 2048},
+		{.time_ns = 2, .kind = EVENT_ONLINE, .pfn = 1024, .arg = 512}, /* once reserved */
+		alloc_event(3, 8192, 10),
+		{.time_ns = 4, .kind = EVENT_OFFLINE, .pfn = 15872, .arg = 512},
+	};
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_started_trace("hotplug", events, ARRAY_SIZE(events));
+	for (size_t b = 0; allocator_builtins[b]; b++) {
+		print_message("# %s\n", allocator_builtins[b]->name);
+		replay("hotplug", allocator_builtins[b]->name, &k);
+		expect(&k, METRIC_oracle_violations, 0);
+		expect(&k, METRIC_hotplug_refusals, 0);
+		expect(&k, METRIC_free_frames, STARTED_FREE + 2048 + 512 - 1024 - 512);
+	}
+	ops.online = refuse_range;
+	ops.offline = NULL;
+	spec.ops = &ops;
+	assert_int_equal(replay_with("hotplug", &spec, false, &k, &err), 0);
+	expect(&k, METRIC_hotplug_refusals, 3);
+	expect(&k, METRIC_free_frames, STARTED_FREE - 1024);
+	assert_non_null(strstr(k.warning, "refused 3 changes of memory"));
+	allocator_spec_destroy(inner);
+}
+
+static uint64_t ticks[8];
+static size_t nr_ticks;
+
+static uint64_t note_tick(struct allocator *a, uint64_t now_ns)
+{
+	(void)a;
+	if (nr_ticks < ARRAY_SIZE(ticks))
+		ticks[nr_ticks++] = now_ns;
+	return now_ns + 100;
+}
+
+static void a_back_end_is_told_the_time_it_asked_for(void **unused)
+{
+	const struct event events[] = {alloc_event(1000, 0, 0), alloc_event(1050, 1, 0),
+				       alloc_event(1100, 2, 0), alloc_event(1350, 3, 0)};
+	const uint64_t expected[] = {1000, 1100, 1350};
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_trace("tick", events, ARRAY_SIZE(events));
+	ops.tick = note_tick;
+	spec.ops = &ops;
+	nr_ticks = 0;
+	assert_int_equal(replay_with("tick", &spec, false, &k, &err), 0);
+	assert_int_equal(nr_ticks, ARRAY_SIZE(expected));
+	assert_memory_equal(ticks, expected, sizeof(expected));
+	allocator_spec_destroy(inner);
+}
+
+static void an_object_that_moved_is_known_by_its_new_name(void **unused)
+{
+	const struct event events[] = {
+		alloc_event(1, 64, 2),
+		{.time_ns = 2, .kind = EVENT_MOVE, .pfn = 64, .arg = 128, .order = 2},
+		alloc_event(3, 64, 0), /* the old place is free again, for the reference too */
+		free_event(4, 128, 2),
+		{.time_ns = 5, .kind = EVENT_MOVE, .pfn = 4096, .arg = 128, .order = 2},
+	};
+	struct kept k;
+
+	(void)unused;
+	write_trace("move", events, ARRAY_SIZE(events));
+	for (size_t b = 0; allocator_builtins[b]; b++) {
+		replay("move", allocator_builtins[b]->name, &k);
+		expect(&k, METRIC_oracle_violations, 0);
+		expect(&k, METRIC_alloc_failures, 0);
+		expect(&k, METRIC_orphan_frees, 0);
+		expect(&k, METRIC_implicit_frees, 0);
+		expect(&k, METRIC_unreplayable, 1); /* nothing lived at 4096 */
+		expect(&k, METRIC_free_frames, FRAMES - 1);
+	}
+}
+
+static struct alloc_result alloc_unhinted(struct allocator *a, const struct alloc_request *req)
+{
+	assert_true(req->hint_pfn == PFN_NONE);
+	return whole_inner->alloc(a, req);
+}
+
+static void ids_of_a_generated_trace_are_no_frames_and_no_hints(void **unused)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	struct machine *m;
+	struct trace_writer *w = new_trace("ids", IDENTITY_VIRTUAL, &m);
+	struct error err = {0};
+	struct event e;
+	struct kept k;
+
+	(void)unused;
+	for (uint64_t i = 0; i < 1000; i++) {
+		e = alloc_event(i, i * 1000003, 0); /* far beyond the machine's frames */
+		assert_int_equal(trace_writer_events(w, &e, 1, NULL), 0);
+	}
+	for (uint64_t i = 0; i < 500; i++) {
+		e = free_event(1000 + i, i * 1000003, 0);
+		assert_int_equal(trace_writer_events(w, &e, 1, NULL), 0);
+	}
+	close_trace(w, m);
+	whole_inner = inner->ops;
+	ops.alloc = alloc_unhinted;
+	spec.ops = &ops;
+	assert_int_equal(replay_with("ids", &spec, false, &k, &err), 0);
+	expect(&k, METRIC_unreplayable, 0);
+	expect(&k, METRIC_orphan_frees, 0);
+	expect(&k, METRIC_free_frames, FRAMES - 500);
+	expect(&k, METRIC_oracle_violations, 0);
+	allocator_spec_destroy(inner);
+}
+
+static void a_machine_too_large_is_refused_before_memory_is_spent(void **unused)
+{
+	struct trace_header header = {
+		.identity = IDENTITY_PFN, .kernel = "6.18", .recorder = "test"};
+	const struct trace_write_options options = {.overwrite = true};
+	struct allocator_spec *spec = spec_of("llfree");
+	struct trace_writer *w;
+	struct error err = {0};
+	struct machine *m;
+	struct kept k;
+	char path[128];
+
+	(void)unused;
+	path_of(path, "large");
+	assert_int_equal(machine_from_memory(UINT64_C(1) << 47, CPUS, &m, NULL), 0);
+	header.machine = m;
+	assert_int_equal(trace_writer_create(path, &header, &options, &w, NULL), 0);
+	close_trace(w, m);
+	assert_int_equal(replay_with("large", spec, false, &k, &err), -EFBIG);
+	assert_int_equal(k.runs, 0);
+	assert_non_null(strstr(err.text, "16 TiB"));
+	allocator_spec_destroy(spec);
+}
+
+static void what_is_intact_of_a_damaged_trace_replays_only_when_asked(void **unused)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct replay_config config = {.spec = spec, .samples = 2, .oracle = true};
+	struct error err = {0};
+	struct kept k;
+	char path[128];
+	FILE *f;
+
+	(void)unused;
+	random_trace("damaged", 44);
+	path_of(path, "damaged");
+	f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, -300, SEEK_END), 0);
+	assert_int_equal(fputc('x', f), 'x');
+	assert_int_equal(fputc('y', f), 'y');
+	fclose(f);
+	config.trace = path;
+	keep_init(&k);
+	assert_int_equal(replay_run(&config, &k.sink, &err), -EBADMSG);
+	assert_int_equal(k.done, 0);
+	assert_non_null(strstr(err.text, "byte "));
+	config.salvage = true;
+	keep_init(&k);
+	assert_int_equal(replay_run(&config, &k.sink, &err), 0);
+	assert_int_equal(k.status, RUN_DONE);
+	assert_true(k.metric[METRIC_lost_events] > 0);
+	expect(&k, METRIC_oracle_violations, 0);
+	allocator_spec_destroy(spec);
+}
+
 /* ---- bad back ends ---- */
 
 static struct alloc_result alloc_same_frame(struct allocator *a, const struct alloc_request *req)
@@ -802,6 +1076,14 @@ int main(void)
 		cmocka_unit_test(exact_metrics_are_the_same_bits_every_time),
 		cmocka_unit_test(every_call_leaves_a_latency),
 		cmocka_unit_test(virtual_identity_is_refused_by_a_back_end_that_echoes),
+		cmocka_unit_test(every_back_end_starts_from_the_snapshot_and_frees_what_was_there),
+		cmocka_unit_test(a_back_end_that_cannot_place_is_packed_and_says_so),
+		cmocka_unit_test(memory_that_comes_and_goes_is_the_same_for_every_back_end),
+		cmocka_unit_test(a_back_end_is_told_the_time_it_asked_for),
+		cmocka_unit_test(an_object_that_moved_is_known_by_its_new_name),
+		cmocka_unit_test(ids_of_a_generated_trace_are_no_frames_and_no_hints),
+		cmocka_unit_test(a_machine_too_large_is_refused_before_memory_is_spent),
+		cmocka_unit_test(what_is_intact_of_a_damaged_trace_replays_only_when_asked),
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
 		cmocka_unit_test(a_missing_trace_is_one_line_and_no_run),
