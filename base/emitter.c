@@ -697,12 +697,10 @@ static void table_end(struct emitter *e)
 {
 	const char *text = e->held_text.data;
 
-	if (e->nr_columns == 0)
+	/* Headings above nothing tell nothing. */
+	if (e->nr_columns == 0 || !e->held || e->nr_rows == 0)
 		return;
-	if (e->held || e->nr_rows == 0)
-		table_heading(e);
-	if (!e->held)
-		return;
+	table_heading(e);
 	for (uint64_t row = 0; row < e->nr_rows; row++) {
 		for (size_t i = 0; i < e->nr_columns; i++) {
 			table_put(e, i, text);
