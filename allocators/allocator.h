@@ -81,6 +81,13 @@ enum meta_kind {
 	META_PERSISTENT, /* survives the process when the run's memory does; found again by recover */
 };
 
+/*
+ * Frames (16 TiB) up to which a back end may write metadata in proportion to the machine at create().
+ * A description can claim more than the host has memory for: above, create() must refuse with -EFBIG
+ * before it writes.
+ */
+#define ALLOCATOR_FRAMES_MAX (UINT64_C(1) << 32)
+
 struct alloc_env {
 	const struct machine *machine;
 	const struct option_set *options; /* values for ops->options, never NULL */
@@ -145,8 +152,8 @@ struct allocator_ops {
 
 	/**
 	 * create - an instance with all managed frames free
-	 * Return: 0 and *@a; or a negative errno with @env->error set. Uses no global state: any number
-	 * of instances live side by side.
+	 * Return: 0 and *@a; or a negative errno with @env->error set: -ENOMEM; -EFBIG: see
+	 * ALLOCATOR_FRAMES_MAX. Uses no global state: any number of instances live side by side.
 	 */
 	int (*create)(const struct alloc_env *env, struct allocator **a);
 	void (*destroy)(struct allocator *a);
@@ -209,9 +216,14 @@ struct allocator_ops {
 	int (*unisolate)(struct allocator *a, pfn_t pfn, unsigned int order);
 
 	/**
-	 * online - frames that were absent as OFFLINE at create() or adopt() become managed and free
-	 * offline - the reverse, for a range that is wholly free (-EBUSY otherwise)
-	 * A back end without online never gets them, and the run says so.
+	 * online - the absent frames of a range become managed and free, whatever they were absent
+	 * for: a recording brings memory that was kept at boot, or was taken for a hole, as well
+	 * offline - the reverse: the free managed frames of a range become absent
+	 * What is so already stays as it is, and what lies in no zone is skipped; so ranges may
+	 * overlap, repeat, and span gaps between zones. Isolated frames are managed.
+	 * Return: 0; -EINVAL: no frame of the range lies in a zone; -EBUSY: to go offline, but a managed
+	 * frame of it is in use (an isolated one may count as such); -ENOMEM. After an error nothing
+	 * has changed. A back end without online never gets the frames, and the run says so.
 	 */
 	int (*online)(struct allocator *a, struct pfn_range range);
 	int (*offline)(struct allocator *a, struct pfn_range range);

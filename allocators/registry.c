@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -115,6 +116,7 @@ static int unknown_name(const char *name, struct error *err)
 {
 	const char *names[NR_BUILTINS + 1] = {NULL}, *nearest;
 	char list[256] = "";
+	size_t length = 0;
 
 	for (size_t i = 0; i < NR_BUILTINS; i++)
 		names[i] = allocator_builtins[i]->name;
@@ -122,12 +124,9 @@ static int unknown_name(const char *name, struct error *err)
 	if (nearest)
 		return error_set(err, ENOENT, "unknown back end '%s'; did you mean '%s'?", name,
 				 nearest);
-	for (size_t i = 0; i < NR_BUILTINS; i++) {
-		if (strlen(list) + strlen(names[i]) + 3 > sizeof(list))
-			break;
-		strcat(list, i ? ", " : "");
-		strcat(list, names[i]);
-	}
+	for (size_t i = 0; i < NR_BUILTINS && length < sizeof(list); i++)
+		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s",
+					   i ? ", " : "", names[i]);
 	return error_set(err, ENOENT, "unknown back end '%s'; there are %s", name, list);
 }
 

@@ -2,87 +2,81 @@
 #include "analysis/blockmap.h"
 
 #include <errno.h>
+#include <stdbool.h>
 #include <stdlib.h>
 
-#define RUN_MAX 0xffffU
+/* A run of one block takes a byte for its length and three for 17 bits; longer ones less a block. */
+#define BYTES_PER_BLOCK 4
 
-const char *blockmap_encoding_name(enum blockmap_encoding encoding)
+static uint8_t *put_varint(uint8_t *p, uint64_t v)
 {
-	return encoding == BLOCKMAP_RUNS ? "runs" : "raw";
+	for (; v >= 0x80; v >>= 7)
+		*p++ = (uint8_t)(v | 0x80);
+	*p++ = (uint8_t)v;
+	return p;
 }
 
-static void put_u16(uint8_t *p, unsigned int v)
+static bool get_varint(const uint8_t **p, const uint8_t *end, uint64_t *v)
 {
-	p[0] = (uint8_t)v;
-	p[1] = (uint8_t)(v >> 8);
+	*v = 0;
+	for (unsigned int shift = 0; shift < 63 && *p < end; shift += 7) {
+		const uint8_t byte = *(*p)++;
+
+		*v |= (uint64_t)(byte & 0x7f) << shift;
+		if (!(byte & 0x80))
+			return true;
+	}
+	return false;
 }
 
-static uint16_t get_u16(const uint8_t *p)
+static int difference(const uint16_t *held, const uint16_t *base, size_t i)
 {
-	return (uint16_t)(p[0] | (unsigned int)p[1] << 8);
+	return held[i] - (base ? base[i] : 0);
 }
 
-/* Blocks from @held on with its value, at most @n and RUN_MAX. */
-static size_t run_length(const uint16_t *held, size_t n)
-{
-	size_t len = 1;
-
-	while (len < n && len < RUN_MAX && held[len] == held[0])
-		len++;
-	return len;
-}
-
-int blockmap_encode(const uint16_t *held, size_t n, enum blockmap_encoding *encoding, void **blob,
+int blockmap_encode(const uint16_t *held, const uint16_t *base, size_t n, void **blob,
 		    size_t *bytes)
 {
-	size_t runs = 0, size;
-	uint8_t *p;
+	uint8_t *start = malloc(BYTES_PER_BLOCK * n + 1), *p = start;
+	size_t len;
 
-	for (size_t i = 0; i < n; i += run_length(held + i, n - i))
-		runs++;
-	*encoding = 2 * runs < n ? BLOCKMAP_RUNS : BLOCKMAP_RAW;
-	size = *encoding == BLOCKMAP_RUNS ? 4 * runs : 2 * n;
-	p = malloc(size ? size : 1);
-	if (!p)
+	if (!start)
 		return -ENOMEM;
-	*blob = p;
-	*bytes = size;
-	for (size_t i = 0; i < n;) {
-		size_t len = *encoding == BLOCKMAP_RUNS ? run_length(held + i, n - i) : 1;
+	for (size_t i = 0; i < n; i += len) {
+		const int d = difference(held, base, i);
 
-		put_u16(p, held[i]);
-		p += 2;
-		if (*encoding == BLOCKMAP_RUNS) {
-			put_u16(p, (unsigned int)len);
-			p += 2;
-		}
-		i += len;
+		len = 1;
+		while (len < n - i && difference(held, base, i + len) == d)
+			len++;
+		p = put_varint(p, len);
+		p = put_varint(p, d < 0 ? 2 * (uint64_t)-d - 1 : 2 * (uint64_t)d);
 	}
+	*blob = start;
+	*bytes = (size_t)(p - start);
 	return 0;
 }
 
-int blockmap_decode(enum blockmap_encoding encoding, const void *blob, size_t bytes, uint16_t *held,
-		    size_t n)
+int blockmap_decode(const void *blob, size_t bytes, uint16_t *held, size_t n)
 {
-	const uint8_t *p = blob;
+	const uint8_t *p = blob, *end = p + bytes;
 	size_t done = 0;
 
-	if (encoding == BLOCKMAP_RAW) {
-		if (bytes % 2 || bytes / 2 != n)
-			return -EBADMSG;
-		for (; done < n; done++)
-			held[done] = get_u16(p + 2 * done);
-		return 0;
-	}
-	if (bytes % 4)
-		return -EBADMSG;
-	for (size_t i = 0; i < bytes; i += 4) {
-		size_t len = get_u16(p + i + 2);
+	while (p < end) {
+		uint64_t len, folded;
+		int64_t d;
 
-		if (len == 0 || len > n - done)
+		if (!get_varint(&p, end, &len) || !get_varint(&p, end, &folded))
 			return -EBADMSG;
-		while (len--)
-			held[done++] = get_u16(p + i);
+		if (len == 0 || len > n - done || folded > 2 * UINT16_MAX)
+			return -EBADMSG;
+		d = folded & 1 ? -(int64_t)(folded / 2) - 1 : (int64_t)(folded / 2);
+		while (len--) {
+			const int64_t v = held[done] + d;
+
+			if (v < 0 || v > UINT16_MAX)
+				return -EBADMSG;
+			held[done++] = (uint16_t)v;
+		}
 	}
 	return done == n ? 0 : -EBADMSG;
 }

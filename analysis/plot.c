@@ -455,6 +455,31 @@ static int spawn_gnuplot(const char *directory, const char *script, int err_fd, 
 	return rc;
 }
 
+static int not_found(struct error *err)
+{
+	return error_set(err, ENOEXEC,
+			 "gnuplot: not found; install it ('apt-get install gnuplot-nox')");
+}
+
+int plot_check(struct error *err)
+{
+	const char *path = getenv("PATH");
+
+	/* As posix_spawnp() searches. */
+	for (path = path ? path : "/bin:/usr/bin"; path; path = strchr(path, ':')) {
+		char program[PATH_MAX];
+		size_t length;
+
+		path += *path == ':';
+		length = strcspn(path, ":");
+		if (snprintf(program, sizeof(program), "%.*s/gnuplot", length ? (int)length : 1,
+			     length ? path : ".") < (int)sizeof(program) &&
+		    access(program, X_OK) == 0)
+			return 0;
+	}
+	return not_found(err);
+}
+
 /* No shell: the script's name is an argument, the directory the working directory. */
 static int run_gnuplot(const char *directory, const char *name, struct error *err)
 {
@@ -470,9 +495,11 @@ static int run_gnuplot(const char *directory, const char *name, struct error *er
 	close(fds[1]);
 	if (rc) {
 		close(fds[0]);
+		if (rc == ENOENT)
+			return not_found(err);
 		return error_set(err, ENOEXEC,
 				 "gnuplot: %s; install it ('apt-get install gnuplot-nox')",
-				 rc == ENOENT ? "not found" : strerror(rc));
+				 strerror(rc));
 	}
 	drain(fds[0], text, sizeof(text));
 	close(fds[0]);
@@ -484,8 +511,7 @@ static int run_gnuplot(const char *directory, const char *name, struct error *er
 		return 0;
 	/* Old C libraries report a missing program by this exit code. */
 	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return error_set(err, ENOEXEC,
-				 "gnuplot: not found; install it ('apt-get install gnuplot-nox')");
+		return not_found(err);
 	return error_set(err, ENOEXEC, "%s/%s: gnuplot failed: %s", directory, script,
 			 text[0] ? last_line(text) : "it said nothing");
 }

@@ -37,6 +37,12 @@ const char *plot_colour(const struct report_run *run);
 int plot_draw(enum plot_kind kind, const struct report_trace *trace, const char *directory,
 	      const char *name, char **svg, struct error *err);
 
+/**
+ * plot_check - can anything be drawn: is there a gnuplot?
+ * Return: 0, or -ENOEXEC (the message tells how to get it).
+ */
+int plot_check(struct error *err);
+
 /** Remove what plot_draw() wrote under @name, if anything. */
 void plot_remove(const char *directory, const char *name);
 

@@ -873,6 +873,12 @@ static int write_all(const struct report_options *options, const struct report_d
 		return error_set(err, EEXIST,
 				 "%s: exists; name another directory, or replace it with --force",
 				 index);
+	/* Before the old page is given up for a new one. */
+	if (options->overwrite && access(index, F_OK) == 0) {
+		rc = plot_check(err);
+		if (rc)
+			return rc;
+	}
 	rc = make_directory(plots, &made_plots, err);
 	if (!rc) {
 		/* An old page beside new figures would lie: it goes first. */

@@ -112,7 +112,8 @@ static int read_metrics(struct reader *r, struct report_run *run)
 
 	metrics_clear(run->value);
 	rc = prepare_for_run(r,
-			     "SELECT name, value FROM metric WHERE run_id = ?1 AND value NOT NULL",
+			     "SELECT name, value FROM metric JOIN metric_info ON id = metric_id"
+			     " WHERE run_id = ?1 AND value NOT NULL",
 			     run->id, &stmt);
 	if (rc)
 		return rc;
@@ -150,7 +151,8 @@ static int read_samples(struct reader *r, struct report_run *run)
 	rc = prepare_for_run(r,
 			     "SELECT sample.time_ns, value FROM sample LEFT JOIN sample_metric ON"
 			     " sample_metric.run_id = sample.run_id AND"
-			     " sample_metric.sample = sample.sample AND name = 'free_huge'"
+			     " sample_metric.sample = sample.sample AND metric_id ="
+			     " (SELECT id FROM metric_info WHERE name = 'free_huge')"
 			     " WHERE sample.run_id = ?1 ORDER BY sample.sample",
 			     run->id, &stmt);
 	if (rc)

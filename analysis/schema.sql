@@ -63,20 +63,22 @@ CREATE INDEX run_by_point ON run (point_id);
 CREATE INDEX run_by_trace ON run (trace_id, backend_id);
 CREATE INDEX run_unfinished ON run (id) WHERE status = 'running';
 
+-- The ids hold within this file only, and stay when later versions add metrics between.
 CREATE TABLE metric_info (
-	name      TEXT    PRIMARY KEY,
-	position  INTEGER NOT NULL,
+	id        INTEGER PRIMARY KEY,
+	name      TEXT    NOT NULL UNIQUE,
+	position  INTEGER NOT NULL, -- where to show it
 	unit      TEXT    NOT NULL,
 	direction TEXT    NOT NULL CHECK (direction IN ('neutral', 'higher', 'lower')),
 	kind      TEXT    NOT NULL CHECK (kind IN ('exact', 'noisy')),
 	help      TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 CREATE TABLE metric (
-	run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-	name   TEXT    NOT NULL REFERENCES metric_info (name),
-	value  REAL, -- NULL: undefined
-	PRIMARY KEY (run_id, name)
+	run_id    INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+	metric_id INTEGER NOT NULL REFERENCES metric_info (id),
+	value     REAL, -- NULL: undefined
+	PRIMARY KEY (run_id, metric_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE sample (
@@ -88,12 +90,13 @@ CREATE TABLE sample (
 	PRIMARY KEY (run_id, sample)
 ) STRICT, WITHOUT ROWID;
 
+-- The bulk of a long run: keyed in the order it is written, and by number.
 CREATE TABLE sample_metric (
-	run_id INTEGER NOT NULL,
-	sample INTEGER NOT NULL,
-	name   TEXT    NOT NULL REFERENCES metric_info (name),
-	value  REAL,
-	PRIMARY KEY (run_id, name, sample),
+	run_id    INTEGER NOT NULL,
+	sample    INTEGER NOT NULL,
+	metric_id INTEGER NOT NULL REFERENCES metric_info (id),
+	value     REAL,
+	PRIMARY KEY (run_id, sample, metric_id),
 	FOREIGN KEY (run_id, sample) REFERENCES sample (run_id, sample) ON DELETE CASCADE
 ) STRICT, WITHOUT ROWID;
 
@@ -127,8 +130,8 @@ CREATE TABLE blockmap (
 	sample      INTEGER NOT NULL,
 	first_block INTEGER NOT NULL, -- number of the first 2 MiB block
 	blocks      INTEGER NOT NULL,
-	encoding    TEXT    NOT NULL CHECK (encoding IN ('raw', 'runs')),
-	held        BLOB    NOT NULL, -- held frames per block, 65535: hole or reserved frame
+	base        INTEGER CHECK (base < sample), -- the earlier map; NULL: all zeros
+	difference  BLOB    NOT NULL, -- of held frames per block, 65535: hole or reserved frame
 	PRIMARY KEY (run_id, sample, first_block),
 	FOREIGN KEY (run_id, sample) REFERENCES sample (run_id, sample)
 		ON DELETE CASCADE DEFERRABLE INITIALLY DEFERRED
@@ -169,20 +172,28 @@ JOIN backend ON backend.id = run.backend_id
 LEFT JOIN trace ON trace.id = run.trace_id;
 
 -- The latest finished run of each question asked. Runs that differ in how the trace was played
--- answer different questions; seed and oracle do not make a new one.
+-- answer different questions; seed and oracle do not make a new one. Without a digest (a trace cut
+-- short, a benchmark) nothing says that two runs asked the same, so each stands for itself.
 CREATE VIEW v_latest AS
 SELECT * FROM v_run WHERE run_id IN (
 	SELECT max(id) FROM run WHERE status = 'done'
-	GROUP BY trace_id, backend_id, options, label,
+	GROUP BY coalesce(trace_id, -id), backend_id, options, label,
 		mode, threads, memory, prefill, block_order);
 
 -- Every final metric of every finished run, one row each.
 CREATE VIEW v_metric AS
-SELECT v_run.run_id, trace, allocator, options, label, metric.name, value, unit, direction, kind
+SELECT v_run.run_id, trace, allocator, options, label, name, value, unit, direction, kind
 FROM v_run
 JOIN metric ON metric.run_id = v_run.run_id
-JOIN metric_info ON metric_info.name = metric.name
+JOIN metric_info ON metric_info.id = metric.metric_id
 WHERE status = 'done';
+
+-- Every metric of every sample by name.
+CREATE VIEW v_sample AS
+SELECT run_id, sample, is_end, event, time_ns, name, value, unit
+FROM sample
+JOIN sample_metric USING (run_id, sample)
+JOIN metric_info ON metric_info.id = sample_metric.metric_id;
 
 -- The comparison: one row per latest run, the main metrics as columns.
 CREATE VIEW v_comparison AS
@@ -207,6 +218,7 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
+LEFT JOIN metric_info ON metric_info.id = metric.metric_id
 GROUP BY v_latest.run_id
 ORDER BY trace, allocator, options, label;
 
@@ -232,11 +244,14 @@ SELECT v_latest.run_id, trace, allocator, options, label, sample.sample, sample.
 FROM v_latest
 JOIN sample ON sample.run_id = v_latest.run_id
 LEFT JOIN sample_metric AS huge ON huge.run_id = sample.run_id
-	AND huge.sample = sample.sample AND huge.name = 'free_huge'
+	AND huge.sample = sample.sample
+	AND huge.metric_id = (SELECT id FROM metric_info WHERE name = 'free_huge')
 LEFT JOIN sample_metric AS score ON score.run_id = sample.run_id
-	AND score.sample = sample.sample AND score.name = 'huge_score'
+	AND score.sample = sample.sample
+	AND score.metric_id = (SELECT id FROM metric_info WHERE name = 'huge_score')
 LEFT JOIN sample_metric AS frames ON frames.run_id = sample.run_id
-	AND frames.sample = sample.sample AND frames.name = 'free_frames'
+	AND frames.sample = sample.sample
+	AND frames.metric_id = (SELECT id FROM metric_info WHERE name = 'free_frames')
 ORDER BY v_latest.run_id, sample.sample;
 
 -- Free blocks by order at the end of the latest runs: the engine's cut of its free map, the back

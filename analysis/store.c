@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "analysis/blockmap.h"
@@ -24,13 +23,14 @@ enum statement {
 	INSERT_BACKEND,
 	INSERT_RUN,
 	INSERT_METRIC_INFO,
-	INSERT_METRIC,
-	INSERT_SAMPLE,
-	INSERT_SAMPLE_METRIC,
-	INSERT_LATENCY,
-	INSERT_FREELIST,
-	INSERT_BLOCKMAP,
-	INSERT_WARNING,
+	FIND_METRIC,
+	SPOOL_METRIC,
+	SPOOL_SAMPLE,
+	SPOOL_SAMPLE_METRIC,
+	SPOOL_LATENCY,
+	SPOOL_FREELIST,
+	SPOOL_BLOCKMAP,
+	SPOOL_WARNING,
 	END_RUN,
 	STATEMENTS,
 };
@@ -59,45 +59,74 @@ static const char *const statement_sql[STATEMENTS] = {
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE"
 		" SET position = ?2, unit = ?3, direction = ?4, kind = ?5, help = ?6"
 		" WHERE (position, unit, direction, kind, help) IS NOT (?2, ?3, ?4, ?5, ?6)",
-	[INSERT_METRIC] = "INSERT INTO metric (run_id, name, value) VALUES (?1, ?2, ?3)",
-	[INSERT_SAMPLE] = "INSERT INTO sample (run_id, sample, is_end, event, time_ns)"
-			  " VALUES (?1, ?2, ?3, ?4, ?5)",
-	[INSERT_SAMPLE_METRIC] = "INSERT INTO sample_metric (run_id, sample, name, value)"
-				 " VALUES (?1, ?2, ?3, ?4)",
-	[INSERT_LATENCY] = "INSERT INTO latency (run_id, op, order_class, cpu, count, mean_ns,"
-			   " p50_ns, p99_ns, max_ns, histogram)"
-			   " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
-	[INSERT_FREELIST] = "INSERT INTO freelist (run_id, sample, source, block_order, blocks)"
-			    " VALUES (?1, ?2, ?3, ?4, ?5)",
-	[INSERT_BLOCKMAP] = "INSERT INTO blockmap (run_id, sample, first_block, blocks, encoding,"
-			    " held) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-	[INSERT_WARNING] = "INSERT INTO warning (run_id, line, text) VALUES (?1,"
-			   " (SELECT count(*) FROM warning WHERE run_id = ?1), ?2)",
+	[FIND_METRIC] = "SELECT id FROM metric_info WHERE name = ?1",
+	[SPOOL_METRIC] = "INSERT INTO temp.new_metric (run_id, metric_id, value)"
+			 " VALUES (?1, ?2, ?3)",
+	[SPOOL_SAMPLE] = "INSERT INTO temp.new_sample (run_id, sample, is_end, event, time_ns)"
+			 " VALUES (?1, ?2, ?3, ?4, ?5)",
+	[SPOOL_SAMPLE_METRIC] = "INSERT INTO temp.new_sample_metric (run_id, sample, metric_id,"
+				" value) VALUES (?1, ?2, ?3, ?4)",
+	[SPOOL_LATENCY] = "INSERT INTO temp.new_latency (run_id, op, order_class, cpu, count,"
+			  " mean_ns, p50_ns, p99_ns, max_ns, histogram)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
+	[SPOOL_FREELIST] = "INSERT INTO temp.new_freelist (run_id, sample, source, block_order,"
+			   " blocks) VALUES (?1, ?2, ?3, ?4, ?5)",
+	[SPOOL_BLOCKMAP] = "INSERT INTO temp.new_blockmap (run_id, sample, first_block, blocks,"
+			   " base, difference) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SPOOL_WARNING] = "INSERT INTO temp.new_warning (run_id, line, text)"
+			  " SELECT ?1, count(*), ?2 FROM temp.new_warning",
 	/* Should an opener in another pid namespace have swept a run that lived, its end wins. */
 	[END_RUN] = "UPDATE run SET status = ?2, status_text = ?3 WHERE id = ?1",
 };
 
+/*
+ * What waits for the end of a run: a table in SQLite's temporary database for each that it ends in.
+ * Parents before children. Of a run that does not end well only the last is kept.
+ */
+#define SPOOLED(table)                                                                             \
+	{                                                                                          \
+		.create =                                                                          \
+			"CREATE TEMP TABLE new_" table " AS SELECT * FROM main." table " LIMIT 0", \
+		.clear = "DELETE FROM temp.new_" table,                                            \
+		.move = "INSERT INTO main." table " SELECT * FROM temp.new_" table,                \
+	}
+static const struct {
+	const char *create, *clear, *move;
+} spooled[] = {
+	SPOOLED("metric"),   SPOOLED("sample"),	  SPOOLED("sample_metric"), SPOOLED("latency"),
+	SPOOLED("freelist"), SPOOLED("blockmap"), SPOOLED("warning"),
+};
+
+/* What fails when that does. */
+#define SPOOLING "set results aside in the temporary directory (TMPDIR)"
+
+/* A reader of one map goes back no further than this many. */
+#define BLOCKMAP_CHAIN 64
+
+/* The block map last spooled, to tell the next one's differences from. */
+struct last_map {
+	uint16_t *held;
+	size_t n; /* 0: none of this run */
+	uint64_t first_block;
+	uint32_t sample;
+	unsigned int chain; /* maps since one that stands for itself */
+};
+
 struct store {
-	struct result_sink sink;   /* fills the spool */
-	struct result_sink unload; /* takes the spool's records at the end of a run */
+	struct result_sink sink;
 	struct database database;
 	sqlite3_stmt *stmt[STATEMENTS];
 	struct host host;
 	uint64_t process_start;
 	int64_t run_id;
-	int spool;    /* memory file of serialised records */
+	int64_t metric_id[METRIC_COUNT];
+	struct last_map map;
 	bool running; /* between RESULT_RUN and RESULT_DONE */
-	bool keep;    /* unloading: all results, not only warnings */
 };
 
 static struct store *store_of_sink(struct result_sink *sink)
 {
 	return (struct store *)((char *)sink - offsetof(struct store, sink));
-}
-
-static struct store *store_of_unload(struct result_sink *unload)
-{
-	return (struct store *)((char *)unload - offsetof(struct store, unload));
 }
 
 /* Binding fails only for lack of memory, which the step that follows then reports as well. */
@@ -150,23 +179,23 @@ static int commit(struct store *store, int rc, struct error *err)
 
 /* ---- one record each --------------------------------------------------------------------- */
 
-static int unload_metric(struct store *store, const struct result_record *record, struct error *err)
+static int spool_metric(struct store *store, const struct result_record *record, struct error *err)
 {
-	sqlite3_stmt *stmt = store->stmt[INSERT_METRIC];
+	sqlite3_stmt *stmt = store->stmt[SPOOL_METRIC];
 
 	if ((unsigned int)record->metric.metric >= METRIC_COUNT)
 		return error_set(err, EINVAL, "run %lld: metric %d does not exist",
 				 (long long)store->run_id, (int)record->metric.metric);
 	bind_int(stmt, 1, (uint64_t)store->run_id);
-	bind_text(stmt, 2, metric_table[record->metric.metric].name);
+	sqlite3_bind_int64(stmt, 2, store->metric_id[record->metric.metric]);
 	bind_real(stmt, 3, record->metric.value);
-	return step(store, INSERT_METRIC, "write a metric", err);
+	return step(store, SPOOL_METRIC, SPOOLING, err);
 }
 
-static int unload_sample(struct store *store, const struct result_record *record, struct error *err)
+static int spool_sample(struct store *store, const struct result_record *record, struct error *err)
 {
 	const struct result_sample *sample = &record->sample;
-	sqlite3_stmt *stmt = store->stmt[INSERT_SAMPLE];
+	sqlite3_stmt *stmt = store->stmt[SPOOL_SAMPLE];
 	int rc;
 
 	bind_int(stmt, 1, (uint64_t)store->run_id);
@@ -174,25 +203,24 @@ static int unload_sample(struct store *store, const struct result_record *record
 	bind_int(stmt, 3, sample->end);
 	bind_int(stmt, 4, sample->event);
 	bind_int(stmt, 5, sample->time_ns);
-	rc = step(store, INSERT_SAMPLE, "write a sample", err);
+	rc = step(store, SPOOL_SAMPLE, SPOOLING, err);
 
-	stmt = store->stmt[INSERT_SAMPLE_METRIC];
+	stmt = store->stmt[SPOOL_SAMPLE_METRIC];
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++) {
 		bind_int(stmt, 1, (uint64_t)store->run_id);
 		bind_int(stmt, 2, sample->index);
-		bind_text(stmt, 3, metric_table[METRIC_STATE_FIRST + i].name);
+		sqlite3_bind_int64(stmt, 3, store->metric_id[METRIC_STATE_FIRST + i]);
 		bind_real(stmt, 4, sample->state[i]);
-		rc = step(store, INSERT_SAMPLE_METRIC, "write a sample", err);
+		rc = step(store, SPOOL_SAMPLE_METRIC, SPOOLING, err);
 	}
 	return rc;
 }
 
-static int unload_latency(struct store *store, const struct result_record *record,
-			  struct error *err)
+static int spool_latency(struct store *store, const struct result_record *record, struct error *err)
 {
 	const struct result_latency *latency = &record->latency;
 	const struct histogram *h = latency->histogram;
-	sqlite3_stmt *stmt = store->stmt[INSERT_LATENCY];
+	sqlite3_stmt *stmt = store->stmt[SPOOL_LATENCY];
 	void *blob;
 	size_t bytes;
 	int rc;
@@ -211,16 +239,16 @@ static int unload_latency(struct store *store, const struct result_record *recor
 	bind_real(stmt, 8, histogram_quantile(h, 0.99));
 	bind_real(stmt, 9, h->count ? (double)h->max : NAN);
 	sqlite3_bind_blob64(stmt, 10, blob, bytes, SQLITE_STATIC);
-	rc = step(store, INSERT_LATENCY, "write a latency", err);
+	rc = step(store, SPOOL_LATENCY, SPOOLING, err);
 	free(blob);
 	return rc;
 }
 
-static int unload_freelist(struct store *store, const struct result_record *record,
-			   struct error *err)
+static int spool_freelist(struct store *store, const struct result_record *record,
+			  struct error *err)
 {
 	const struct result_freelist *freelist = &record->freelist;
-	sqlite3_stmt *stmt = store->stmt[INSERT_FREELIST];
+	sqlite3_stmt *stmt = store->stmt[SPOOL_FREELIST];
 	int rc = 0;
 
 	for (unsigned int order = 0; !rc && order < RESULT_ORDERS; order++) {
@@ -229,22 +257,50 @@ static int unload_freelist(struct store *store, const struct result_record *reco
 		bind_text(stmt, 3, freelist_source_name(freelist->source));
 		bind_int(stmt, 4, order);
 		bind_int(stmt, 5, freelist->blocks[order]);
-		rc = step(store, INSERT_FREELIST, "write a free list", err);
+		rc = step(store, SPOOL_FREELIST, SPOOLING, err);
 	}
 	return rc;
 }
 
-static int unload_blockmap(struct store *store, const struct result_record *record,
-			   struct error *err)
+/* Whether @map can be told as differences from the last one. */
+static bool continues_map(const struct last_map *last, const struct result_blockmap *map)
+{
+	return last->n && last->n == map->n && last->first_block == map->first_block &&
+	       last->chain < BLOCKMAP_CHAIN;
+}
+
+static int keep_map(struct last_map *last, const struct result_blockmap *map, bool continued)
+{
+	if (last->n != map->n) {
+		uint16_t *held = realloc(last->held, map->n * sizeof(*held) + 1);
+
+		if (!held)
+			return -ENOMEM;
+		last->held = held;
+		last->n = map->n;
+	}
+	if (map->n)
+		memcpy(last->held, map->held, map->n * sizeof(*map->held));
+	last->first_block = map->first_block;
+	last->sample = map->sample;
+	last->chain = continued ? last->chain + 1 : 0;
+	return 0;
+}
+
+static int spool_blockmap(struct store *store, const struct result_record *record,
+			  struct error *err)
 {
 	const struct result_blockmap *map = &record->blockmap;
-	sqlite3_stmt *stmt = store->stmt[INSERT_BLOCKMAP];
-	enum blockmap_encoding encoding;
-	void *blob;
-	size_t bytes;
+	const bool continued = continues_map(&store->map, map);
+	sqlite3_stmt *stmt = store->stmt[SPOOL_BLOCKMAP];
+	void *blob = NULL;
+	size_t bytes = 0;
 	int rc;
 
-	rc = blockmap_encode(map->held, map->n, &encoding, &blob, &bytes);
+	if (store->map.n && map->sample < store->map.sample)
+		return error_set(err, EINVAL, "run %lld: block map of sample %u after sample %u",
+				 (long long)store->run_id, map->sample, store->map.sample);
+	rc = blockmap_encode(map->held, continued ? store->map.held : NULL, map->n, &blob, &bytes);
 	if (rc)
 		return error_set(err, -rc, "run %lld: block map: %s", (long long)store->run_id,
 				 strerror(-rc));
@@ -252,47 +308,59 @@ static int unload_blockmap(struct store *store, const struct result_record *reco
 	bind_int(stmt, 2, map->sample);
 	bind_int(stmt, 3, map->first_block);
 	bind_int(stmt, 4, map->n);
-	bind_text(stmt, 5, blockmap_encoding_name(encoding));
+	if (continued)
+		bind_int(stmt, 5, store->map.sample);
 	sqlite3_bind_blob64(stmt, 6, blob, bytes, SQLITE_STATIC);
-	rc = step(store, INSERT_BLOCKMAP, "write a block map", err);
+	rc = step(store, SPOOL_BLOCKMAP, SPOOLING, err);
 	free(blob);
+	if (!rc && keep_map(&store->map, map, continued) != 0)
+		rc = error_set(err, ENOMEM, "run %lld: block map: out of memory",
+			       (long long)store->run_id);
 	return rc;
 }
 
-static int unload_warning(struct store *store, const struct result_record *record,
-			  struct error *err)
+static int spool_warning(struct store *store, const struct result_record *record, struct error *err)
 {
-	sqlite3_stmt *stmt = store->stmt[INSERT_WARNING];
+	sqlite3_stmt *stmt = store->stmt[SPOOL_WARNING];
 
 	bind_int(stmt, 1, (uint64_t)store->run_id);
 	bind_text(stmt, 2, record->warning.text);
-	return step(store, INSERT_WARNING, "write a warning", err);
+	return step(store, SPOOL_WARNING, SPOOLING, err);
 }
 
-static int unload_take(struct result_sink *sink, const struct result_record *record,
-		       struct error *err)
+static int spool(struct store *store, const struct result_record *record, struct error *err)
 {
-	struct store *store = store_of_unload(sink);
-
-	if (record->kind == RESULT_WARNING)
-		return unload_warning(store, record, err);
-	if (!store->keep)
-		return 0;
 	switch (record->kind) {
 	case RESULT_METRIC:
-		return unload_metric(store, record, err);
+		return spool_metric(store, record, err);
 	case RESULT_SAMPLE:
-		return unload_sample(store, record, err);
+		return spool_sample(store, record, err);
 	case RESULT_LATENCY:
-		return unload_latency(store, record, err);
+		return spool_latency(store, record, err);
 	case RESULT_FREELIST:
-		return unload_freelist(store, record, err);
+		return spool_freelist(store, record, err);
 	case RESULT_BLOCKMAP:
-		return unload_blockmap(store, record, err);
+		return spool_blockmap(store, record, err);
+	case RESULT_WARNING:
+		return spool_warning(store, record, err);
 	default:
 		return error_set(err, EINVAL, "run %lld: record of unknown kind %d",
 				 (long long)store->run_id, (int)record->kind);
 	}
+}
+
+/*
+ * Spooling is one transaction as well, for its speed. It touches nothing but the temporary database,
+ * so that others may write meanwhile.
+ */
+static int begin_spool(struct store *store, struct error *err)
+{
+	int rc = 0;
+
+	store->map.n = 0;
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(spooled); i++)
+		rc = database_exec(&store->database, spooled[i].clear, SPOOLING, err);
+	return rc ? rc : database_exec(&store->database, "BEGIN", SPOOLING, err);
 }
 
 /* ---- a run, begin to end ----------------------------------------------------------------- */
@@ -362,27 +430,6 @@ static int insert_run(struct store *store, const struct result_run *run, struct 
 	return step(store, INSERT_RUN, "begin a run", err);
 }
 
-static int begin_run(struct store *store, const struct result_run *run, struct error *err)
-{
-	int rc;
-
-	if (ftruncate(store->spool, 0) != 0 || lseek(store->spool, 0, SEEK_SET) != 0)
-		return error_set(err, errno, "results spool: %s", strerror(errno));
-	rc = begin(store, err);
-	if (rc)
-		return rc;
-	rc = insert_parents(store, run, err);
-	if (!rc)
-		rc = insert_run(store, run, err);
-	if (!rc)
-		store->run_id = sqlite3_last_insert_rowid(store->database.db);
-	rc = commit(store, rc, err);
-	store->running = rc == 0;
-	if (rc)
-		store->run_id = 0;
-	return rc;
-}
-
 static int set_status(struct store *store, enum run_status status, const char *text,
 		      struct error *err)
 {
@@ -395,34 +442,56 @@ static int set_status(struct store *store, enum run_status status, const char *t
 	return step(store, END_RUN, "end a run", err);
 }
 
-/* Move the spool into the database and end the run, all in one transaction. */
-static int end_run(struct store *store, enum run_status status, const char *text, struct error *err)
-{
-	int rc, more = 1;
-
-	store->running = false;
-	store->keep = status == RUN_DONE;
-	if (lseek(store->spool, 0, SEEK_SET) != 0)
-		return error_set(err, errno, "results spool: %s", strerror(errno));
-	rc = begin(store, err);
-	if (rc)
-		return rc;
-	while (!rc && more > 0) {
-		more = result_read(store->spool, &store->unload, err);
-		if (more < 0)
-			rc = more;
-	}
-	if (!rc)
-		rc = set_status(store, status, text, err);
-	return commit(store, rc, err);
-}
-
 /* The results could not be kept: say so in the run's row, if even that can be written. */
 static void give_up(struct store *store, const char *why)
 {
 	store->running = false;
+	sqlite3_exec(store->database.db, "ROLLBACK", NULL, NULL, NULL); /* of the spool, if any */
 	if (begin(store, NULL) == 0)
 		commit(store, set_status(store, RUN_FAILED, why, NULL), NULL);
+}
+
+static int begin_run(struct store *store, const struct result_run *run, struct error *err)
+{
+	int rc;
+
+	rc = begin(store, err);
+	if (rc)
+		return rc;
+	rc = insert_parents(store, run, err);
+	if (!rc)
+		rc = insert_run(store, run, err);
+	if (!rc)
+		store->run_id = sqlite3_last_insert_rowid(store->database.db);
+	rc = commit(store, rc, err);
+	if (!rc) {
+		rc = begin_spool(store, err);
+		if (rc)
+			give_up(store, err->text);
+	}
+	store->running = rc == 0;
+	if (rc)
+		store->run_id = 0;
+	return rc;
+}
+
+/* Move what was spooled into the database and end the run, all in one transaction. */
+static int end_run(struct store *store, enum run_status status, const char *text, struct error *err)
+{
+	size_t i = status == RUN_DONE ? 0 : ARRAY_SIZE(spooled) - 1;
+	int rc;
+
+	store->running = false;
+	rc = commit(store, 0, err);
+	if (!rc)
+		rc = begin(store, err);
+	if (rc)
+		return rc;
+	for (; !rc && i < ARRAY_SIZE(spooled); i++)
+		rc = database_exec(&store->database, spooled[i].move, "write the results", err);
+	if (!rc)
+		rc = set_status(store, status, text, err);
+	return commit(store, rc, err);
 }
 
 static int store_take(struct result_sink *sink, const struct result_record *record,
@@ -436,12 +505,14 @@ static int store_take(struct result_sink *sink, const struct result_record *reco
 		return error_set(err, EINVAL, "%s: %s", store->database.path,
 				 store->running ? "a run begins before the last one ended"
 						: "a result outside any run");
-	if (record->kind == RESULT_RUN)
-		return begin_run(store, &record->run, err);
+	if (record->kind == RESULT_RUN) {
+		rc = begin_run(store, &record->run, &own);
+		return rc ? error_set(err, -rc, "%s", own.text) : 0;
+	}
 	if (record->kind == RESULT_DONE)
 		rc = end_run(store, record->done.status, record->done.text, &own);
 	else
-		rc = result_write(store->spool, record, &own);
+		rc = spool(store, record, &own);
 	if (rc) {
 		give_up(store, own.text);
 		error_set(err, -rc, "%s", own.text);
@@ -450,6 +521,20 @@ static int store_take(struct result_sink *sink, const struct result_record *reco
 }
 
 /* ---- open and close ---------------------------------------------------------------------- */
+
+static int find_metric(struct store *store, unsigned int metric, struct error *err)
+{
+	sqlite3_stmt *stmt = store->stmt[FIND_METRIC];
+	int rc = 0;
+
+	bind_text(stmt, 1, metric_table[metric].name);
+	if (sqlite3_step(stmt) == SQLITE_ROW)
+		store->metric_id[metric] = sqlite3_column_int64(stmt, 0);
+	else
+		rc = database_fail(&store->database, "read the metric table", err);
+	sqlite3_reset(stmt);
+	return rc;
+}
 
 static int write_metric_info(struct store *store, struct error *err)
 {
@@ -471,6 +556,8 @@ static int write_metric_info(struct store *store, struct error *err)
 		bind_text(stmt, 5, info->kind == METRIC_EXACT ? "exact" : "noisy");
 		bind_text(stmt, 6, info->help);
 		rc = step(store, INSERT_METRIC_INFO, "write the metric table", err);
+		if (!rc)
+			rc = find_metric(store, i, err);
 	}
 	return rc;
 }
@@ -535,6 +622,8 @@ static int write_schema(struct store *store, struct error *err)
 		if (!rc)
 			rc = database_exec(&store->database, set_version, "create the schema", err);
 	}
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(spooled); i++)
+		rc = database_exec(&store->database, spooled[i].create, SPOOLING, err);
 	if (!rc)
 		rc = prepare_all(store, err);
 	if (!rc)
@@ -570,6 +659,10 @@ static int bring_up(struct store *store, struct error *err)
 	rc = database_check(&store->database, &fresh, err);
 	if (rc)
 		return rc;
+	/* Some builds of SQLite would keep it in memory. */
+	rc = database_exec(&store->database, "PRAGMA temp_store = FILE", "open for writing", err);
+	if (rc)
+		return rc;
 	/* Another process in the middle of closing keeps the old mode, which serves as well. */
 	rc = sqlite3_exec(store->database.db, "PRAGMA journal_mode = WAL", NULL, NULL, NULL);
 	if (rc != SQLITE_OK && (rc & 0xff) != SQLITE_BUSY)
@@ -589,8 +682,7 @@ static int store_free(struct store *store, struct error *err)
 	for (unsigned int i = 0; i < STATEMENTS; i++)
 		sqlite3_finalize(store->stmt[i]);
 	rc = database_close(&store->database, err);
-	if (store->spool >= 0)
-		close(store->spool);
+	free(store->map.held);
 	free(store);
 	return rc;
 }
@@ -616,13 +708,6 @@ int store_open(const char *path, struct store **out, struct error *err)
 	if (!store)
 		return error_set(err, ENOMEM, "%s: out of memory", path);
 	store->sink.take = store_take;
-	store->unload.take = unload_take;
-	store->spool = memfd_create("quire-results", MFD_CLOEXEC);
-	if (store->spool < 0) {
-		rc = error_set(err, errno, "results spool: %s", strerror(errno));
-		store_free(store, NULL);
-		return rc;
-	}
 	host_read("", &store->host);
 	if (host_process_start("", getpid(), &store->process_start) != 0)
 		store->process_start = 0;

@@ -4,8 +4,10 @@
  * everything else and `done` commit in one transaction, so a reader never sees half a run, and the
  * next opener turns rows whose process is gone into `interrupted`.
  *
- * What a run says is spooled in memory until it ends: the database is locked for the milliseconds
- * of a commit, not for the minutes of a run, so that several processes can fill one file.
+ * What a run says waits in SQLite's temporary database until it ends: the file is locked for the
+ * moment of a commit, not for the minutes of a run, so that several processes can fill one file. Of
+ * what waits, a few MiB are in memory; the rest spills to a nameless file in SQLITE_TMPDIR, TMPDIR,
+ * /var/tmp or /tmp, the first that is set and writable.
  *
  * A store and its sink belong to one thread.
  */
@@ -45,7 +47,7 @@ int store_close(struct store *store, struct error *err);
  * the warnings are kept. take() returns -EINVAL for a record outside a run or a run inside a run, or
  * errors as store_open(); if it fails, none of the run's results are in the database, and its row
  * says `failed` if that could still be written.
- * Owned by the store.
+ * Block maps of a run come in order of their samples. Owned by the store.
  */
 struct result_sink *store_sink(struct store *store);
 

@@ -79,6 +79,7 @@ struct emitter {
 	struct text row_text;
 	struct cell *cells;
 	size_t nr_cells, size_cells;
+	bool had_rows; /* a list has begun */
 
 	/* CSV: the names of the first row, each terminated, one after the other. */
 	struct text names;
@@ -770,6 +771,8 @@ static void scalar(struct emitter *e, const char *key, const struct value *v)
 		add_cell(e, v);
 	else if (!e->failure.code && !e->in_row && e->format == EMITTER_TABLE)
 		table_line(e, v);
+	else if (!e->failure.code && e->format == EMITTER_CSV && !e->had_rows && !top->in_array)
+		add_cell(e, v); /* the one row of a document without lists */
 	e->path.used = path_length;
 }
 
@@ -799,6 +802,8 @@ int emitter_end(struct emitter *e, struct error *err)
 	int rc = 0;
 
 	assert(e->depth == 1 && !e->in_rows);
+	if (e->format == EMITTER_CSV && !e->had_rows && e->nr_cells && !e->failure.code)
+		csv_row(e);
 	if (e->format == EMITTER_JSON) {
 		put(e, e->levels[0].broken ? "\n}\n" : "}\n");
 	}
@@ -881,7 +886,7 @@ void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter
 {
 	assert(e->depth == 1 && !e->in_rows);
 	push(e, key, true);
-	e->in_rows = true;
+	e->in_rows = e->had_rows = true;
 	e->columns = columns;
 	e->nr_columns = n;
 	e->nr_rows = 0;

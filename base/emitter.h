@@ -19,7 +19,8 @@
  *	emitter_rows_end(e);
  *	rc = emitter_end(e, &err);
  *
- * Scalars outside rows are, in a table, "key: value" lines above it; in CSV they are left out. Each
+ * Scalars outside rows are, in a table, "key: value" lines above it; in CSV they are
+ * the only row of a document that has no lists, and left out of others. Each
  * call may fail inside (memory, disk full); the first failure is kept and told by emitter_end().
  *
  * JSON and CSV are written as each row ends, so that a million rows need the memory of one; a table

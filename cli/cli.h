@@ -36,9 +36,9 @@ struct verb {
 extern const struct verb verb_import, verb_list, verb_record, verb_replay, verb_report,
 	verb_snapshot, verb_trace;
 
-/** Set by SIGINT and SIGTERM while a verb asked for it with cli_catch_stop(). */
+/** Set by SIGINT, SIGTERM and SIGHUP while a verb asked for it with cli_catch_stop(). */
 extern volatile sig_atomic_t cli_stop;
-/** From now on SIGINT and SIGTERM set cli_stop instead of ending the process. */
+/** From now on these signals set cli_stop instead of ending the process. */
 void cli_catch_stop(void);
 
 /** Print "quire: MESSAGE" on stderr. Return: @code, for `return cli_fail(...)`. */

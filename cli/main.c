@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -27,14 +28,16 @@ int cli_fail(enum exit_code code, const struct error *err)
 
 int cli_usage(const char *fmt, ...)
 {
+	char text[ERROR_TEXT_MAX];
+	struct error err = {0};
 	va_list ap;
 
-	fputs("quire: ", stderr);
 	va_start(ap, fmt);
-	vfprintf(stderr, fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	fputc('\n', stderr);
-	return EXIT_USAGE;
+	/* What the user typed may hold anything; an error's text is one line. */
+	error_set(&err, EINVAL, "%s", text);
+	return cli_fail(EXIT_USAGE, &err);
 }
 
 struct emitter *cli_emitter(const struct option_set *options)
@@ -83,11 +86,16 @@ static void note_stop(int signal_number)
 
 static void on_stop(void (*handler)(int))
 {
-	static const int signals[] = {SIGINT, SIGTERM};
-	struct sigaction action = {.sa_handler = handler};
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
+	struct sigaction action = {.sa_handler = handler}, old;
 
-	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+		/* nohup(1) has SIGHUP ignored, and means it. */
+		if (signals[i] == SIGHUP && !sigaction(SIGHUP, NULL, &old) &&
+		    old.sa_handler == SIG_IGN)
+			continue;
 		sigaction(signals[i], &action, NULL);
+	}
 }
 
 void cli_catch_stop(void)
@@ -95,7 +103,32 @@ void cli_catch_stop(void)
 	on_stop(note_stop);
 }
 
+/*
+ * Where a standard descriptor is missing, the next file opened would take its place and its output.
+ * Fill the gap the wrong way round, so that using it still fails.
+ */
+static void fill_standard_descriptors(void)
+{
+	static const int modes[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+
+	for (int fd = 0; fd < (int)ARRAY_SIZE(modes); fd++)
+		if (fcntl(fd, F_GETFD) < 0 && errno == EBADF)
+			(void)!open("/dev/null", modes[fd]);
+}
+
 /* ---- help ---- */
+
+static int end_help(void)
+{
+	struct error err = {0};
+
+	errno = 0;
+	if (!fflush(stdout) && !ferror(stdout))
+		return EXIT_OK;
+	error_set(&err, errno ? errno : EIO, "standard output: cannot write: %s",
+		  strerror(errno ? errno : EIO));
+	return cli_fail(EXIT_RUN, &err);
+}
 
 static void help_all(FILE *out)
 {
@@ -121,19 +154,20 @@ static void help_verb(const struct verb *v, FILE *out)
 int cli_pick(const char *verb, const char *word, const char *const *names)
 {
 	const char *nearest = nearest_name(word, names);
+	char known[256] = "";
+	size_t used = 0;
 
-	for (int i = 0; names[i]; i++)
+	for (int i = 0; names[i]; i++) {
 		if (!strcmp(names[i], word))
 			return i;
-	fprintf(stderr, "quire: %s: nothing called '%s'; ", verb, word);
-	if (nearest) {
-		fprintf(stderr, "did you mean '%s'?\n", nearest);
-		return -1;
+		if (used < sizeof(known))
+			used += (size_t)snprintf(known + used, sizeof(known) - used, "%s%s",
+						 i ? ", " : "", names[i]);
 	}
-	fputs("there is", stderr);
-	for (int i = 0; names[i]; i++)
-		fprintf(stderr, "%s %s", i ? "," : "", names[i]);
-	fputc('\n', stderr);
+	if (nearest)
+		cli_usage("%s: nothing called '%s'; did you mean '%s'?", verb, word, nearest);
+	else
+		cli_usage("%s: nothing called '%s'; there is %s", verb, word, known);
 	return -1;
 }
 
@@ -190,7 +224,10 @@ int main(int argc, char **argv)
 	const struct verb *v;
 	int code;
 
+	fill_standard_descriptors();
+	/* A reader that went away and a limit on file sizes are write errors like others. */
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGXFSZ, SIG_IGN);
 	on_stop(die);
 	if (argc < 2) {
 		help_all(stderr);
@@ -199,18 +236,18 @@ int main(int argc, char **argv)
 	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") ||
 	    (!strcmp(argv[1], "help") && argc == 2)) {
 		help_all(stdout);
-		return fflush(stdout) ? EXIT_RUN : EXIT_OK;
+		return end_help();
 	}
 	if (!strcmp(argv[1], "--version")) {
 		printf("quire %s\n", provenance_version());
-		return fflush(stdout) ? EXIT_RUN : EXIT_OK;
+		return end_help();
 	}
 	v = find_verb(strcmp(argv[1], "help") ? argv[1] : argv[2]);
 	if (!v)
 		return EXIT_USAGE;
 	if (!strcmp(argv[1], "help") || wants_help(v, argc - 1, argv + 1)) {
 		help_verb(v, stdout);
-		return fflush(stdout) ? EXIT_RUN : EXIT_OK;
+		return end_help();
 	}
 	code = run_verb(v, argc - 1, argv + 1);
 	return code;

@@ -66,6 +66,7 @@ static const struct option replay_options[] = {
 	 .type = OPTION_UINT,
 	 .fallback = "600",
 	 .unit = "s",
+	 .max = 1000000,
 	 .help = "stop a back end that has been silent for so long; 0: never"},
 	{.name = "label", .letter = 'l', .type = OPTION_STRING, .help = "name these runs"},
 	{.name = "db",

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 
 #include "analysis/report.h"
@@ -31,8 +32,14 @@ static int run(const struct option_set *o, int n, char **operands)
 	struct error err = {0};
 
 	(void)n;
-	if (report_write(&options, &err))
+	/* Ctrl-C ends gnuplot, and thereby us, after cleaning up. */
+	cli_catch_stop();
+	if (report_write(&options, &err)) {
+		if (cli_stop)
+			error_set(&err, EINTR, "%s: interrupted; nothing was written",
+				  options.directory);
 		return cli_fail(EXIT_RUN, &err);
+	}
 	fprintf(stderr, "quire: wrote %s/index.html\n", options.directory);
 	return EXIT_OK;
 }

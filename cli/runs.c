@@ -13,21 +13,17 @@
 
 static const struct emitter_column columns[] = {
 	{.path = "spec", .heading = "back end"},
-	{.path = "status", .heading = "status"},
 	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
-	{.path = "metrics.huge_score", .heading = "score %", .style = EMITTER_FIXED1},
+	{.path = "metrics.huge_score", .heading = "score", .style = EMITTER_FIXED1},
 	{.path = "metrics.free_share_16m", .heading = "16 MiB", .style = EMITTER_PERCENT},
 	{.path = "metrics.free_share_128m", .heading = "128 MiB", .style = EMITTER_PERCENT},
 	{.path = "metrics.free_share_1g", .heading = "1 GiB", .style = EMITTER_PERCENT},
 	{.path = "metrics.moves_to_compact", .heading = "moves", .style = EMITTER_COUNT},
-	{.path = "metrics.mixed_blocks", .heading = "mixed", .style = EMITTER_COUNT},
-	{.path = "metrics.alloc_failures", .heading = "failed", .style = EMITTER_COUNT},
-	{.path = "metrics.oracle_violations", .heading = "violations", .style = EMITTER_COUNT},
+	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
+	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
 	{.path = "metrics.ops_per_second", .heading = "ops/s", .style = EMITTER_RATE},
-	{.path = "metrics.alloc_ns_p50", .heading = "alloc ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.alloc_ns_p99", .heading = "p99", .style = EMITTER_FIXED1},
+	{.path = "metrics.alloc_ns_p50", .heading = "alloc", .style = EMITTER_FIXED1},
 	{.path = "metrics.free_ns_p50", .heading = "free ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_ns_p99", .heading = "p99", .style = EMITTER_FIXED1},
 	{.path = "metrics.metadata_bytes", .heading = "metadata", .style = EMITTER_BYTES},
 };
 

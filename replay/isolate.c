@@ -86,19 +86,24 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 	return relay->to->take(relay->to, record, err);
 }
 
-static void __attribute__((noreturn)) child_main(const struct replay_config *config, int fd)
+static void __attribute__((noreturn))
+child_main(const struct replay_config *config, int fd, pid_t parent)
 {
 	struct pipe_sink sink = {.sink = {.take = pipe_take}, .writer = {.fd = fd}};
 	struct error err = {0};
 	int rc;
 
-	static const int deadly[] = {SIGINT, SIGTERM, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
+	static const int deadly[] = {SIGINT, SIGTERM, SIGHUP, SIGSEGV,
+				     SIGBUS, SIGFPE,  SIGILL, SIGABRT};
 
 	/* Whatever the parent does at these signals, a back end's crash must end this process. */
 	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
-		signal(deadly[i], SIG_DFL);
+		if (signal(deadly[i], SIG_DFL) == SIG_IGN)
+			signal(deadly[i], SIG_IGN); /* what everyone is to ignore, it does, too */
 	signal(SIGPIPE, SIG_IGN);
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives who wants its results */
+	if (getppid() != parent)	  /* who has died before that call */
+		_exit(1);
 	rc = replay_run(config, &sink.sink, &err);
 	if (rc) {
 		struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_FAILED}};
@@ -148,6 +153,11 @@ static int relay_all(int fd, struct relay_sink *relay, const struct replay_confi
 static int judge(const struct relay_sink *relay, int relay_rc, int status, const char *spec,
 		 struct error *err, enum run_status *run_status)
 {
+	/* Our own sink's failure, told by err. It ended the child, too: ask for it first. */
+	if (relay_rc && relay_rc != -EPROTO && relay_rc != -ETIMEDOUT && relay_rc != -EINTR) {
+		*run_status = RUN_FAILED;
+		return relay_rc;
+	}
 	if (relay->ended && relay->status == RUN_DONE) {
 		*run_status = RUN_DONE;
 		return 0;
@@ -163,7 +173,8 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 				 spec, err->text);
 	}
 	if (relay_rc == -EINTR ||
-	    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM))) {
+	    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM ||
+				     WTERMSIG(status) == SIGHUP))) {
 		*run_status = RUN_INTERRUPTED;
 		return error_set(err, EINTR, "%s: interrupted", spec);
 	}
@@ -173,10 +184,6 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 				 "%s: its process was killed by signal %d (%s); its results are "
 				 "dropped, other back ends go on",
 				 spec, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	}
-	if (relay_rc && relay_rc != -EPROTO) {
-		*run_status = RUN_FAILED;
-		return relay_rc; /* our own sink's failure, told by err */
 	}
 	*run_status = RUN_CRASHED;
 	return error_set(err, ECHILD,
@@ -191,7 +198,7 @@ int replay_run_isolated(const struct replay_config *config, struct result_sink *
 	struct result_record done = {.kind = RESULT_DONE};
 	struct error scratch = {0}, ignored;
 	int fd[2], status = 0, rc, relay_rc;
-	pid_t pid;
+	pid_t parent = getpid(), pid;
 
 	if (!err)
 		err = &scratch;
@@ -210,7 +217,7 @@ int replay_run_isolated(const struct replay_config *config, struct result_sink *
 	}
 	if (!pid) {
 		close(fd[0]);
-		child_main(config, fd[1]);
+		child_main(config, fd[1], parent);
 	}
 	close(fd[1]);
 	relay_rc = relay_all(fd[0], &relay, config, err);

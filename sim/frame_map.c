@@ -106,16 +106,19 @@ static int add_zone_cells(struct frame_map *map, const struct zone *z, const uin
 	while (pfn < z->end) {
 		const uint8_t *cell = &cells[pfn - base];
 		unsigned int state = *cell & 15, order = *cell >> 4;
+		uint64_t frames = 1;
 
 		if (state >= FRAME_STATES)
 			return error_set(err, EINVAL,
 					 "frame map: pfn %" PRIu64 ": unknown state %u", pfn,
 					 state);
-		if (!frame_state_allocated(state) || !whole_object(cell, pfn, z->end, order))
+		if (frame_state_allocated(state) && whole_object(cell, pfn, z->end, order))
+			frames = UINT64_C(1) << order;
+		else if (!frame_state_free(state) || order != FRAME_HINDSIGHT)
 			order = 0;
-		if (extend(map, z->start, pfn, UINT64_C(1) << order, state, order))
+		if (extend(map, z->start, pfn, frames, state, order))
 			return no_memory(err);
-		pfn += UINT64_C(1) << order;
+		pfn += frames;
 	}
 	return 0;
 }
@@ -242,6 +245,17 @@ int frame_map_add_pageblocks(struct frame_map *map, struct error *err)
 	return 0;
 }
 
+/* Does a run's order mean something in its state? */
+static bool order_fits(const struct machine *m, const struct frame_run *r)
+{
+	if (frame_state_free(r->state))
+		return r->order == 0 || r->order == FRAME_HINDSIGHT;
+	if (!frame_state_allocated(r->state))
+		return r->order == 0;
+	return r->order <= m->max_order &&
+	       is_aligned(r->start | r->frames, UINT64_C(1) << r->order);
+}
+
 /* One run, which has to start at @expected and end inside @z. */
 static int check_run(const struct machine *m, const struct zone *z, size_t index,
 		     const struct frame_run *r, pfn_t expected, struct error *err)
@@ -254,8 +268,7 @@ static int check_run(const struct machine *m, const struct zone *z, size_t index
 	if (r->state >= FRAME_STATES)
 		return error_set(err, EINVAL, "frame map: run %zu: unknown state %u", index,
 				 (unsigned int)r->state);
-	if (r->order > m->max_order || (r->order && !frame_state_allocated(r->state)) ||
-	    !is_aligned(r->start | r->frames, UINT64_C(1) << r->order))
+	if (!order_fits(m, r))
 		return error_set(err, EINVAL,
 				 "frame map: run %zu: %" PRIu64 " frames at pfn %" PRIu64
 				 " cannot be objects of order %u",

@@ -21,11 +21,16 @@ enum frame_state {
 	FRAME_RESERVED,	   /* not managed, see enum absence */
 	FRAME_OFFLINE,
 	FRAME_HOLE,
-	FRAME_PARKED, /* free on a per-CPU list. Inferred by the recorder in hindsight (its first
-			      event is an allocation with no free before): whoever must not look into
-			      the future reads it as UNMOVABLE */
+	FRAME_PARKED, /* free on a per-CPU list */
 	FRAME_STATES,
 };
+
+/*
+ * The `order` of a run of free or parked frames says since when that is known. 0: the moment's flags,
+ * or events before it, tell. FRAME_HINDSIGHT: events or flags after it do, so whoever must not look
+ * into the future reads the run as UNMOVABLE (frame_run_online()); all others make no difference.
+ */
+#define FRAME_HINDSIGHT 1
 
 /** "free", "movable", ... */
 const char *frame_state_name(unsigned int state);
@@ -47,8 +52,8 @@ static inline bool frame_state_allocated(unsigned int state)
 
 /*
  * [start, start + frames) all in one state. For allocated states the run is frames >> order objects
- * of 2^order frames, each aligned; 0 for all others. A run never crosses a zone border; runs are
- * sorted, disjoint and cover exactly the machine's zone spans.
+ * of 2^order frames, each aligned; for free ones order is 0 or FRAME_HINDSIGHT, for all others 0. A run
+ * never crosses a zone border; runs are sorted, disjoint and cover exactly the machine's zone spans.
  */
 struct frame_run {
 	pfn_t start;
@@ -56,6 +61,13 @@ struct frame_run {
 	uint64_t state : 8;
 	uint64_t order : 8;
 };
+
+/** The state of a run to somebody who must not look into the future. */
+static inline unsigned int frame_run_online(const struct frame_run *run)
+{
+	return frame_state_free(run->state) && run->order == FRAME_HINDSIGHT ? FRAME_UNMOVABLE
+									     : run->state;
+}
 
 /* One per-CPU list of one zone, in base frames, as /proc/zoneinfo gives it. */
 struct pcp_state {
@@ -88,8 +100,9 @@ struct frame_map {
 /**
  * frame_map_from_bytes - run-length code one byte per frame
  * @cells: for pfn machine_start()..machine_end(): state | order << 4 of the object that frame belongs
- *         to. Cells outside zone spans are ignored. An allocated cell whose order does not fit
- *         (misaligned head, neighbours disagree) is stored with order 0.
+ *         to, or state | FRAME_HINDSIGHT << 4 of a free one. Cells outside zone spans are ignored. A
+ *         cell whose order does not fit (misaligned head, neighbours disagree, no such mark of a free
+ *         frame) is stored with order 0.
  * Return: 0; -ENOMEM; -EINVAL: no such state. The map has neither pageblock types nor zone counts yet.
  */
 int frame_map_from_bytes(const struct machine *m, const uint8_t *cells, uint64_t time_ns,
@@ -113,7 +126,7 @@ void frame_map_destroy(struct frame_map *map); /* NULL is allowed */
 /** Check every promise of the struct against its machine (for a map that came out of a file). */
 int frame_map_check(const struct frame_map *map, struct error *err);
 
-/** Frames in each state. */
+/** Frames in each state, known in hindsight or not. */
 void frame_map_count(const struct frame_map *map, uint64_t frames[FRAME_STATES]);
 
 /**

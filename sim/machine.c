@@ -326,6 +326,36 @@ int machine_zone_of(const struct machine *m, pfn_t pfn)
 	return -1;
 }
 
+uint64_t machine_spanned(const struct machine *m)
+{
+	uint64_t frames = 0;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++)
+		frames += m->zones[i].end - m->zones[i].start;
+	return frames;
+}
+
+bool machine_next_part(const struct machine *m, struct pfn_range *range, unsigned int *zone,
+		       struct pfn_range *part)
+{
+	const struct zone *first = NULL;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		const struct zone *z = &m->zones[i];
+
+		if (z->start < range->end && z->end > range->start &&
+		    (!first || z->start < first->start))
+			first = z;
+	}
+	if (!first || range->start >= range->end)
+		return false;
+	*zone = (unsigned int)(first - m->zones);
+	part->start = max_u64(range->start, first->start);
+	part->end = min_u64(range->end, first->end);
+	range->start = part->end;
+	return true;
+}
+
 /* The type of the highest zone a gfp allows. */
 static unsigned int gfp_zone_type(uint32_t gfp)
 {

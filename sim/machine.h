@@ -59,11 +59,14 @@ struct pfn_range {
 	pfn_t start, end; /* [start, end) */
 };
 
-/* Why frames inside a zone's span are not managed by the page allocator. */
+/*
+ * Why frames inside a zone's span are not managed by the page allocator. An online event may bring
+ * any of them.
+ */
 enum absence {
-	ABSENT_HOLE,	 /* no memory there */
-	ABSENT_RESERVED, /* memory the kernel kept at boot, or lost for ever: never allocated */
-	ABSENT_OFFLINE,	 /* memory not handed over yet; an online event may bring it */
+	ABSENT_HOLE,	 /* no memory there, as far as could be seen */
+	ABSENT_RESERVED, /* memory the kernel kept at boot, some of it for ever */
+	ABSENT_OFFLINE,	 /* memory not handed over yet */
 };
 
 struct absent_range {
@@ -140,6 +143,18 @@ uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end);
 
 /** Index of the zone that spans @pfn, or -1. O(zones). */
 int machine_zone_of(const struct machine *m, pfn_t pfn);
+
+/** Frames in zone spans, managed or absent. */
+uint64_t machine_spanned(const struct machine *m);
+
+/**
+ * machine_next_part - cut the first part that lies in one zone off a range
+ * @range: shrinks to what follows the part; may reach anywhere
+ * @zone, @part: the zone's index, and the part, which is not empty
+ * Return: false: no frame of @range lies in a zone.
+ */
+bool machine_next_part(const struct machine *m, struct pfn_range *range, unsigned int *zone,
+		       struct pfn_range *part);
 
 /** All zones by ascending start (ids follow (node, type), which need not). Return: nr_zones. */
 unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE_ZONES_MAX]);

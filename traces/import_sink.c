@@ -13,8 +13,8 @@
 #define BATCH_EVENTS 1024
 
 /*
- * zstd's level 12, the writer's default, makes files 4 % smaller and takes several times as long as
- * reading and parsing the text does (docs/importing.md).
+ * The writer's default level makes files hardly smaller and takes longer than reading and parsing the
+ * text does (docs/importing.md).
  */
 #define COMPRESSION_LEVEL 1
 
@@ -219,8 +219,9 @@ int import_sink_close(struct import_sink *sink, const char *kernel, uint64_t fea
 	struct trace_writer *writer;
 	int rc;
 
+	/* Failed allocations alone name no frame. */
 	if (!frames)
-		frames = min_u64(align_up(sink->pfn_end, MEMORY_GRAIN), PFN_MAX + 1);
+		frames = min_u64(align_up(max_u64(sink->pfn_end, 1), MEMORY_GRAIN), PFN_MAX + 1);
 	machine_destroy(sink->header.machine);
 	sink->header.machine = NULL;
 	rc = describe_machine(frames, (uint32_t)max_u64(sink->nr_cpus, 1), &sink->header.machine,

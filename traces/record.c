@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -88,17 +89,29 @@ static int check_output(struct recording *r, struct error *err)
 {
 	const char *out = r->options->out, *slash = strrchr(out, '/');
 	size_t length = slash == out ? 1 : slash ? (size_t)(slash - out) : 0;
+	struct stat st;
 
 	if (length >= sizeof(r->directory))
 		return error_set(err, ENAMETOOLONG, "%s: path too long", out);
 	memcpy(r->directory, slash ? out : ".", slash ? length : 1);
 	r->directory[slash ? length : 1] = '\0';
-	if (!r->options->overwrite && access(out, F_OK) == 0)
-		return error_set(err, EEXIST,
-				 "%s: the file exists; choose another name or use --force", out);
+	/* As outfile_create() will judge at the end: a dangling link is in the way, too. */
+	if (!out[0] || out[strlen(out) - 1] == '/' || (stat(out, &st) == 0 && S_ISDIR(st.st_mode)))
+		return error_set(err, EISDIR, "record: '%s' is a directory; give a file name", out);
+	if (!r->options->overwrite && lstat(out, &st) == 0)
+		return error_set(
+			err, EEXIST,
+			"%s: exists already; choose another name, or --force to replace it", out);
 	if (access(r->directory, W_OK | X_OK) < 0)
-		return error_set(err, errno, "%s: %s", r->directory, strerror(errno));
+		return error_set(err, errno,
+				 "%s: cannot write into its directory: %s; name a file elsewhere",
+				 out, strerror(errno));
 	return 0;
+}
+
+static const char *spool_of(const struct recording *r)
+{
+	return r->options->spool ? r->options->spool : r->directory;
 }
 
 static bool is_runnable(const char *path)
@@ -170,7 +183,7 @@ static int prepare(struct recording *r, struct error *err)
 {
 	struct tracer_options to = {
 		.buffer_bytes = r->options->buffer_bytes,
-		.spool = r->options->spool ? r->options->spool : r->directory,
+		.spool = spool_of(r),
 		.migratetypes = &r->migratetypes,
 	};
 	int rc;
@@ -277,6 +290,7 @@ static int start_command(struct recording *r, struct error *err)
 {
 	char *const *command = r->options->command;
 	posix_spawnattr_t attributes;
+	sigset_t ignored;
 	int code;
 
 	if (!command || !command[0])
@@ -284,8 +298,13 @@ static int start_command(struct recording *r, struct error *err)
 	code = posix_spawnattr_init(&attributes);
 	if (code)
 		return error_set(err, code, "record: posix_spawn: %s", strerror(code));
+	/* What the caller ignores for its own sake, the command need not. */
+	sigemptyset(&ignored);
+	sigaddset(&ignored, SIGPIPE);
+	sigaddset(&ignored, SIGXFSZ);
 	posix_spawnattr_setsigmask(&attributes, &r->old_mask);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
+	posix_spawnattr_setsigdefault(&attributes, &ignored);
+	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
 	code = posix_spawnp(&r->child, command[0], NULL, &attributes, command, environ);
 	posix_spawnattr_destroy(&attributes);
 	if (code) {
@@ -356,7 +375,10 @@ static int capture(struct recording *r, struct error *err)
 		return rc;
 	snapshot_counts_managed(r->end.counts, managed);
 	rc = add_poll(r, r->end.time_ns, managed, err);
-	return rc ? rc : tracer_stop(r->tracer, err);
+	if (rc)
+		return rc;
+	rc = tracer_stop(r->tracer, err);
+	return rc ? error_prefix(err, "%s", spool_of(r)) : 0;
 }
 
 /* ---- first pass ---- */
@@ -375,8 +397,19 @@ static int finish_scan(struct recording *r, struct end_point *p, struct machine 
 	p->types = malloc(r->fold->nr_pageblocks);
 	if (!p->types)
 		return no_memory(err);
-	fold_pageblocks(r->fold, p->scan, p->types);
+	/* What events have told so far; fold_pageblocks() guesses the rest. */
+	memcpy(p->types, r->fold->block_type, r->fold->nr_pageblocks);
 	return 0;
+}
+
+static void apply_hindsight(struct recording *r)
+{
+	bool lost = r->lost_told || tracer_kernel_lost(r->tracer);
+	struct hindsight n;
+
+	n = fold_apply_hindsight(r->fold, r->start.scan, lost ? NULL : r->end.scan);
+	r->stats->parked_inferred = n.parked;
+	r->stats->freed_inferred = n.freed;
 }
 
 /* Repair both scans; what is learnt about T0 after it is applied last. */
@@ -409,12 +442,15 @@ static int first_pass(struct recording *r, struct error *err)
 	}
 	if (rc == 0 && !started)
 		rc = finish_scan(r, &r->start, &r->machine, err);
-	if (rc == 0)
-		rc = finish_scan(r, &r->end, &machine_at_end, err);
+	if (rc)
+		return rc;
+	apply_hindsight(r);
+	rc = finish_scan(r, &r->end, &machine_at_end, err);
 	machine_destroy(machine_at_end);
 	if (rc)
 		return rc;
-	r->stats->parked_inferred = fold_apply_hindsight(r->fold, r->start.scan);
+	fold_pageblocks(r->fold, r->start.scan, r->start.types);
+	fold_pageblocks(r->fold, r->end.scan, r->end.types);
 	return 0;
 }
 
@@ -499,7 +535,8 @@ static int create_writer(struct recording *r, struct error *err)
 {
 	const struct trace_write_options options = {.overwrite = r->options->overwrite};
 	struct trace_header header = {
-		.compatible_features = TRACE_HAS_GROUND_TRUTH | TRACE_HAS_IRQ_FLAGS,
+		.compatible_features =
+			TRACE_HAS_GROUND_TRUTH | TRACE_HAS_IRQ_FLAGS | TRACE_MARKS_HINDSIGHT,
 		.identity = IDENTITY_PFN,
 		.recorder = "quire record",
 		.clock = "mono",

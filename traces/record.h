@@ -30,6 +30,7 @@ struct record_stats {
 	uint64_t orphan_frees;	  /* FREE events none of whose frames was known to be allocated */
 	uint64_t implicit_frees;  /* ALLOC events some of whose frames were still allocated */
 	uint64_t parked_inferred; /* frames whose start state hindsight changed to PARKED */
+	uint64_t freed_inferred;  /* and to FREE; none if events were lost */
 	uint64_t online_frames;	  /* that appeared while recording */
 };
 

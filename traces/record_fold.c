@@ -122,8 +122,9 @@ int fold_create(const struct machine *m, struct fold **fold, struct error *err)
 	f->released = calloc(words, sizeof(uint64_t));
 	f->seen = calloc(words, sizeof(uint64_t));
 	f->parked = calloc(words, sizeof(uint64_t));
+	f->listed = calloc(words, sizeof(uint64_t));
 	f->block_type = malloc(f->nr_pageblocks);
-	if (!f->released || !f->seen || !f->parked || !f->block_type) {
+	if (!f->released || !f->seen || !f->parked || !f->listed || !f->block_type) {
 		fold_destroy(f);
 		return error_set(err, ENOMEM, "record: out of memory");
 	}
@@ -139,6 +140,7 @@ void fold_destroy(struct fold *fold)
 	free(fold->released);
 	free(fold->seen);
 	free(fold->parked);
+	free(fold->listed);
 	free(fold->block_type);
 	free(fold);
 }
@@ -199,7 +201,7 @@ void fold_observe(struct fold *fold, const struct event *e)
 
 void fold_look_ahead(struct fold *fold, const struct event *e)
 {
-	bool proof = e->kind == EVENT_ALLOC || e->kind == EVENT_PCPU_DRAIN;
+	bool parked = e->kind == EVENT_ALLOC || e->kind == EVENT_PCPU_DRAIN;
 	size_t start, end;
 
 	if (!event_block(fold->machine, e, &start, &end))
@@ -208,18 +210,22 @@ void fold_look_ahead(struct fold *fold, const struct event *e)
 		if (bit_test(fold->seen, i))
 			continue;
 		bit_assign(fold->seen, i, true);
-		if (proof)
-			bit_assign(fold->parked, i, true);
+		bit_assign(fold->parked, i, parked);
+		bit_assign(fold->listed, i, !parked && e->kind != EVENT_FREE);
 	}
 }
 
-static uint64_t park(const uint64_t *bits, struct frame_scan *scan)
+static bool is_bare(const struct frame_scan *scan, size_t i)
+{
+	return scan->cells[i] == FRAME_UNMOVABLE && bit_test(scan->bare, i);
+}
+
+uint64_t fold_apply_released(const struct fold *fold, struct frame_scan *scan)
 {
 	uint64_t n = 0;
 
 	for (size_t i = 0; i < scan->nr_frames; i++) {
-		if (scan->cells[i] != FRAME_UNMOVABLE || !bit_test(bits, i) ||
-		    !bit_test(scan->bare, i))
+		if (!is_bare(scan, i) || !bit_test(fold->released, i))
 			continue;
 		scan->cells[i] = FRAME_PARKED;
 		n++;
@@ -227,14 +233,24 @@ static uint64_t park(const uint64_t *bits, struct frame_scan *scan)
 	return n;
 }
 
-uint64_t fold_apply_released(const struct fold *fold, struct frame_scan *scan)
+struct hindsight fold_apply_hindsight(const struct fold *fold, struct frame_scan *scan,
+				      const struct frame_scan *end)
 {
-	return park(fold->released, scan);
-}
+	struct hindsight n = {0};
 
-uint64_t fold_apply_hindsight(const struct fold *fold, struct frame_scan *scan)
-{
-	return park(fold->parked, scan);
+	for (size_t i = 0; i < scan->nr_frames; i++) {
+		if (!is_bare(scan, i))
+			continue;
+		if (bit_test(fold->parked, i)) {
+			scan->cells[i] = FRAME_PARKED | FRAME_HINDSIGHT << 4;
+			n.parked++;
+		} else if (end && (bit_test(fold->listed, i) ||
+				   (!bit_test(fold->seen, i) && end->cells[i] == FRAME_FREE))) {
+			scan->cells[i] = FRAME_FREE | FRAME_HINDSIGHT << 4;
+			n.freed++;
+		}
+	}
+	return n;
 }
 
 static uint8_t majority_type(const uint8_t *cells, size_t n)
@@ -260,10 +276,10 @@ void fold_pageblocks(const struct fold *fold, const struct frame_scan *scan, uin
 	for (size_t b = 0; b < fold->nr_pageblocks; b++) {
 		pfn_t start = max_u64(base + b * size, first);
 		pfn_t end = min_u64(base + (b + 1) * size, last);
+		uint8_t type = majority_type(scan->cells + (start - first), end - start);
 
-		types[b] = majority_type(scan->cells + (start - first), end - start);
-		if (types[b] != MIGRATE_UNKNOWN && fold->block_type[b] != MIGRATE_UNKNOWN)
-			types[b] = fold->block_type[b];
+		if (type == MIGRATE_UNKNOWN || types[b] == MIGRATE_UNKNOWN)
+			types[b] = type;
 	}
 }
 

@@ -6,7 +6,7 @@
  * section 5).
  *
  * A recording is read twice. First pass: events up to the start moment T0 are folded into the start
- * scan, later ones tell in hindsight which frames were parked, all tell what the end scan sees.
+ * scan, later ones tell in hindsight which frames were parked or free, all tell what the end scan sees.
  * Second pass: the ledger turns events after T0 into what is written, and adds when memory came online.
  *
  * Nothing here does I/O. Objects belong to one thread.
@@ -38,6 +38,7 @@ struct fold {
 	uint64_t *released;  /* bit per frame: its last event left it on a per-CPU list */
 	uint64_t *seen;	     /* bit per frame: fold_look_ahead() knows its first event */
 	uint64_t *parked;    /* bit per frame: that event proves it was parked */
+	uint64_t *listed;    /* bit per frame: that event proves it was in the free lists */
 	uint8_t *block_type; /* per pageblock: as events told it, or MIGRATE_UNKNOWN */
 };
 
@@ -50,7 +51,7 @@ void fold_observe(struct fold *fold, const struct event *e);
 /**
  * fold_look_ahead - learn about T0 from an event after it, in time order
  * A frame whose first event is an allocation that took no block from the free lists, or a drain, was
- * parked at T0.
+ * parked at T0. One whose first event takes it from the free lists was in them.
  */
 void fold_look_ahead(struct fold *fold, const struct event *e);
 
@@ -61,13 +62,28 @@ void fold_look_ahead(struct fold *fold, const struct event *e);
  */
 uint64_t fold_apply_released(const struct fold *fold, struct frame_scan *scan);
 
-/** Bare UNMOVABLE frames that fold_look_ahead() proved parked become PARKED. Return: how many. */
-uint64_t fold_apply_hindsight(const struct fold *fold, struct frame_scan *scan);
+/* Frames whose state hindsight changed. */
+struct hindsight {
+	uint64_t parked, freed;
+};
 
 /**
- * fold_pageblocks - the type of each pageblock: as events told it so far, else by the majority of its
+ * fold_apply_hindsight - say what fold_look_ahead() proved about bare UNMOVABLE frames of the start
+ * @scan: of the start; frames that change get FRAME_HINDSIGHT
+ * @end: the end scan, procfs_scan_finish() not done yet; NULL: events were lost
+ *
+ * Those proved parked become PARKED. Unless events were lost, in which case somebody may have freed
+ * them unseen, those proved to be in the free lists become FREE; so do those without any event that
+ * @end finds in the free lists: the kernel had taken them out for a while (isolated them, to report
+ * or to move them) just when they were read.
+ */
+struct hindsight fold_apply_hindsight(const struct fold *fold, struct frame_scan *scan,
+				      const struct frame_scan *end);
+
+/**
+ * fold_pageblocks - the type of each pageblock: as events told it, else by the majority of its
  * allocated frames, else MOVABLE (as after boot); UNKNOWN where no frame is managed
- * @types: fold->nr_pageblocks entries
+ * @types: fold->nr_pageblocks entries; in: a copy of fold->block_type at the moment of the scan
  */
 void fold_pageblocks(const struct fold *fold, const struct frame_scan *scan, uint8_t *types);
 

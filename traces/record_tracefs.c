@@ -761,7 +761,7 @@ static int lane_advance(struct tracer *t, uint32_t cpu, struct error *err)
 	struct event *e = &lane->head;
 
 	for (;;) {
-		unsigned long long ns;
+		unsigned long long ns = 0; /* of an empty page: as late as the event before */
 		int missed = 0, rc;
 
 		*e = (struct event){0};

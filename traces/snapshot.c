@@ -73,6 +73,7 @@ static int live_map(struct frame_scan *scan, struct frame_map *counts, struct ma
 		rc = types ? 0 : error_set(err, ENOMEM, "snapshot: out of memory");
 	}
 	if (rc == 0) {
+		memcpy(types, fold->block_type, fold->nr_pageblocks);
 		fold_pageblocks(fold, scan, types);
 		rc = snapshot_build(*m, scan->cells, types, scan->end_ns, counts, map, err);
 	}

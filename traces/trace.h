@@ -31,6 +31,7 @@ enum trace_feature {
 	TRACE_HAS_GROUND_TRUTH = 1,
 	TRACE_HAS_LABELS = 2,
 	TRACE_HAS_IRQ_FLAGS = 4,
+	TRACE_MARKS_HINDSIGHT = 8, /* with FRAME_HINDSIGHT; else PARKED may be either */
 };
 
 struct trace_header {
@@ -38,10 +39,10 @@ struct trace_header {
 	uint64_t compatible_features;	/* enum trace_feature */
 	uint64_t incompatible_features; /* a reader must know all of them; none defined yet */
 	enum trace_identity identity;
-	char kernel[72];    /* release, "6.18.44"; "": unknown */
-	char recorder[72];  /* "quire record 0.1" */
-	char clock[16];	    /* "mono" */
-	char note[512];	    /* provenance in words; no paths, names or pids */
+	char kernel[72];     /* release, "6.18.44"; "": unknown */
+	char recorder[72];   /* "quire record 0.1" */
+	char clock[16];	     /* "mono" */
+	char note[512];	     /* provenance in words; no paths, names or pids */
 	uint64_t recorded_s; /* Unix time of the recording, 0: unknown */
 	struct machine *machine;
 };
@@ -49,7 +50,7 @@ struct trace_header {
 struct trace_totals {
 	uint64_t events, by_kind[EVENT_KINDS];
 	uint64_t ops, lost_events; /* lost: the sum of the LOST events' args */
-	uint64_t resorted;	   /* events whose time ran backwards by <= 10 ms when it was made */
+	uint64_t resorted; /* events whose time ran backwards by <= 10 ms when it was made */
 	uint64_t first_ns, last_ns;
 	uint32_t contexts; /* highest context number */
 	char digest[33];   /* XXH3-128 of the contents, independent of compression */
@@ -66,8 +67,8 @@ struct trace_writer;
 
 struct trace_write_options {
 	bool overwrite;
-	int level;		/* zstd; 0: the default */
-	uint32_t block_events;	/* at most so many in a block; 0: as many as the format allows */
+	int level;		  /* zstd; 0: the default */
+	uint32_t block_events;	  /* at most so many in a block; 0: as many as the format allows */
 	bool header_at_end_known; /* machine, kernel, note may still be changed by
 				     trace_writer_set_header() (small machines only: a fixed space is
 				     reserved) */
@@ -86,7 +87,12 @@ int trace_writer_create(const char *path, const struct trace_header *header,
 int trace_writer_set_header(struct trace_writer *w, const struct trace_header *header,
 			    struct error *err);
 
-/** A snapshot, of the header's machine: START before the first event, END after the last. */
+/**
+ * trace_writer_snapshot - a snapshot of the header's machine: START before the first event, END after
+ * the last
+ * Return: 0; -EINVAL out of place, not whole (frame_map_check()), or a START in which frames are managed
+ * that the header's absent ranges exclude, or the other way round; -E2BIG; -ENOMEM; or an I/O errno.
+ */
 int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 			  const struct frame_map *map, struct error *err);
 
@@ -140,10 +146,10 @@ const char *trace_reader_mark_name(const struct trace_reader *r, uint64_t id);
 /**
  * trace_reader_snapshot - decode one
  * @map: the caller's; refers to the header's machine, so destroy it before the reader
- * Return: 0; -ENOENT the trace has none; -EBADMSG damaged.
+ * Return: 0; -ENOENT the trace has none; -EBADMSG damaged, or a START that contradicts the header.
  */
-int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which,
-			  struct frame_map **map, struct error *err);
+int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, struct frame_map **map,
+			  struct error *err);
 
 /**
  * trace_reader_next - the next decoded events, in time order, all fields checked against the header

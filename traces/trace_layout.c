@@ -700,8 +700,33 @@ static int get_map(const struct snapshot_raw *raw, struct frame_map *map, struct
 	return ret ? ret : frame_map_check(map, err);
 }
 
+int snapshot_check_start(const struct frame_map *map, struct error *err)
+{
+	const struct absent_range *absent = map->machine->absent;
+	size_t n = map->machine->nr_absent, next = 0;
+
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		const struct frame_run *run = &map->runs[i];
+		pfn_t end = run->start + run->frames;
+		uint64_t managed = run->frames;
+
+		while (next < n && absent[next].range.end <= run->start)
+			next++;
+		/* A range that goes on behind the run is the next run's too. */
+		for (size_t k = next; k < n && absent[k].range.start < end; k++) {
+			managed -= min_u64(absent[k].range.end, end) -
+				   max_u64(absent[k].range.start, run->start);
+			next = k;
+		}
+		if (managed != (frame_state_managed(run->state) ? run->frames : 0))
+			return error_set(err, EINVAL,
+					 "run %zu contradicts the header's absent ranges", i);
+	}
+	return 0;
+}
+
 int snapshot_decode(const struct snapshot_raw *raw, const struct machine *machine,
-		    struct frame_map **map, struct error *err)
+		    enum trace_snapshot which, struct frame_map **map, struct error *err)
 {
 	struct frame_map *new = calloc(1, sizeof(*new));
 	int ret;
@@ -710,9 +735,12 @@ int snapshot_decode(const struct snapshot_raw *raw, const struct machine *machin
 		return error_set(err, ENOMEM, "out of memory for a snapshot");
 	new->machine = machine;
 	ret = get_map(raw, new, err);
+	if (!ret && which == TRACE_START)
+		ret = snapshot_check_start(new, err);
 	if (ret) {
 		frame_map_destroy(new);
-		return ret == -ENOMEM ? ret : -EBADMSG;
+		err->code = ret == -ENOMEM ? ENOMEM : EBADMSG;
+		return -err->code;
 	}
 	*map = new;
 	return 0;

@@ -236,10 +236,18 @@ void snapshot_raw_digest(const struct snapshot_raw *raw, uint8_t digest[16]);
 /** Return: 0 or -ENOMEM. */
 int snapshot_encode(const struct frame_map *map, struct snapshot_raw *raw);
 /**
- * snapshot_decode - build and check the map
+ * snapshot_check_start - does a map that frame_map_check() finds whole say the same as its machine's
+ * absent ranges about which frames are managed? The end of a trace may differ, its start must not.
+ * O(runs + absent ranges).
+ * Return: 0; -EINVAL. The message lacks the file's name.
+ */
+int snapshot_check_start(const struct frame_map *map, struct error *err);
+/**
+ * snapshot_decode - build and check the map; the start's against the machine too
+ * @err: not NULL
  * Return: 0; -EBADMSG; -ENOMEM. The message lacks the file's name.
  */
 int snapshot_decode(const struct snapshot_raw *raw, const struct machine *machine,
-		    struct frame_map **map, struct error *err);
+		    enum trace_snapshot which, struct frame_map **map, struct error *err);
 
 #endif

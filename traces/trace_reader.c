@@ -203,7 +203,8 @@ static int read_header(struct trace_reader *r, struct error *err)
 
 	if (r->file_bytes < sizeof(raw))
 		return error_set(err, EBADMSG,
-				 "%s: byte 0: only %" PRIu64 " bytes, not a whole quire trace",
+				 "%s: byte 0: only %" PRIu64
+				 " bytes, not a whole quire trace; record or import it again",
 				 r->path, r->file_bytes);
 	ret = read_at(r, 0, raw, sizeof(raw), err);
 	if (ret)
@@ -251,8 +252,8 @@ static int read_end(struct trace_reader *r, struct error *err)
 	}
 	return error_set(err, EBADMSG,
 			 "%s: byte %" PRIu64
-			 ": no intact footer, the file is truncated or damaged at its end; salvage "
-			 "the intact blocks",
+			 ": no intact footer, the file is truncated or damaged at its end; record "
+			 "it again, or read what is intact with --salvage",
 			 r->path, r->file_bytes);
 }
 
@@ -362,10 +363,11 @@ static int read_marks(struct trace_reader *r, struct error *err)
 			return error_set(err, EBADMSG,
 					 "%s: byte %" PRIu64 ": a mark's name is damaged", r->path,
 					 s.offset);
-		r->mark_names[r->nr_marks] = strndup((const char *)p, (size_t)n);
+		/* Not strndup(): what follows in the column is no string. */
+		r->mark_names[r->nr_marks] = calloc(1, (size_t)n + 1);
 		if (!r->mark_names[r->nr_marks])
 			return out_of_memory(r, err);
-		r->nr_marks++;
+		memcpy(r->mark_names[r->nr_marks++], p, (size_t)n);
 	}
 	return 0;
 }
@@ -416,11 +418,16 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 	struct stat st;
 	int ret;
 
-	r->fd = open(r->path, O_RDONLY | O_CLOEXEC);
+	/* Without O_NONBLOCK a FIFO would keep us waiting only to be refused. */
+	r->fd = open(r->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (r->fd < 0 || fstat(r->fd, &st) < 0)
 		return error_set(err, errno, "%s: cannot open: %s", r->path, strerror(errno));
+	if (S_ISDIR(st.st_mode))
+		return error_set(err, EISDIR, "%s: a directory; name a trace in it", r->path);
 	if (!S_ISREG(st.st_mode))
-		return error_set(err, EINVAL, "%s: not a regular file; a trace cannot be piped",
+		return error_set(err, EINVAL,
+				 "%s: not a regular file; a trace cannot be piped, save it to a "
+				 "file first",
 				 r->path);
 	r->file_bytes = (uint64_t)st.st_size;
 	r->zstd = ZSTD_createDCtx();
@@ -588,7 +595,7 @@ int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, str
 	err = err ? err : &unread;
 	ret = read_snapshot(r, which, &raw, err);
 	if (!ret) {
-		ret = snapshot_decode(&raw, r->header.machine, map, err);
+		ret = snapshot_decode(&raw, r->header.machine, which, map, err);
 		if (ret)
 			error_prefix(err, "%s: %s snapshot", r->path,
 				     which == TRACE_START ? "start" : "end");

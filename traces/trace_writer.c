@@ -437,6 +437,8 @@ int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 	own.machine = w->header.machine;
 	if (frame_map_check(&own, err))
 		return error_prefix(err, "%s: snapshot", w->path);
+	if (which == TRACE_START && snapshot_check_start(&own, err))
+		return error_prefix(err, "%s: start snapshot", w->path);
 	if (which == TRACE_END) {
 		ret = flush_events(w, err);
 		if (ret)

@@ -19,8 +19,6 @@ static uint8_t cell_of_state(unsigned int state)
 	case FRAME_UNMOVABLE:
 	case FRAME_RECLAIMABLE:
 		return CELL_USED;
-	case FRAME_OFFLINE:
-		return CELL_OFFLINE;
 	default:
 		return CELL_ABSENT;
 	}

@@ -90,7 +90,6 @@ static void paint_absent(struct allocator *a)
 
 	for (size_t i = 0; i < m->nr_absent; i++) {
 		const struct absent_range *absent = &m->absent[i];
-		uint8_t cell = absent->why == ABSENT_OFFLINE ? CELL_OFFLINE : CELL_ABSENT;
 
 		for (unsigned int j = 0; j < a->nr_zones; j++) {
 			pfn_t start = max_u64(absent->range.start, a->spans[j].start);
@@ -98,7 +97,8 @@ static void paint_absent(struct allocator *a)
 			struct buddy_zone *z = &a->zones[j];
 
 			if (start < end)
-				zone_paint(z, zone_index(z, start), zone_index(z, end), cell);
+				zone_paint(z, zone_index(z, start), zone_index(z, end),
+					   CELL_ABSENT);
 		}
 	}
 }
@@ -114,6 +114,11 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 				 "buddy: the machine has pageblocks of order %u and blocks up to "
 				 "order %u, only %u and %u are supported; use another back end",
 				 m->pageblock_order, m->max_order, PAGEBLOCK_ORDER, MAX_ORDER);
+	if (machine_spanned(m) > ALLOCATOR_FRAMES_MAX)
+		return error_set(env->error, EFBIG,
+				 "buddy: %" PRIu64 " frames are more than the %" PRIu64
+				 " supported; use a smaller machine",
+				 machine_spanned(m), ALLOCATOR_FRAMES_MAX);
 	a = env->meta(env, sizeof(*a) + m->nr_zones * sizeof(a->zones[0]), CACHE_LINE,
 		      META_VOLATILE);
 	if (!a)
@@ -252,7 +257,7 @@ static int buddy_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_req
 	for (uint32_t i = f; i < f + size; i++) {
 		uint8_t cell = z->cells[i];
 
-		if (cell == CELL_ABSENT || cell == CELL_OFFLINE)
+		if (cell == CELL_ABSENT)
 			return -EINVAL;
 		/* Inside a free block the rest is known. */
 		if (cell & CELL_FREE && 1U << (cell & CELL_ORDER) >= size)
@@ -277,19 +282,14 @@ struct piece {
 /* The next piece of *@range, which shrinks to what follows; false: none is left. */
 static bool next_piece(struct allocator *a, struct pfn_range *range, struct piece *piece)
 {
-	unsigned int next = a->nr_zones;
+	struct pfn_range part;
+	unsigned int zone;
 
-	for (unsigned int i = 0; i < a->nr_zones; i++) {
-		if (a->spans[i].start < range->end && a->spans[i].end > range->start &&
-		    (next == a->nr_zones || a->spans[i].start < a->spans[next].start))
-			next = i;
-	}
-	if (next == a->nr_zones || range->start >= range->end)
+	if (!machine_next_part(a->machine, range, &zone, &part))
 		return false;
-	piece->zone = &a->zones[next];
-	piece->start = zone_index(piece->zone, max_u64(range->start, a->spans[next].start));
-	piece->end = zone_index(piece->zone, min_u64(range->end, a->spans[next].end));
-	range->start = piece->zone->base + piece->end;
+	piece->zone = &a->zones[zone];
+	piece->start = zone_index(piece->zone, part.start);
+	piece->end = zone_index(piece->zone, part.end);
 	return true;
 }
 
@@ -343,57 +343,46 @@ static int buddy_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 	return ours ? 0 : -EINVAL;
 }
 
-/*
- * Does all of @range lie in zones and fit? Online needs offline cells, offline free ones.
- * Return: 0; -EINVAL: not ours; -EBUSY: to go offline, but in use.
- */
-static int check_range(struct allocator *a, struct pfn_range range, bool online)
+static bool in_use(const struct piece *piece)
+{
+	for (uint32_t f = piece->start; f < piece->end; f++) {
+		uint8_t cell = piece->zone->cells[f];
+
+		if (cell != CELL_ABSENT && !cell_is_free(cell))
+			return true;
+	}
+	return false;
+}
+
+/* Do for each piece of @range what @turn does. */
+static int turn_range(struct allocator *a, struct pfn_range range,
+		      void (*turn)(struct buddy_zone *z, uint32_t start, uint32_t end))
 {
 	struct piece piece;
-	pfn_t at = range.start;
-	int rc = 0;
+	bool ours = false;
 
-	if (range.start >= range.end)
-		return -EINVAL;
 	while (next_piece(a, &range, &piece)) {
-		if (piece.zone->base + piece.start != at)
-			return -EINVAL;
-		at = piece.zone->base + piece.end;
-		for (uint32_t f = piece.start; f < piece.end; f++) {
-			uint8_t cell = piece.zone->cells[f];
-
-			if (online ? cell != CELL_OFFLINE
-				   : cell == CELL_OFFLINE || cell == CELL_ABSENT)
-				return -EINVAL;
-			if (!online && !cell_is_free(cell))
-				rc = -EBUSY;
-		}
+		ours = true;
+		turn(piece.zone, piece.start, piece.end);
 	}
-	return at == range.end ? rc : -EINVAL;
+	return ours ? 0 : -EINVAL;
 }
 
 static int buddy_online(struct allocator *a, struct pfn_range range)
 {
-	struct piece piece;
-	int rc = check_range(a, range, true);
-
-	if (rc)
-		return rc;
-	while (next_piece(a, &range, &piece))
-		zone_online(piece.zone, piece.start, piece.end);
-	return 0;
+	return turn_range(a, range, zone_online);
 }
 
 static int buddy_offline(struct allocator *a, struct pfn_range range)
 {
+	struct pfn_range rest = range;
 	struct piece piece;
-	int rc = check_range(a, range, false);
 
-	if (rc)
-		return rc;
-	while (next_piece(a, &range, &piece))
-		zone_offline(piece.zone, piece.start, piece.end);
-	return 0;
+	while (next_piece(a, &rest, &piece)) {
+		if (in_use(&piece))
+			return -EBUSY;
+	}
+	return turn_range(a, range, zone_offline);
 }
 
 /* ---- looking ---- */

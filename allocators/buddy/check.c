@@ -102,7 +102,6 @@ static bool cell_is_valid(uint8_t cell)
 	case CELL_USED:
 	case CELL_USED | CELL_MOVABLE:
 	case CELL_ABSENT:
-	case CELL_OFFLINE:
 	case CELL_TAKEN:
 		return true;
 	default:

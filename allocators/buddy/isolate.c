@@ -73,63 +73,65 @@ static void take_piece(struct buddy_zone *z, uint32_t f, unsigned int order, uin
 	zone_paint(z, f, f + (1U << order), cell);
 }
 
-uint64_t zone_isolate_free(struct buddy_zone *z, uint32_t start, uint32_t end)
+/* Take the free frames of [@start, @end) off the lists; their cells become @cell. Return: how many. */
+static uint64_t take_free(struct buddy_zone *z, uint32_t start, uint32_t end, uint8_t cell)
 {
 	uint64_t frames = 0;
-	uint32_t f = start;
 
-	if (zone_type_of(z, start) == MIGRATE_ISOLATE)
-		return 0;
-	while (f < end) {
-		uint32_t run_end = f + zone_free_run(z, f, end);
+	for (uint32_t f = start; f < end;) {
+		uint32_t stop = f + zone_free_run(z, f, end);
 
-		if (run_end == f) {
+		frames += stop - f;
+		if (stop == f)
 			f++;
-			continue;
-		}
-		frames += run_end - f;
-		while (f < run_end) {
-			unsigned int order = largest_order(f, run_end, PAGEBLOCK_ORDER);
+		while (f < stop) {
+			/* At most a pageblock at a time: larger ones may be free in two halves. */
+			unsigned int order = largest_order(f, stop, PAGEBLOCK_ORDER);
 
-			take_piece(z, f, order, CELL_TAKEN);
+			take_piece(z, f, order, cell);
 			f += 1U << order;
 		}
 	}
 	return frames;
 }
 
+uint64_t zone_isolate_free(struct buddy_zone *z, uint32_t start, uint32_t end)
+{
+	return zone_type_of(z, start) == MIGRATE_ISOLATE ? 0 : take_free(z, start, end, CELL_TAKEN);
+}
+
+/* The end of the run of cells from @f, below @end, that are @cell. */
+static uint32_t run_end(const struct buddy_zone *z, uint32_t f, uint32_t end, uint8_t cell)
+{
+	while (f < end && z->cells[f] == cell)
+		f++;
+	return f;
+}
+
 void zone_putback(struct buddy_zone *z, uint32_t start, uint32_t end)
 {
-	uint32_t f = start, run;
+	uint32_t stop;
 
-	while (f < end) {
-		for (run = f; run < end && z->cells[run] == CELL_TAKEN;)
-			run++;
-		if (run == f) {
-			f++;
-			continue;
-		}
-		zone_free_range(z, f, run);
-		f = run;
+	for (uint32_t f = start; f < end; f = stop == f ? f + 1 : stop) {
+		stop = run_end(z, f, end, CELL_TAKEN);
+		zone_free_range(z, f, stop);
 	}
 }
 
 void zone_online(struct buddy_zone *z, uint32_t start, uint32_t end)
 {
-	uint32_t block = (uint32_t)align_up(start, PAGEBLOCK_FRAMES);
+	uint32_t stop;
 
-	for (; block + PAGEBLOCK_FRAMES <= end; block += PAGEBLOCK_FRAMES)
-		z->types[block >> PAGEBLOCK_ORDER] = MIGRATE_MOVABLE;
-	zone_free_range(z, start, end);
+	for (uint32_t f = start; f < end; f = stop == f ? f + 1 : stop) {
+		stop = run_end(z, f, end, CELL_ABSENT);
+		for (uint64_t block = align_up(f, PAGEBLOCK_FRAMES);
+		     block + PAGEBLOCK_FRAMES <= stop; block += PAGEBLOCK_FRAMES)
+			z->types[block >> PAGEBLOCK_ORDER] = MIGRATE_MOVABLE;
+		zone_free_range(z, f, stop);
+	}
 }
 
 void zone_offline(struct buddy_zone *z, uint32_t start, uint32_t end)
 {
-	unsigned int order;
-
-	for (uint32_t f = start; f < end; f += 1U << order) {
-		/* At most a pageblock at a time: larger ones may be free in two halves. */
-		order = largest_order(f, end, PAGEBLOCK_ORDER);
-		take_piece(z, f, order, CELL_OFFLINE);
-	}
+	take_free(z, start, end, CELL_ABSENT);
 }

@@ -33,13 +33,12 @@ uint64_t zone_isolate_free(struct buddy_zone *z, uint32_t start, uint32_t end);
 void zone_putback(struct buddy_zone *z, uint32_t start, uint32_t end);
 
 /**
- * zone_online - offline frames become free, as memory initialised late does: cut greedily, to the
- * tails, merging; pageblocks wholly inside become MOVABLE
- * All cells of [@start, @end) must be CELL_OFFLINE.
+ * zone_online - the absent frames of a range become free, as memory initialised late does: run by run,
+ * cut greedily, to the tails, merging; pageblocks wholly inside a run become MOVABLE
  */
 void zone_online(struct buddy_zone *z, uint32_t start, uint32_t end);
 
-/** The reverse. All cells of [@start, @end) must be free, isolated pageblocks included. */
+/** The reverse. All cells of [@start, @end) must be absent or free, isolated pageblocks included. */
 void zone_offline(struct buddy_zone *z, uint32_t start, uint32_t end);
 
 #endif

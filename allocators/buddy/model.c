@@ -12,7 +12,6 @@ enum { PB = 9, PBN = 512 };
 
 enum model_frame {
 	M_ABSENT,
-	M_OFFLINE,
 	M_FREE,
 	M_USED,
 	M_USED_MOVABLE,
@@ -436,8 +435,7 @@ int model_alloc_at(struct model *model, pfn_t pfn, const struct alloc_request *r
 	if (!z || req->order > 10 || pfn % n)
 		return -EINVAL;
 	for (uint64_t i = 0; i < n; i++) {
-		if (!in_zone(z, pfn + i) || *frame_at(z, pfn + i) == M_ABSENT ||
-		    *frame_at(z, pfn + i) == M_OFFLINE)
+		if (!in_zone(z, pfn + i) || *frame_at(z, pfn + i) == M_ABSENT)
 			return -EINVAL;
 	}
 	if (!all_frames(z, pfn, n, M_FREE, M_FREE) || type_of(z, pfn) == MIGRATE_ISOLATE ||
@@ -580,50 +578,52 @@ int model_unisolate(struct model *model, pfn_t pfn, unsigned int order)
 	return rc;
 }
 
-static int check_range(struct model *model, struct pfn_range range, bool online)
+int model_online(struct model *model, struct pfn_range range)
 {
-	int rc = range.start < range.end ? 0 : -EINVAL;
+	int rc = -EINVAL;
 
 	for (pfn_t pfn = range.start; pfn < range.end; pfn++) {
 		struct model_zone *z = zone_at(model, pfn);
-		enum model_frame is = z ? (enum model_frame) * frame_at(z, pfn) : M_ABSENT;
+		pfn_t end = pfn;
 
-		if (online ? is != M_OFFLINE : is == M_OFFLINE || is == M_ABSENT)
-			return -EINVAL;
-		if (!online && is != M_FREE)
-			rc = -EBUSY;
-	}
-	return rc;
-}
-
-int model_online(struct model *model, struct pfn_range range)
-{
-	int rc = check_range(model, range, true);
-
-	while (!rc && range.start < range.end) {
-		struct model_zone *z = zone_at(model, range.start);
-		pfn_t end = range.end < z->zone.end ? range.end : z->zone.end;
-
-		for (pfn_t b = (range.start + PBN - 1) / PBN * PBN; b + PBN <= end; b += PBN) {
+		if (!z)
+			continue;
+		rc = 0;
+		while (end < range.end && end < z->zone.end && *frame_at(z, end) == M_ABSENT)
+			end++;
+		if (end == pfn)
+			continue;
+		for (pfn_t b = (pfn + PBN - 1) / PBN * PBN; b + PBN <= end; b += PBN) {
 			z->type[block_index(z, b)] = MIGRATE_MOVABLE;
 			z->isolated[block_index(z, b)] = false;
 		}
-		free_run(z, range.start, end);
-		range.start = end;
+		free_run(z, pfn, end);
+		pfn = end - 1;
 	}
 	return rc;
 }
 
 int model_offline(struct model *model, struct pfn_range range)
 {
-	int rc = check_range(model, range, false);
+	int rc = -EINVAL;
 
-	while (!rc && range.start < range.end) {
-		struct model_zone *z = zone_at(model, range.start);
-		pfn_t end = range.end < z->zone.end ? range.end : z->zone.end;
+	for (pfn_t pfn = range.start; pfn < range.end; pfn++) {
+		struct model_zone *z = zone_at(model, pfn);
 
-		take_run(z, range.start, end, M_OFFLINE);
-		range.start = end;
+		if (z && *frame_at(z, pfn) != M_FREE && *frame_at(z, pfn) != M_ABSENT)
+			return -EBUSY;
+		rc = z ? 0 : rc;
+	}
+	for (pfn_t pfn = range.start; pfn < range.end; pfn++) {
+		struct model_zone *z = zone_at(model, pfn);
+		pfn_t end = pfn;
+
+		while (z && end < range.end && end < z->zone.end && *frame_at(z, end) == M_FREE)
+			end++;
+		if (end == pfn)
+			continue;
+		take_run(z, pfn, end, M_ABSENT);
+		pfn = end - 1;
 	}
 	return rc;
 }
@@ -638,7 +638,7 @@ static enum model_frame frame_of_state(unsigned int state)
 		return M_USED_MOVABLE;
 	if (state == FRAME_UNMOVABLE || state == FRAME_RECLAIMABLE)
 		return M_USED;
-	return state == FRAME_OFFLINE ? M_OFFLINE : M_ABSENT;
+	return M_ABSENT;
 }
 
 /* What most allocated frames of a pageblock were asked for as; ties go to movable, then unmovable. */
@@ -840,8 +840,6 @@ static uint8_t cell_of(enum model_frame frame)
 	switch (frame) {
 	case M_ABSENT:
 		return CELL_ABSENT;
-	case M_OFFLINE:
-		return CELL_OFFLINE;
 	case M_USED:
 		return CELL_USED;
 	case M_USED_MOVABLE:

@@ -555,21 +555,22 @@ static void offline_memory_comes_online_and_leaves_again(void **state)
 	(void)state;
 	rig_absent(m, 4096, FRAMES, ABSENT_OFFLINE);
 	rig_open(&rig, m);
-	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){4000, 5000}), -EINVAL);
-	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){8000, FRAMES + 1}), -EINVAL);
+	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){FRAMES, FRAMES + 1}), -EINVAL);
+	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){4000, 4096}), 0);
+	assert_int_equal(rig_stats(&rig, 0).free_frames, 4096);
 	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){4097, 5120}), 0);
 	rig_check(&rig);
 	EXPECT_LIST(&rig, 0, 0, MIGRATE_MOVABLE, 4097);
 	EXPECT_LIST(&rig, 0, 9, MIGRATE_MOVABLE, 4608);
-	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){4096, 4097}), 0);
+	assert_int_equal(buddy_ops.online(rig.a, (struct pfn_range){4096, 5000}), 0);
 	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 0, 1024, 2048, 3072, 4096);
 	assert_int_equal(rig_alloc_at(&rig, 5000, 0, MIGRATE_MOVABLE), 0);
 	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){4096, 5120}), -EBUSY);
-	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){5000, 5121}), -EINVAL);
+	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){5000, 5121}), -EBUSY);
 	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){5120, 5120}), -EINVAL);
 	rig_check(&rig);
 	assert_int_equal(rig_free(&rig, 5000, 0), 0);
-	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){4096, 5120}), 0);
+	assert_int_equal(buddy_ops.offline(rig.a, (struct pfn_range){4096, FRAMES + 1}), 0);
 	rig_check(&rig);
 	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 0, 1024, 2048, 3072);
 	assert_int_equal(rig_stats(&rig, 0).free_frames, 4096);
@@ -669,6 +670,11 @@ static void what_create_cannot_do_it_says(void **state)
 
 	assert_int_equal(rig_try_open(&rig, rig_one_zone(0, UINT64_C(1) << 32), SIZE_MAX), -EFBIG);
 	assert_non_null(strstr(rig.err.text, "Normal"));
+	rig_close(&rig);
+
+	m = rig_one_zone(0, (UINT64_C(1) << 32) + 1);
+	assert_int_equal(rig_try_open(&rig, m, SIZE_MAX), -EFBIG);
+	assert_non_null(strstr(rig.err.text, "smaller machine"));
 	rig_close(&rig);
 
 	for (size_t chunks = 0; chunks < 5; chunks++) {

@@ -34,8 +34,7 @@ enum cell {
 	CELL_FREE = 0x10,    /* first frame of a listed free block */
 	CELL_USED = 0x20,    /* allocated */
 	CELL_MOVABLE = 0x40, /* with CELL_USED: asked for as movable */
-	CELL_ABSENT = 0x80,  /* not ours: a hole, reserved, or outside the zone */
-	CELL_OFFLINE = 0x81, /* not ours yet */
+	CELL_ABSENT = 0x80,  /* not ours: a hole, reserved, offline, or outside the zone */
 	CELL_TAKEN = 0xc0,   /* isolated below pageblock size: neither free nor allocated */
 };
 

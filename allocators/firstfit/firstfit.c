@@ -164,25 +164,19 @@ static void set_range(struct allocator *a, pfn_t pfn, pfn_t end, enum target tar
 	}
 }
 
-/* True if @holds is so for every block of the range, which must be inside a zone each. */
-static bool range_holds(const struct allocator *a, struct pfn_range range,
-			bool (*holds)(const struct allocator *a, uint64_t i, unsigned int order))
+/* The next aligned block of *@range inside one zone; the range shrinks. False: none is left. */
+static bool next_block(const struct allocator *a, struct pfn_range *range, pfn_t *pfn,
+		       unsigned int *order)
 {
-	pfn_t pfn = range.start;
+	struct pfn_range part;
+	unsigned int zone;
 
-	while (pfn < range.end) {
-		int zone = machine_zone_of(a->machine, pfn);
-		unsigned int order;
-
-		if (zone < 0)
-			return false;
-		order = largest_order(pfn, min_u64(range.end, a->machine->zones[zone].end),
-				      MAX_ORDER);
-		if (!holds(a, pfn - a->base, order))
-			return false;
-		pfn += block_frames(order);
-	}
-	return range.start < range.end;
+	if (!machine_next_part(a->machine, range, &zone, &part))
+		return false;
+	*pfn = part.start;
+	*order = largest_order(part.start, part.end, MAX_ORDER);
+	range->start = part.start + block_frames(*order);
+	return true;
 }
 
 static bool all_absent(const struct allocator *a, uint64_t i, unsigned int order)
@@ -190,14 +184,28 @@ static bool all_absent(const struct allocator *a, uint64_t i, unsigned int order
 	return bitmap_all_ones(&a->withheld, i, order) && bitmap_all_zeros(&a->isolated, i, order);
 }
 
-static bool all_ours(const struct allocator *a, uint64_t i, unsigned int order)
+/* Is any managed frame of the block in use, or isolated? */
+static bool block_in_use(const struct allocator *a, uint64_t i, unsigned int order)
 {
-	return bitmap_all_zeros(&a->withheld, i, order);
+	if (bitmap_all_zeros(&a->taken[0], i, order) || all_absent(a, i, order))
+		return false;
+	return order == 0 || block_in_use(a, i, order - 1) ||
+	       block_in_use(a, i + block_frames(order) / 2, order - 1);
 }
 
-static bool all_free(const struct allocator *a, uint64_t i, unsigned int order)
+/* What is absent of a block inside one zone becomes free. */
+static void bring_absent(struct allocator *a, pfn_t pfn, unsigned int order)
 {
-	return bitmap_all_zeros(&a->taken[0], i, order);
+	uint64_t i = pfn - a->base;
+
+	if (bitmap_all_zeros(&a->withheld, i, order))
+		return;
+	if (all_absent(a, i, order)) {
+		set_block(a, pfn, order, TARGET_FREE);
+	} else if (order > 0) {
+		bring_absent(a, pfn, order - 1);
+		bring_absent(a, pfn + block_frames(order) / 2, order - 1);
+	}
 }
 
 /* ---- creation ---- */
@@ -271,6 +279,11 @@ static int create(const struct alloc_env *env, bool next_fit, struct allocator *
 	a->next_fit = next_fit;
 	if (a->frames == 0)
 		return error_set(env->error, EINVAL, "the machine has no memory");
+	if (a->frames > ALLOCATOR_FRAMES_MAX)
+		return error_set(env->error, EFBIG,
+				 "%" PRIu64 " frames from the first to the last are more than the "
+				 "%" PRIu64 " supported; use a smaller machine",
+				 a->frames, ALLOCATOR_FRAMES_MAX);
 	if (get_bitmaps(env, a))
 		return error_set(env->error, ENOMEM,
 				 "out of memory for the bitmaps of %" PRIu64 " frames", a->frames);
@@ -419,20 +432,29 @@ static int firstfit_unisolate(struct allocator *a, pfn_t pfn, unsigned int order
 
 static int firstfit_online(struct allocator *a, struct pfn_range range)
 {
-	if (!range_holds(a, range, all_absent))
-		return -EINVAL;
-	set_range(a, range.start, range.end, TARGET_FREE);
-	return 0;
+	unsigned int order;
+	bool ours = false;
+	pfn_t pfn;
+
+	for (; next_block(a, &range, &pfn, &order); ours = true)
+		bring_absent(a, pfn, order);
+	return ours ? 0 : -EINVAL;
 }
 
 static int firstfit_offline(struct allocator *a, struct pfn_range range)
 {
-	if (!range_holds(a, range, all_ours))
-		return -EINVAL;
-	if (!range_holds(a, range, all_free))
-		return -EBUSY;
-	set_range(a, range.start, range.end, TARGET_WITHHELD);
-	return 0;
+	struct pfn_range rest = range;
+	unsigned int order;
+	bool ours = false;
+	pfn_t pfn;
+
+	for (; next_block(a, &rest, &pfn, &order); ours = true) {
+		if (block_in_use(a, pfn - a->base, order))
+			return -EBUSY;
+	}
+	while (next_block(a, &range, &pfn, &order))
+		set_block(a, pfn, order, TARGET_WITHHELD);
+	return ours ? 0 : -EINVAL;
 }
 
 static int firstfit_stats(const struct allocator *a, unsigned int zone,

@@ -15,7 +15,7 @@ static size_t find(const struct absent_set *set, pfn_t frame)
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
 
-		if (set->ranges[middle].range.end <= frame)
+		if (set->ranges[middle].end <= frame)
 			low = middle + 1;
 		else
 			high = middle;
@@ -29,7 +29,7 @@ int absent_reserve(struct absent_set *set)
 		return 0;
 
 	size_t capacity = set->capacity ? 2 * set->capacity : 8;
-	struct absent_range *ranges = realloc(set->ranges, capacity * sizeof(*ranges));
+	struct pfn_range *ranges = realloc(set->ranges, capacity * sizeof(*ranges));
 
 	if (!ranges)
 		return -ENOMEM;
@@ -38,84 +38,89 @@ int absent_reserve(struct absent_set *set)
 	return 0;
 }
 
-static void insert(struct absent_set *set, size_t at, struct absent_range range)
+/* Put @n ranges in place of [@from, @to). The capacity must do. */
+static void replace(struct absent_set *set, size_t from, size_t to, const struct pfn_range *ranges,
+		    size_t n)
 {
-	memmove(&set->ranges[at + 1], &set->ranges[at], (set->nr - at) * sizeof(range));
-	set->ranges[at] = range;
-	set->nr++;
+	memmove(&set->ranges[from + n], &set->ranges[to], (set->nr - to) * sizeof(set->ranges[0]));
+	for (size_t i = 0; i < n; i++)
+		set->ranges[from + i] = ranges[i];
+	set->nr = set->nr - (to - from) + n;
 }
 
-static void erase(struct absent_set *set, size_t at)
+int absent_add(struct absent_set *set, struct pfn_range range)
 {
-	set->nr--;
-	memmove(&set->ranges[at], &set->ranges[at + 1], (set->nr - at) * sizeof(set->ranges[0]));
-}
-
-int absent_add(struct absent_set *set, struct pfn_range range, enum absence why)
-{
-	if (range.start >= range.end || absent_overlaps(set, range.start, range.end))
+	if (range.start >= range.end)
 		return -EINVAL;
 	if (absent_reserve(set) < 0)
 		return -ENOMEM;
 
-	size_t at = find(set, range.start);
+	/* Whatever it overlaps or touches becomes one with it. */
+	size_t from = find(set, range.start ? range.start - 1 : 0), to = from;
 
-	insert(set, at, (struct absent_range){.range = range, .why = why});
-	struct absent_range *r = set->ranges;
-
-	if (at + 1 < set->nr && r[at + 1].why == why && r[at + 1].range.start == range.end) {
-		r[at].range.end = r[at + 1].range.end;
-		erase(set, at + 1);
+	while (to < set->nr && set->ranges[to].start <= range.end)
+		to++;
+	if (from < to) {
+		range.start = min_u64(range.start, set->ranges[from].start);
+		range.end = max_u64(range.end, set->ranges[to - 1].end);
 	}
-	if (at > 0 && r[at - 1].why == why && r[at - 1].range.end == range.start) {
-		r[at - 1].range.end = r[at].range.end;
-		erase(set, at);
-	}
+	replace(set, from, to, &range, 1);
 	return 0;
 }
 
-bool absent_is(const struct absent_set *set, struct pfn_range range, enum absence why)
+int absent_remove(struct absent_set *set, struct pfn_range range)
 {
-	size_t at = find(set, range.start);
-
-	/* Neighbours of one kind are joined, so the range lies in one entry or is not absent. */
-	return range.start < range.end && at < set->nr && set->ranges[at].why == why &&
-	       set->ranges[at].range.start <= range.start && set->ranges[at].range.end >= range.end;
-}
-
-int absent_remove(struct absent_set *set, struct pfn_range range, enum absence why)
-{
-	if (!absent_is(set, range, why))
+	if (range.start >= range.end)
 		return -EINVAL;
 	if (absent_reserve(set) < 0)
 		return -ENOMEM;
 
-	size_t at = find(set, range.start);
-	struct absent_range *old = &set->ranges[at];
-	struct absent_range rest = *old;
+	size_t from = find(set, range.start), to = from, n = 0;
+	struct pfn_range rests[2];
 
-	old->range.end = range.start;
-	rest.range.start = range.end;
-	if (rest.range.start < rest.range.end)
-		insert(set, at + 1, rest);
-	if (set->ranges[at].range.start == set->ranges[at].range.end)
-		erase(set, at);
+	while (to < set->nr && set->ranges[to].start < range.end)
+		to++;
+	if (from == to)
+		return 0;
+	if (set->ranges[from].start < range.start)
+		rests[n++] = (struct pfn_range){set->ranges[from].start, range.start};
+	if (set->ranges[to - 1].end > range.end)
+		rests[n++] = (struct pfn_range){range.end, set->ranges[to - 1].end};
+	replace(set, from, to, rests, n);
 	return 0;
+}
+
+bool absent_next(const struct absent_set *set, struct pfn_range *range, bool absent,
+		 struct pfn_range *piece)
+{
+	while (range->start < range->end) {
+		size_t at = find(set, range->start);
+		pfn_t next = at < set->nr ? min_u64(set->ranges[at].start, range->end) : range->end;
+		bool inside = next <= range->start;
+
+		if (inside)
+			next = min_u64(set->ranges[at].end, range->end);
+		*piece = (struct pfn_range){range->start, next};
+		range->start = next;
+		if (inside == absent)
+			return true;
+	}
+	return false;
 }
 
 bool absent_overlaps(const struct absent_set *set, pfn_t start, pfn_t end)
 {
 	size_t at = find(set, start);
 
-	return at < set->nr && set->ranges[at].range.start < end;
+	return at < set->nr && set->ranges[at].start < end;
 }
 
 uint64_t absent_frames(const struct absent_set *set, pfn_t start, pfn_t end)
 {
 	uint64_t frames = 0;
 
-	for (size_t i = find(set, start); i < set->nr && set->ranges[i].range.start < end; i++) {
-		const struct pfn_range *r = &set->ranges[i].range;
+	for (size_t i = find(set, start); i < set->nr && set->ranges[i].start < end; i++) {
+		const struct pfn_range *r = &set->ranges[i];
 
 		frames += min_u64(r->end, end) - max_u64(r->start, start);
 	}

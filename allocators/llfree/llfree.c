@@ -11,6 +11,7 @@
 
 #include "allocators/allocator.h"
 #include "allocators/llfree/upper.h"
+#include "sim/gfp.h"
 
 /* Frames that isolate() took, until unisolate() or adopt(). */
 struct isolation {
@@ -71,9 +72,11 @@ static int zone_of_block(const struct allocator *a, pfn_t pfn, unsigned int orde
 	return zone_of(a, pfn, UINT64_C(1) << order);
 }
 
-static struct upper_request classify(const struct allocator *a, const struct alloc_request *req)
+/* @order: that of the allocation, which a part that is freed need not have */
+static struct upper_request classify(const struct allocator *a, const struct alloc_request *req,
+				     unsigned int order)
 {
-	unsigned int class = policy_class_of(&a->map, req->order, req->migratetype);
+	unsigned int class = policy_class_of(&a->map, order, req->migratetype);
 
 	return (struct upper_request){class, policy_slot(a->policy, class, req), req->order};
 }
@@ -130,6 +133,11 @@ static int llfree_create(const struct alloc_env *env, struct allocator **out)
 	struct allocator *a;
 	int ret;
 
+	if (machine_spanned(env->machine) > ALLOCATOR_FRAMES_MAX)
+		return error_set(env->error, EFBIG,
+				 "llfree: %" PRIu64 " frames are more than the %" PRIu64
+				 " supported; use a smaller machine",
+				 machine_spanned(env->machine), ALLOCATOR_FRAMES_MAX);
 	a = calloc(1, sizeof(*a) + env->machine->nr_zones * sizeof(a->zones[0]));
 	if (!a)
 		return error_set(env->error, ENOMEM, "llfree: no memory");
@@ -164,6 +172,13 @@ static struct alloc_result alloc_in(struct allocator *a, unsigned int z, struct 
 	return result;
 }
 
+static bool node_allowed(const struct allocator *a, const struct alloc_request *req, unsigned int z)
+{
+	const struct zone *zones = a->machine->zones;
+
+	return !(req->gfp & GFP_THISNODE) || zones[z].node == zones[req->zone].node;
+}
+
 /* The zones a request may use beside @tried, in the kernel's order. */
 static struct alloc_result alloc_walk(struct allocator *a, const struct alloc_request *req,
 				      struct upper_request ureq, unsigned int tried)
@@ -173,7 +188,7 @@ static struct alloc_result alloc_walk(struct allocator *a, const struct alloc_re
 		machine_zonelist(a->machine, req->node, a->machine->zones[req->zone].type, zones);
 
 	for (unsigned int i = 0; i < n; i++) {
-		if (zones[i] == tried)
+		if (zones[i] == tried || !node_allowed(a, req, zones[i]))
 			continue;
 
 		struct alloc_result result = alloc_in(a, zones[i], ureq);
@@ -192,7 +207,7 @@ static struct alloc_result llfree_alloc(struct allocator *a, const struct alloc_
 	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
 		return result;
 
-	struct upper_request ureq = classify(a, req);
+	struct upper_request ureq = classify(a, req, req->order);
 
 	/* The highest zone heads the zonelist if it is on the preferred node. */
 	if (a->machine->zones[req->zone].node == req->node) {
@@ -210,7 +225,14 @@ static int llfree_free(struct allocator *a, pfn_t pfn, const struct alloc_reques
 
 	if (z < 0)
 		return -EINVAL;
-	return upper_put(&a->zones[z], classify(a, req), pfn - a->zones[z].base);
+
+	struct upper *u = &a->zones[z];
+	bool split;
+	int ret = upper_release(u, pfn - u->base, req->order, &split);
+
+	if (ret == 0)
+		upper_credit(u, classify(a, req, split ? HUGE_ORDER : req->order), pfn - u->base);
+	return ret;
 }
 
 static int llfree_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
@@ -222,7 +244,7 @@ static int llfree_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_re
 
 	struct upper *u = &a->zones[z];
 	uint64_t frame = pfn - u->base;
-	int ret = upper_get_at(u, classify(a, req), frame);
+	int ret = upper_get_at(u, classify(a, req, req->order), frame);
 
 	/* Absent frames look allocated; only a refusal has to tell them apart. */
 	if (ret < 0 && absent_overlaps(&u->absent, frame, frame + (UINT64_C(1) << req->order)))
@@ -251,28 +273,21 @@ static bool same_zones(const struct machine *a, const struct machine *b)
 static int absent_of_zone(const struct upper *u, struct pfn_range span, const struct frame_map *map,
 			  struct absent_set *set)
 {
-	static const enum absence why[FRAME_STATES] = {
-		[FRAME_HOLE] = ABSENT_HOLE,
-		[FRAME_RESERVED] = ABSENT_RESERVED,
-		[FRAME_OFFLINE] = ABSENT_OFFLINE,
-	};
 	pfn_t end = u->base + (u->trees.nr << u->tree_order);
 	int ret = 0;
 
 	if (u->base < span.start)
-		ret = absent_add(set, (struct pfn_range){0, span.start - u->base}, ABSENT_HOLE);
+		ret = absent_add(set, (struct pfn_range){0, span.start - u->base});
 	for (size_t i = 0; i < map->nr_runs && ret == 0; i++) {
 		const struct frame_run *run = &map->runs[i];
 		pfn_t start = run->start - u->base;
 
 		if (run->start >= span.start && run->start < span.end &&
 		    !frame_state_managed(run->state))
-			ret = absent_add(set, (struct pfn_range){start, start + run->frames},
-					 why[run->state]);
+			ret = absent_add(set, (struct pfn_range){start, start + run->frames});
 	}
 	if (span.end < end && ret == 0)
-		ret = absent_add(set, (struct pfn_range){span.end - u->base, end - u->base},
-				 ABSENT_HOLE);
+		ret = absent_add(set, (struct pfn_range){span.end - u->base, end - u->base});
 	return ret;
 }
 
@@ -337,67 +352,45 @@ static bool part_in_zone(const struct allocator *a, struct pfn_range range, unsi
 	return true;
 }
 
+/* Make room in the lists of absent ranges of all zones that @range touches, before the first change. */
+static int prepare_turn(struct allocator *a, struct pfn_range range)
+{
+	struct pfn_range part;
+	int ret = -EINVAL;
+
+	for (unsigned int z = 0; z < a->nr_zones && ret != -ENOMEM; z++) {
+		if (part_in_zone(a, range, z, &part))
+			ret = absent_reserve(&a->zones[z].absent);
+	}
+	return ret;
+}
+
 static int llfree_online(struct allocator *a, struct pfn_range range)
 {
 	struct pfn_range part;
-	uint64_t covered = 0;
+	int ret = prepare_turn(a, range);
 
-	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		if (!part_in_zone(a, range, z, &part))
-			continue;
-		if (!absent_is(&a->zones[z].absent, part, ABSENT_OFFLINE))
-			return -EINVAL;
-		if (absent_reserve(&a->zones[z].absent) < 0)
-			return -ENOMEM;
-		covered += part.end - part.start;
+	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+		if (part_in_zone(a, range, z, &part))
+			ret = upper_online(&a->zones[z], part);
 	}
-	if (range.start >= range.end || covered != range.end - range.start)
-		return -EINVAL;
-	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		if (!part_in_zone(a, range, z, &part))
-			continue;
-		absent_remove(&a->zones[z].absent, part, ABSENT_OFFLINE);
-		upper_online(&a->zones[z], part.start, part.end);
-	}
-	return 0;
+	return ret;
 }
 
 static int llfree_offline(struct allocator *a, struct pfn_range range)
 {
 	struct pfn_range part;
-	uint64_t covered = 0;
+	int ret = prepare_turn(a, range);
 
-	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		struct upper *u = &a->zones[z];
-
-		if (!part_in_zone(a, range, z, &part))
-			continue;
-		if (absent_overlaps(&u->absent, part.start, part.end))
-			return -EINVAL;
-		if (!lower_is_free(&u->lower, part.start, part.end))
-			return -EBUSY;
-		if (absent_reserve(&u->absent) < 0)
-			return -ENOMEM;
-		covered += part.end - part.start;
+	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+		if (part_in_zone(a, range, z, &part) && !upper_may_offline(&a->zones[z], part))
+			ret = -EBUSY;
 	}
-	if (range.start >= range.end || covered != range.end - range.start)
-		return -EINVAL;
-	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		struct upper *u = &a->zones[z];
-
-		if (!part_in_zone(a, range, z, &part))
-			continue;
-
-		/* Cannot fail: all of it is free, and nothing else runs. */
-		int ret = upper_offline(u, part.start, part.end);
-
-		assert(ret == 0);
-		if (ret < 0)
-			return ret;
-		absent_add(&u->absent, part, ABSENT_OFFLINE);
-		lower_set_absent(&u->lower, part.start, part.end);
+	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+		if (part_in_zone(a, range, z, &part))
+			ret = upper_offline(&a->zones[z], part);
 	}
-	return 0;
+	return ret;
 }
 
 static struct isolation **find_isolation(struct allocator *a, pfn_t pfn, unsigned int order)

@@ -230,7 +230,7 @@ static const char *check_child(const struct lower *l, uint64_t child)
 	if (!absent)
 		return NULL;
 	for (size_t i = 0; i < l->absent->nr; i++) {
-		const struct pfn_range *r = &l->absent->ranges[i].range;
+		const struct pfn_range *r = &l->absent->ranges[i];
 		uint64_t from = max_u64(r->start, frame);
 		uint64_t to = min_u64(r->end, frame + BITFIELD_FRAMES);
 

@@ -62,8 +62,8 @@ void lower_reset(const struct lower *l);
 void lower_set_free(const struct lower *l, uint64_t start, uint64_t end);
 /** lower_set_huge - mark @child, none of whose frames is free, as allocated whole. */
 void lower_set_huge(const struct lower *l, uint64_t child);
-/** lower_set_absent - note that frames of [@start, @end) went to or left the absent set; all of the
- * range is allocated, blocks allocated whole included. The last step. */
+/** lower_set_absent - note that frames of [@start, @end) went to or left the absent set. Those that
+ * are in it look allocated already, be it as part of a block allocated whole. The last step. */
 void lower_set_absent(const struct lower *l, uint64_t start, uint64_t end);
 
 /** lower_check - prove counters, flags, bits and the absent set equal. Return: 0 or -EUCLEAN. */

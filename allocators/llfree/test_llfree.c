@@ -165,7 +165,6 @@ enum cell {
 	CELL_FREE,
 	CELL_USED,
 	CELL_ABSENT,
-	CELL_OFFLINE,
 	CELL_ISOLATED,
 };
 
@@ -276,8 +275,7 @@ static void do_alloc_at(struct world *w)
 	pfn_t pfn = align_down(below(w, w->nr + 100), n);
 	int ret = llfree_ops.alloc_at(w->bed.a, pfn, &req);
 
-	if (zone_of_range(w, pfn, n) < 0 || any_is(w, pfn, n, CELL_ABSENT) ||
-	    any_is(w, pfn, n, CELL_OFFLINE))
+	if (zone_of_range(w, pfn, n) < 0 || any_is(w, pfn, n, CELL_ABSENT))
 		expect(w, ret == -EINVAL);
 	else if (all_are(w, pfn, n, CELL_FREE))
 		expect(w, ret == 0);
@@ -332,25 +330,24 @@ static void do_misuse(struct world *w)
 static void do_hotplug(struct world *w)
 {
 	pfn_t start = below(w, w->nr), end = start + 1 + below(w, below(w, 3) ? 300 : 4000);
-	uint64_t n = end - start;
-	bool inside = end <= w->nr && zone_of_range(w, start, 1) >= 0;
+	bool online = below(w, 2), ours = false, busy = false;
+	struct pfn_range range = {start, end};
+	int ret = online ? llfree_ops.online(w->bed.a, range) : llfree_ops.offline(w->bed.a, range);
 
-	for (pfn_t pfn = start; pfn < end && inside; pfn++)
-		inside = zone_of_range(w, pfn, 1) >= 0;
-	if (below(w, 2)) {
-		bool valid = inside && all_are(w, start, n, CELL_OFFLINE);
-		int ret = llfree_ops.online(w->bed.a, (struct pfn_range){start, end});
+	for (pfn_t pfn = start; pfn < end; pfn++) {
+		bool in_zone = pfn < w->nr && zone_of_range(w, pfn, 1) >= 0;
 
-		expect(w, ret == (valid ? 0 : -EINVAL));
-		if (valid)
-			memset(w->cells + start, CELL_FREE, n);
-	} else {
-		bool valid = inside && all_are(w, start, n, CELL_FREE);
-		int ret = llfree_ops.offline(w->bed.a, (struct pfn_range){start, end});
-
-		expect(w, (ret == 0) == valid && (valid || ret == -EINVAL || ret == -EBUSY));
-		if (valid)
-			memset(w->cells + start, CELL_OFFLINE, n);
+		ours |= in_zone;
+		busy |= in_zone && w->cells[pfn] != CELL_FREE && w->cells[pfn] != CELL_ABSENT;
+	}
+	expect(w, ret == (!ours ? -EINVAL : !online && busy ? -EBUSY : 0));
+	for (pfn_t pfn = start; pfn < end && ret == 0; pfn++) {
+		if (pfn >= w->nr || zone_of_range(w, pfn, 1) < 0)
+			continue;
+		if (!online)
+			w->cells[pfn] = CELL_ABSENT;
+		else if (w->cells[pfn] == CELL_ABSENT)
+			w->cells[pfn] = CELL_FREE;
 	}
 }
 
@@ -387,6 +384,7 @@ static void do_isolate(struct world *w)
 static void do_adopt(struct world *w)
 {
 	static const uint8_t used[] = {FRAME_MOVABLE, FRAME_UNMOVABLE, FRAME_RECLAIMABLE};
+	static const uint8_t absent[] = {FRAME_HOLE, FRAME_RESERVED, FRAME_OFFLINE};
 	pfn_t first = machine_start(w->bed.machine);
 	uint8_t *cells = malloc(w->nr);
 	struct frame_map *map;
@@ -399,9 +397,7 @@ static void do_adopt(struct world *w)
 		if (w->cells[pfn] == CELL_FREE)
 			state = pfn % 5 ? FRAME_FREE : FRAME_PARKED;
 		else if (w->cells[pfn] == CELL_ABSENT)
-			state = pfn % 64 < 32 ? FRAME_HOLE : FRAME_RESERVED;
-		else if (w->cells[pfn] == CELL_OFFLINE)
-			state = FRAME_OFFLINE;
+			state = absent[pfn / 32 % 3];
 		cells[pfn] = state;
 	}
 	/* Wholly used 2 and 4 MiB become large objects, now and then. */
@@ -475,9 +471,7 @@ static void world_init(struct world *w, struct machine *m, const char *spec, uin
 	for (size_t i = 0; i < m->nr_absent; i++) {
 		const struct absent_range *r = &m->absent[i];
 
-		memset(w->cells + r->range.start,
-		       r->why == ABSENT_OFFLINE ? CELL_OFFLINE : CELL_ABSENT,
-		       r->range.end - r->range.start);
+		memset(w->cells + r->range.start, CELL_ABSENT, r->range.end - r->range.start);
 	}
 }
 
@@ -713,6 +707,31 @@ static void repeated_frees_into_a_tree_reserve_it_only_with_the_option(void **st
 	}
 }
 
+/* The free of a part is as the class of the allocation, as long as the state can tell. */
+static void splitting_frees_count_as_those_of_huge_frames(void **state)
+{
+	struct alloc_request req = request(HUGE_ORDER, MIGRATE_MOVABLE, 0);
+	pfn_t pfns[4];
+	struct bed bed;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(256) << 20), "last_frees=on"), 0);
+	for (unsigned int i = 0; i < 4; i++)
+		pfns[i] = llfree_ops.alloc(bed.a, &req).pfn;
+	llfree_ops.drain(bed.a);
+	req.order = 0;
+	req.cpu = 3;
+	for (unsigned int i = 0; i < 4; i++) {
+		assert_int_equal(counter(&bed, "reserved_trees"), 0);
+		assert_int_equal(llfree_ops.free(bed.a, pfns[i] + 7, &req), 0);
+		assert_int_equal(counter(&bed, "splits"), i + 1);
+	}
+	/* Four frees in a row by one slot of the tree's class: it has the tree now. */
+	assert_int_equal(counter(&bed, "reserved_trees"), 1);
+	assert_sound(&bed);
+	bed_release(&bed);
+}
+
 static void adopted_objects_are_freed_whole_and_in_parts(void **state)
 {
 	struct alloc_request req = request(0, MIGRATE_MOVABLE, 0);
@@ -842,8 +861,8 @@ static void stats_and_isolate_refuse_what_does_not_exist(void **state)
 	assert_int_equal(llfree_ops.isolate(bed.a, 1, 1, &got), -EINVAL);
 	assert_int_equal(llfree_ops.isolate(bed.a, 0, 40, &got), -EINVAL);
 	assert_int_equal(llfree_ops.unisolate(bed.a, 0, 3), -EINVAL);
-	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){0, 1}), -EINVAL);
-	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){0, 5000}), -EINVAL);
+	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){4096, 5000}), -EINVAL);
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){4096, 5000}), -EINVAL);
 	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){5, 5}), -EINVAL);
 	bed_release(&bed);
 }
@@ -1004,6 +1023,7 @@ int main(void)
 		cmocka_unit_test(cpus_and_classes_work_in_trees_of_their_own),
 		cmocka_unit_test(classes_without_memory_of_their_own_use_others),
 		cmocka_unit_test(repeated_frees_into_a_tree_reserve_it_only_with_the_option),
+		cmocka_unit_test(splitting_frees_count_as_those_of_huge_frames),
 		cmocka_unit_test(adopted_objects_are_freed_whole_and_in_parts),
 		cmocka_unit_test(adopting_anothers_snapshot_is_refused_and_changes_nothing),
 		cmocka_unit_test(lower_zones_serve_when_the_highest_is_full),

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -139,7 +140,7 @@ static void absent_frames_are_neither_given_nor_taken(void **state)
 	lower_reset(&f->lower);
 	lower_set_free(&f->lower, 0, hole.start);
 	lower_set_free(&f->lower, hole.end, FRAMES);
-	assert_int_equal(absent_add(&f->absent, hole, ABSENT_HOLE), 0);
+	assert_int_equal(absent_add(&f->absent, hole), 0);
 	lower_set_absent(&f->lower, hole.start, hole.end);
 	check(f);
 	for (uint64_t frame = hole.start; frame < hole.end; frame++) {
@@ -180,26 +181,55 @@ static void absent_ranges_join_and_part(void **state)
 {
 	struct absent_set *set = &((struct fixture *)*state)->absent;
 
-	assert_int_equal(absent_add(set, (struct pfn_range){10, 20}, ABSENT_OFFLINE), 0);
-	assert_int_equal(absent_add(set, (struct pfn_range){30, 40}, ABSENT_OFFLINE), 0);
-	assert_int_equal(absent_add(set, (struct pfn_range){20, 30}, ABSENT_OFFLINE), 0);
-	assert_int_equal(set->nr, 1);
-	assert_int_equal(absent_add(set, (struct pfn_range){40, 50}, ABSENT_HOLE), 0);
+	assert_int_equal(absent_add(set, (struct pfn_range){10, 20}), 0);
+	assert_int_equal(absent_add(set, (struct pfn_range){30, 40}), 0);
 	assert_int_equal(set->nr, 2);
-	assert_int_equal(absent_add(set, (struct pfn_range){39, 60}, ABSENT_HOLE), -EINVAL);
-	assert_int_equal(absent_add(set, (struct pfn_range){60, 60}, ABSENT_HOLE), -EINVAL);
-	assert_int_equal(absent_remove(set, (struct pfn_range){35, 45}, ABSENT_OFFLINE), -EINVAL);
-	assert_int_equal(absent_remove(set, (struct pfn_range){41, 42}, ABSENT_OFFLINE), -EINVAL);
-	assert_int_equal(absent_remove(set, (struct pfn_range){15, 25}, ABSENT_OFFLINE), 0);
-	assert_int_equal(set->nr, 3);
-	assert_int_equal(absent_frames(set, 0, 100), 5 + 15 + 10);
-	assert_int_equal(absent_frames(set, 12, 45), 3 + 15 + 5);
+	assert_int_equal(absent_add(set, (struct pfn_range){20, 30}), 0);
+	assert_int_equal(set->nr, 1);
+	assert_int_equal(absent_add(set, (struct pfn_range){60, 60}), -EINVAL);
+	assert_int_equal(absent_remove(set, (struct pfn_range){15, 15}), -EINVAL);
+	assert_int_equal(absent_remove(set, (struct pfn_range){15, 25}), 0);
+	assert_int_equal(set->nr, 2);
+	assert_int_equal(absent_frames(set, 0, 100), 5 + 15);
+	assert_int_equal(absent_frames(set, 12, 35), 3 + 10);
 	assert_false(absent_overlaps(set, 15, 25));
 	assert_true(absent_overlaps(set, 14, 25));
 	assert_true(absent_overlaps(set, 15, 26));
-	assert_int_equal(absent_remove(set, (struct pfn_range){10, 15}, ABSENT_OFFLINE), 0);
-	assert_int_equal(absent_remove(set, (struct pfn_range){25, 40}, ABSENT_OFFLINE), 0);
+	assert_int_equal(absent_remove(set, (struct pfn_range){0, 30}), 0);
 	assert_int_equal(set->nr, 1);
+	assert_int_equal(absent_frames(set, 0, 100), 10);
+}
+
+/* Whatever is added and removed, the list says what a byte per frame says, and is as short. */
+static void the_absent_set_agrees_with_a_byte_per_frame(void **state)
+{
+	struct absent_set *set = &((struct fixture *)*state)->absent;
+	bool absent[200] = {false};
+	unsigned int seed = 3;
+
+	for (unsigned int i = 0; i < 2000; i++) {
+		pfn_t start = (pfn_t)rand_r(&seed) % 199;
+		pfn_t end = start + 1 + (pfn_t)rand_r(&seed) % (i % 3 ? 10 : 200 - start);
+		struct pfn_range range = {start, end < 200 ? end : 200}, rest = {0, 200}, piece;
+		bool add = rand_r(&seed) % 2;
+		size_t runs = 0;
+
+		assert_int_equal(add ? absent_add(set, range) : absent_remove(set, range), 0);
+		memset(&absent[start], add, range.end - start);
+		for (pfn_t at = 0; at < 200; at++) {
+			runs += absent[at] && (at == 0 || !absent[at - 1]);
+			assert_int_equal(absent_overlaps(set, at, at + 1), absent[at]);
+		}
+		assert_int_equal(set->nr, runs);
+		for (pfn_t at = 0; absent_next(set, &rest, i % 2, &piece); at = piece.end) {
+			for (; at < piece.start; at++)
+				assert_int_equal(absent[at], !(i % 2));
+			assert_true(piece.start < piece.end);
+			for (; at < piece.end; at++)
+				assert_int_equal(absent[at], i % 2);
+			assert_true(at == 200 || absent[at] != i % 2);
+		}
+	}
 }
 
 static void absent_set_grows_past_its_first_allocation(void **state)
@@ -207,8 +237,7 @@ static void absent_set_grows_past_its_first_allocation(void **state)
 	struct absent_set *set = &((struct fixture *)*state)->absent;
 
 	for (pfn_t i = 100; i-- > 0;)
-		assert_int_equal(
-			absent_add(set, (struct pfn_range){3 * i, 3 * i + 1}, ABSENT_RESERVED), 0);
+		assert_int_equal(absent_add(set, (struct pfn_range){3 * i, 3 * i + 1}), 0);
 	assert_int_equal(set->nr, 100);
 	for (pfn_t frame = 0; frame < 300; frame++)
 		assert_int_equal(absent_overlaps(set, frame, frame + 1), frame % 3 == 0);
@@ -230,6 +259,8 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(check_finds_each_kind_of_damage, setup, teardown),
 		cmocka_unit_test_setup_teardown(absent_ranges_join_and_part, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_absent_set_agrees_with_a_byte_per_frame, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(absent_set_grows_past_its_first_allocation, setup,
 						teardown),
 	};

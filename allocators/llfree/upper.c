@@ -356,23 +356,35 @@ static void follow_frees(struct upper *u, struct upper_request req, struct local
 	atom64_count(&u->events.reservations);
 }
 
-int upper_put(struct upper *u, struct upper_request req, uint64_t frame)
+int upper_release(struct upper *u, uint64_t frame, unsigned int order, bool *split)
+{
+	int ret = lower_put(&u->lower, frame, order, split);
+
+	if (__builtin_expect(*split, 0))
+		atom64_count(&u->events.splits);
+	return ret;
+}
+
+void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
 {
 	struct local *local = locals_slot(&u->locals, req.class, req.slot);
 	uint64_t tree = tree_of(u, frame);
-	bool split;
-	int ret = lower_put(&u->lower, frame, req.order, &split);
 
-	if (ret < 0)
-		return ret;
-	if (__builtin_expect(split, 0))
-		atom64_count(&u->events.splits);
 	if (local && local_give(&u->locals, local, tree, 1U << req.order))
-		return 0;
+		return;
 	tree_give(&u->trees, tree, 1U << req.order);
 	if (u->last_frees && local)
 		follow_frees(u, req, local, tree);
-	return 0;
+}
+
+int upper_put(struct upper *u, struct upper_request req, uint64_t frame)
+{
+	bool split;
+	int ret = upper_release(u, frame, req.order, &split);
+
+	if (ret == 0)
+		upper_credit(u, req, frame);
+	return ret;
 }
 
 void upper_drain(struct upper *u)
@@ -449,47 +461,67 @@ void upper_build_end(struct upper_build *b)
 
 	build_flush(b);
 	for (size_t i = 0; i < u->absent.nr; i++)
-		lower_set_absent(&u->lower, u->absent.ranges[i].range.start,
-				 u->absent.ranges[i].range.end);
+		lower_set_absent(&u->lower, u->absent.ranges[i].start, u->absent.ranges[i].end);
 	for (uint64_t t = 0; t < u->trees.nr; t++)
 		tree_set(&u->trees, t, (uint32_t)lower_tree_free(&u->lower, t),
 			 tree_load(&u->trees, t).class);
 }
 
-void upper_online(struct upper *u, uint64_t start, uint64_t end)
+int upper_online(struct upper *u, struct pfn_range range)
 {
-	lower_set_free(&u->lower, start, end);
-	lower_set_absent(&u->lower, start, end);
-	while (start < end) {
-		uint64_t tree = tree_of(u, start);
-		uint64_t stop = min_u64(end, (tree + 1) << u->tree_order);
+	struct pfn_range rest = range, piece;
 
-		tree_give(&u->trees, tree, (uint32_t)(stop - start));
-		start = stop;
+	if (absent_reserve(&u->absent) < 0)
+		return -ENOMEM;
+	while (absent_next(&u->absent, &rest, true, &piece)) {
+		lower_set_free(&u->lower, piece.start, piece.end);
+		while (piece.start < piece.end) {
+			uint64_t tree = tree_of(u, piece.start);
+			uint64_t stop = min_u64(piece.end, (tree + 1) << u->tree_order);
+
+			tree_give(&u->trees, tree, (uint32_t)(stop - piece.start));
+			piece.start = stop;
+		}
 	}
+	absent_remove(&u->absent, range);
+	lower_set_absent(&u->lower, range.start, range.end);
+	return 0;
 }
 
-int upper_offline(struct upper *u, uint64_t start, uint64_t end)
+bool upper_may_offline(const struct upper *u, struct pfn_range range)
+{
+	struct pfn_range piece;
+
+	while (absent_next(&u->absent, &range, false, &piece)) {
+		if (!lower_is_free(&u->lower, piece.start, piece.end))
+			return false;
+	}
+	return true;
+}
+
+int upper_offline(struct upper *u, struct pfn_range range)
 {
 	/* As the default class: it demotes no tree. */
 	struct upper_request req = {.class = policy_default_class(u->trees.policy)};
-	uint64_t frame = start;
+	struct pfn_range rest = range, piece;
 
-	if (!lower_is_free(&u->lower, start, end))
-		return -EBUSY;
-	while (frame < end) {
-		req.order = largest_order(frame, end, BITFIELD_ORDER);
-		if (upper_get_at(u, req, frame) < 0)
-			break;
-		frame += UINT64_C(1) << req.order;
+	if (absent_reserve(&u->absent) < 0)
+		return -ENOMEM;
+	while (absent_next(&u->absent, &rest, false, &piece)) {
+		while (piece.start < piece.end) {
+			req.order = largest_order(piece.start, piece.end, BITFIELD_ORDER);
+
+			/* Cannot fail: it is free, and nothing else runs. */
+			int ret = upper_get_at(u, req, piece.start);
+
+			assert(ret == 0);
+			(void)ret;
+			piece.start += UINT64_C(1) << req.order;
+		}
 	}
-	if (frame == end)
-		return 0;
-	for (uint64_t taken = start; taken < frame; taken += UINT64_C(1) << req.order) {
-		req.order = largest_order(taken, end, BITFIELD_ORDER);
-		upper_put(u, req, taken);
-	}
-	return -EBUSY;
+	absent_add(&u->absent, range);
+	lower_set_absent(&u->lower, range.start, range.end);
+	return 0;
 }
 
 static void count_children(const struct lower *l, struct upper_counts *counts)

@@ -66,7 +66,16 @@ uint64_t upper_get(struct upper *u, struct upper_request req, uint64_t *flags);
 /** upper_get_at - allocate exactly that block. Return: 0; -EBUSY: not all of it is free. */
 int upper_get_at(struct upper *u, struct upper_request req, uint64_t frame);
 
-/** upper_put - free a block or an aligned part of one. Return and outcome as lower_put(). */
+/**
+ * upper_release, upper_credit - free a block or an aligned part of one, in two steps: between them
+ * the caller makes up its mind whose the block was, since @split tells that of a huge frame
+ * @frame, @order: the same in both; in @req
+ * Return and outcome of upper_release() as lower_put(); only after 0 the frames must be credited.
+ */
+int upper_release(struct upper *u, uint64_t frame, unsigned int order, bool *split);
+void upper_credit(struct upper *u, struct upper_request req, uint64_t frame);
+
+/** upper_put - both steps for a request that is known. Return and outcome as lower_put(). */
 int upper_put(struct upper *u, struct upper_request req, uint64_t frame);
 
 /** upper_drain - give every slot's reservation back. */
@@ -91,15 +100,17 @@ void upper_build_used(struct upper_build *b, uint64_t start, uint64_t end, unsig
 /** Each tree gets the class that most of its used frames have; of equals the lowest. */
 void upper_build_end(struct upper_build *b);
 
-/** upper_online - frames that just left the absent set become free. */
-void upper_online(struct upper *u, uint64_t start, uint64_t end);
+/** upper_online - the absent frames of a range become free. Return: 0; -ENOMEM: nothing changed. */
+int upper_online(struct upper *u, struct pfn_range range);
+
+/** upper_may_offline - is no frame of the range in use? */
+bool upper_may_offline(const struct upper *u, struct pfn_range range);
 
 /**
- * upper_offline - take free frames away, so that they can join the absent set
- * The caller adds them there and then calls lower_set_absent(). Return: 0; -EBUSY: some are in use,
- * and nothing has changed.
+ * upper_offline - the free frames of a range become absent, in which none may be in use
+ * Return: 0; -ENOMEM: nothing has changed.
  */
-int upper_offline(struct upper *u, uint64_t start, uint64_t end);
+int upper_offline(struct upper *u, struct pfn_range range);
 
 struct upper_counts {
 	uint64_t free_blocks[NR_ORDERS]; /* free frames cut into maximal aligned blocks */

@@ -66,6 +66,17 @@ static bool all_ones(const uint64_t *bits, uint64_t from, uint64_t to)
 	return true;
 }
 
+static bool all_equal(const uint64_t *bits, const uint64_t *others, uint64_t from, uint64_t to)
+{
+	while (from < to) {
+		struct span s = next_span(&from, to);
+
+		if ((bits[s.word] ^ others[s.word]) & s.mask)
+			return false;
+	}
+	return true;
+}
+
 static uint64_t count_zeros(const uint64_t *bits, uint64_t from, uint64_t to)
 {
 	uint64_t zeros = 0;
@@ -122,18 +133,6 @@ static void set_range(struct allocator *a, struct pfn_range range, bool taken, b
 		a->free_frames += to - from;
 }
 
-static bool in_zones(const struct allocator *a, struct pfn_range range)
-{
-	while (range.start < range.end) {
-		int zone = machine_zone_of(a->machine, range.start);
-
-		if (zone < 0)
-			return false;
-		range.start = a->machine->zones[zone].end;
-	}
-	return true;
-}
-
 struct withhold_gaps {
 	struct allocator *a;
 	pfn_t done; /* everything below is in its state */
@@ -165,6 +164,11 @@ static int recorded_create(const struct alloc_env *env, struct allocator **resul
 	a->words = (end - a->base) / 64;
 	if (a->words == 0)
 		return error_set(env->error, EINVAL, "the machine has no memory");
+	if (a->words * 64 > ALLOCATOR_FRAMES_MAX)
+		return error_set(env->error, EFBIG,
+				 "%" PRIu64 " frames from the first to the last are more than the "
+				 "%" PRIu64 " supported; use a smaller machine",
+				 a->words * 64, ALLOCATOR_FRAMES_MAX);
 	a->taken = env->meta(env, a->words * sizeof(uint64_t), 64, META_VOLATILE);
 	a->withheld = env->meta(env, a->words * sizeof(uint64_t), 64, META_VOLATILE);
 	if (!a->taken || !a->withheld)
@@ -235,22 +239,37 @@ static int recorded_adopt(struct allocator *a, const struct frame_map *map)
 
 static int recorded_online(struct allocator *a, struct pfn_range range)
 {
-	if (range.start >= range.end || !in_zones(a, range) ||
-	    !all_ones(a->withheld, range.start - a->base, range.end - a->base))
-		return -EINVAL;
-	set_range(a, range, false, false);
-	return 0;
+	struct pfn_range part;
+	unsigned int zone;
+	bool ours = false;
+
+	while (machine_next_part(a->machine, &range, &zone, &part)) {
+		uint64_t at = part.start - a->base, end = part.end - a->base, stop;
+
+		ours = true;
+		for (; (at = find(a->withheld, at, end, true)) < end; at = stop) {
+			stop = find(a->withheld, at, end, false);
+			set_range(a, (struct pfn_range){a->base + at, a->base + stop}, false,
+				  false);
+		}
+	}
+	return ours ? 0 : -EINVAL;
 }
 
 static int recorded_offline(struct allocator *a, struct pfn_range range)
 {
-	if (range.start >= range.end || !in_zones(a, range) ||
-	    !all_zeros(a->withheld, range.start - a->base, range.end - a->base))
-		return -EINVAL;
-	if (!all_zeros(a->taken, range.start - a->base, range.end - a->base))
-		return -EBUSY;
-	set_range(a, range, true, true);
-	return 0;
+	struct pfn_range rest = range, part;
+	unsigned int zone;
+	bool ours = false;
+
+	while (machine_next_part(a->machine, &rest, &zone, &part)) {
+		ours = true;
+		if (!all_equal(a->taken, a->withheld, part.start - a->base, part.end - a->base))
+			return -EBUSY; /* taken, yet not absent */
+	}
+	while (machine_next_part(a->machine, &range, &zone, &part))
+		set_range(a, part, true, true);
+	return ours ? 0 : -EINVAL;
 }
 
 /* The free runs of one zone, cut greedily into maximal aligned blocks. */

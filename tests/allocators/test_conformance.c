@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -181,9 +182,15 @@ static uint64_t shadow_free(const struct fixture *f, pfn_t start, pfn_t end)
 /* May the request be served from this zone? All zones are allowed to who does not know them. */
 static bool zone_allowed(const struct fixture *f, const struct alloc_request *req, int zone)
 {
+	const struct zone *highest = &f->m->zones[req->zone];
+
 	if (zone < 0)
 		return false;
-	return !has(f, ALLOCATOR_ZONES) || f->m->zones[zone].type <= f->m->zones[req->zone].type;
+	if (!has(f, ALLOCATOR_ZONES))
+		return true;
+	if (req->gfp & GFP_THISNODE && f->m->zones[zone].node != highest->node)
+		return false;
+	return f->m->zones[zone].type <= highest->type;
 }
 
 /* The first free aligned block the request may have, from @from on; PFN_NONE if there is none. */
@@ -232,9 +239,11 @@ static struct alloc_request random_request(struct fixture *f)
 		GFP_KERNEL | GFP_DMA,
 	};
 	unsigned int order = random_below(f, 4) ? random_below(f, 4) : random_below(f, NR_ORDERS);
+	uint32_t gfp = gfps[random_below(f, ARRAY_SIZE(gfps))];
 
-	return request(f, gfps[random_below(f, ARRAY_SIZE(gfps))], order,
-		       random_below(f, f->m->nr_cpus));
+	if (random_below(f, 8) == 0)
+		gfp |= GFP_THISNODE;
+	return request(f, gfp, order, random_below(f, f->m->nr_cpus));
 }
 
 static void drain(struct fixture *f)
@@ -264,8 +273,9 @@ static void accept_block(struct fixture *f, pfn_t pfn, const struct alloc_reques
 	if (!zone_allowed(f, req, machine_zone_of(f->m, pfn)) ||
 	    machine_zone_of(f->m, pfn) !=
 		    machine_zone_of(f->m, pfn + (UINT64_C(1) << req->order) - 1))
-		fail_msg("pfn %" PRIu64 ", order %u: in or across a zone above %u", pfn, req->order,
-			 req->zone);
+		fail_msg("pfn %" PRIu64 ", order %u: in or across a zone that gfp 0x%" PRIx32
+			 " and zone %u exclude",
+			 pfn, req->order, req->gfp, req->zone);
 	shadow_set(f, pfn, req->order, SHADOW_TAKEN);
 	assert_true(f->nr_objects < OBJECTS_MAX);
 	f->objects[f->nr_objects++] = (struct object){.pfn = pfn, .req = *req};
@@ -703,6 +713,23 @@ static void adopts_a_snapshot_and_frees_its_objects(void **state)
 	}
 }
 
+/* Bring a range online, or take it offline, here as in memory_state: what can turn, turns. */
+static void turn(struct fixture *f, struct pfn_range range, bool online)
+{
+	enum shadow from = online ? SHADOW_ABSENT : SHADOW_FREE;
+	enum shadow to = online ? SHADOW_FREE : SHADOW_ABSENT;
+	int rc = online ? f->ops->online(f->a, range) : f->ops->offline(f->a, range);
+
+	if (rc)
+		fail_msg("%s of [%" PRIu64 ", %" PRIu64 "): %d", online ? "online" : "offline",
+			 range.start, range.end, rc);
+	for (pfn_t pfn = range.start; pfn < range.end && pfn < END; pfn++) {
+		if (f->shadow[pfn] == from && machine_zone_of(f->m, pfn) >= 0)
+			f->shadow[pfn] = (uint8_t)to;
+	}
+	check_all(f);
+}
+
 static void serves_memory_that_comes_online(void **state)
 {
 	struct fixture *f = *state;
@@ -713,15 +740,61 @@ static void serves_memory_that_comes_online(void **state)
 	start(f, 8);
 	exhaust(f, 0);
 	for (size_t i = 0; i < ARRAY_SIZE(parts); i++) {
-		assert_int_equal(f->ops->online(f->a, parts[i]), 0);
-		memset(&f->shadow[parts[i].start], SHADOW_FREE, parts[i].end - parts[i].start);
+		turn(f, parts[i], true);
 		managed += parts[i].end - parts[i].start;
-		check_all(f);
 	}
 	exhaust(f, 0);
 	assert_int_equal(f->nr_objects, managed);
 	free_all(f);
 	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+/* A recording brings whatever turned out to be memory: why it was absent does not matter. */
+static void brings_online_whatever_is_absent_in_a_range(void **state)
+{
+	static const struct pfn_range ranges[] = {
+		{5000, 5100},
+		{5050, 5555}, /* reserved, then overlapping */
+		{5000, 5555}, /* twice */
+		{0, 2},	      /* reserved and managed */
+		{150, 300},   /* a hole amid managed frames */
+		{19990, 30000},
+		{98990, 99010},
+		{120000, 135000},  /* across a zone border */
+		{32000, 66000},	   /* the gap between zones */
+		{162999, END + 5}, /* beyond the last zone */
+		{0, END},	   /* all of it */
+	};
+	struct fixture *f = *state;
+
+	start(f, 8);
+	for (unsigned int i = 0; i < 3000; i++)
+		alloc(f, random_request(f));
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++)
+		turn(f, ranges[i], true);
+	for (pfn_t pfn = 0; pfn < END; pfn++)
+		assert_int_equal(f->shadow[pfn] == SHADOW_ABSENT, machine_zone_of(f->m, pfn) < 0);
+	exhaust(f, 0);
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
+static void turns_only_ranges_that_touch_a_zone(void **state)
+{
+	static const struct pfn_range ranges[] = {
+		{32768, 65536}, {40000, 40001}, {END, END + 1},	      {5000, 5000},
+		{5100, 5000},	{70000, 70000}, {PFN_MAX, UINT64_MAX}};
+	struct fixture *f = *state;
+
+	start(f, 9);
+	for (size_t i = 0; i < ARRAY_SIZE(ranges); i++) {
+		assert_int_equal(f->ops->online(f->a, ranges[i]), -EINVAL);
+		assert_int_equal(f->ops->offline(f->a, ranges[i]), -EINVAL);
+	}
 	check_all(f);
 	stop(f);
 }
@@ -733,24 +806,30 @@ static void takes_free_memory_offline_and_refuses_used(void **state)
 	struct alloc_request req = request(f, GFP_HIGHUSER, 0, 0);
 
 	start(f, 9);
-	assert_int_equal(f->ops->offline(f->a, (struct pfn_range){40000, 40001}), -EINVAL);
 	if (f->ops->alloc_at) {
 		assert_int_equal(f->ops->alloc_at(f->a, 80000, &req), 0);
-		assert_int_equal(f->ops->offline(f->a, range), -EBUSY);
 		f->shadow[80000] = SHADOW_TAKEN;
+		assert_int_equal(f->ops->offline(f->a, range), -EBUSY);
+		/* absent frames and gaps excuse nothing */
+		assert_int_equal(f->ops->offline(f->a, (struct pfn_range){0, END}), -EBUSY);
 		check_all(f);
 		free_block(f, 80000, 0, &req);
 		drain(f);
 	}
-	assert_int_equal(f->ops->offline(f->a, range), 0);
-	memset(&f->shadow[range.start], SHADOW_ABSENT, range.end - range.start);
-	check_all(f);
+	turn(f, range, false);
+	turn(f, range, false);
 	exhaust(f, 0);
 	free_all(f);
 	drain(f);
-	assert_int_equal(f->ops->online(f->a, range), 0);
-	memset(&f->shadow[range.start], SHADOW_FREE, range.end - range.start);
-	check_all(f);
+	turn(f, (struct pfn_range){73000, 82000}, false);
+	turn(f, (struct pfn_range){4000, 5600}, false); /* across zones, in part reserved */
+	turn(f, range, true);
+	turn(f, (struct pfn_range){30000, 70000}, false);
+	turn(f, (struct pfn_range){0, END}, false);
+	assert_int_equal(shadow_free(f, 0, END), 0);
+	turn(f, (struct pfn_range){0, END}, true);
+	exhaust(f, MAX_ORDER);
+	free_all(f);
 	stop(f);
 }
 
@@ -782,6 +861,57 @@ static void isolates_what_is_free_of_a_block(void **state)
 	assert_int_equal(exhaust(f, 0), machine_managed(f->m));
 	free_all(f);
 	stop(f);
+}
+
+/* Frames of this process in memory. */
+static uint64_t resident_frames(void)
+{
+	FILE *file = fopen("/proc/self/statm", "r");
+	unsigned long long size, resident;
+
+	assert_non_null(file);
+	assert_int_equal(fscanf(file, "%llu %llu", &size, &resident), 2);
+	fclose(file);
+	return resident;
+}
+
+/* A description may claim anything: it must not cost the host its memory. */
+static void costs_little_or_refuses_however_large_the_machine(void **state)
+{
+	/* One zone, memory to the end or almost none; two zones far apart. */
+	static const uint64_t sizes[] = {UINT64_C(1) << 33, UINT64_C(1) << 35, UINT64_C(1) << 39};
+	struct fixture *f = *state;
+	const uint64_t budget = (UINT64_C(100) << 20) / (uint64_t)sysconf(_SC_PAGESIZE);
+
+	for (size_t i = 0; i < 3 * ARRAY_SIZE(sizes); i++) {
+		uint64_t frames = sizes[i / 3], before = resident_frames();
+		struct zone zones[] = {{.end = frames, .type = ZONE_NORMAL},
+				       {.start = frames - 4096, .end = frames, .node = 1}};
+		struct allocator_instance *instance = NULL;
+		struct error err = {.code = 0};
+		struct machine *m;
+		int rc;
+
+		assert_int_equal(machine_create(2, 2, &m, NULL), 0);
+		if (i % 3 == 2)
+			zones[0].end = 4096;
+		assert_int_equal(machine_add_zone(m, &zones[0], NULL), 0);
+		if (i % 3 == 1)
+			assert_int_equal(machine_add_absent(m, (struct pfn_range){1024, frames},
+							    ABSENT_HOLE, NULL),
+					 0);
+		if (i % 3 == 2)
+			assert_int_equal(machine_add_zone(m, &zones[1], NULL), 0);
+		rc = allocator_instance_create(f->spec, m, NULL, &instance, &err);
+		if (rc && rc != -EFBIG && rc != -ENOMEM)
+			fail_msg("%" PRIu64 " frames: %d", frames, rc);
+		assert_true(rc == 0 || strlen(err.text) > 20);
+		if (resident_frames() > before + budget)
+			fail_msg("%" PRIu64 " frames: %" PRIu64 " pages for an instance", frames,
+				 resident_frames() - before);
+		allocator_instance_destroy(instance);
+		machine_destroy(m);
+	}
 }
 
 static void instances_do_not_disturb_each_other(void **state)
@@ -918,6 +1048,44 @@ static void agrees_with_a_byte_per_frame_over_random_operations(void **state)
 	}
 }
 
+/* Memory comes and goes in random ranges while objects do. */
+static void agrees_with_a_byte_per_frame_while_memory_comes_and_goes(void **state)
+{
+	struct fixture *f = *state;
+
+	for (unsigned int seed = 41; seed <= 43; seed++) {
+		start(f, seed);
+		for (unsigned int i = 0; i < 3000; i++) {
+			pfn_t at = random_below(f, END);
+			unsigned int frames = random_below(f, 3) ? 40 : 5000;
+			struct pfn_range range = {at, at + 1 + random_below(f, frames)};
+			bool touches = false, used = false;
+
+			if (i % 10) {
+				random_step(f, i);
+				continue;
+			}
+			drain(f);
+			for (pfn_t pfn = range.start; pfn < range.end && pfn < END; pfn++) {
+				touches |= machine_zone_of(f->m, pfn) >= 0;
+				used |= f->shadow[pfn] == SHADOW_TAKEN;
+			}
+			if (touches && !used)
+				turn(f, range, i % 20 == 0);
+			else if (touches && i % 20 == 0)
+				turn(f, range, true);
+			else
+				assert_int_equal(f->ops->offline(f->a, range),
+						 touches ? -EBUSY : -EINVAL);
+		}
+		check_all(f);
+		free_all(f);
+		drain(f);
+		check_all(f);
+		stop(f);
+	}
+}
+
 static void agrees_with_a_byte_per_frame_when_nearly_full(void **state)
 {
 	struct fixture *f = *state;
@@ -928,8 +1096,10 @@ static void agrees_with_a_byte_per_frame_when_nearly_full(void **state)
 		if (f->nr_objects && random_below(f, 3) == 0)
 			free_object(f, random_below(f, (unsigned int)f->nr_objects));
 		else
-			alloc(f, request(f, GFP_HIGHUSER, random_below(f, 20) ? 0 : 1,
-					 random_below(f, 4)));
+			alloc(f, request(f,
+					 random_below(f, 4) ? GFP_HIGHUSER
+							    : GFP_HIGHUSER | GFP_THISNODE,
+					 random_below(f, 20) ? 0 : 1, random_below(f, 4)));
 		if (i % 500 == 499)
 			check_all(f);
 	}
@@ -1004,12 +1174,12 @@ static bool adopts(const struct allocator_ops *ops)
 
 static bool onlines(const struct allocator_ops *ops)
 {
-	return ops->online;
+	return ops->online && checked(ops);
 }
 
 static bool offlines(const struct allocator_ops *ops)
 {
-	return ops->online && ops->offline && checked(ops);
+	return onlines(ops) && ops->offline;
 }
 
 static bool isolates(const struct allocator_ops *ops)
@@ -1043,12 +1213,16 @@ static const struct conformance_test conformance_tests[] = {
 	TEST(refuses_a_block_of_which_a_part_is_free, splits_checked),
 	TEST(adopts_a_snapshot_and_frees_its_objects, adopts),
 	TEST(serves_memory_that_comes_online, onlines),
+	TEST(brings_online_whatever_is_absent_in_a_range, onlines),
+	TEST(turns_only_ranges_that_touch_a_zone, offlines),
 	TEST(takes_free_memory_offline_and_refuses_used, offlines),
 	TEST(isolates_what_is_free_of_a_block, isolates),
+	TEST(costs_little_or_refuses_however_large_the_machine, NULL),
 	TEST(instances_do_not_disturb_each_other, NULL),
 	TEST(predicts_what_it_then_does, predicts),
 	TEST(bulk_calls_do_what_single_ones_do, bulks),
 	TEST(agrees_with_a_byte_per_frame_over_random_operations, NULL),
+	TEST(agrees_with_a_byte_per_frame_while_memory_comes_and_goes, offlines),
 	TEST(agrees_with_a_byte_per_frame_when_nearly_full, NULL),
 	TEST(echoes_the_hint_or_refuses_it, echoes),
 };

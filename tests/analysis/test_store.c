@@ -292,12 +292,12 @@ static void everything_a_run_says_is_stored(void **state)
 	assert_answer(f, "SELECT digest || path || note FROM trace",
 		      "0123456789abcdef0123456789abcdefsamples/t.quireLinux 6.18");
 	assert_answer(f, "SELECT name || summary FROM backend", "llfreea summary");
-	assert_answer(f, "SELECT value FROM metric WHERE name = 'free_huge'", "321.0");
-	assert_answer(f, "SELECT value IS NULL FROM metric WHERE name = 'huge_score'", "1");
+	assert_answer(f, "SELECT value FROM v_metric WHERE name = 'free_huge'", "321.0");
+	assert_answer(f, "SELECT value IS NULL FROM v_metric WHERE name = 'huge_score'", "1");
 	assert_answer(f, "SELECT count(*) FROM sample WHERE is_end = (sample = 1)", "2");
 	assert_answer(f, "SELECT event || ',' || time_ns FROM sample WHERE sample = 1",
 		      "500,8500000000");
-	assert_answer(f, "SELECT value FROM sample_metric WHERE name = 'free_huge' AND sample = 0",
+	assert_answer(f, "SELECT value FROM v_sample WHERE name = 'free_huge' AND sample = 0",
 		      "400.0");
 	assert_answer(f, "SELECT sum(blocks) FROM freelist WHERE source = 'kernel'", "550");
 	assert_answer(f, "SELECT text FROM warning WHERE line = 0", "first; it's \"quoted\"");
@@ -371,28 +371,170 @@ static void histograms_merge_exactly_from_their_blobs(void **state)
 		      "2,200.0,300.0");
 }
 
-static void a_block_map_comes_back_as_it_was(void **state)
+#define MAP_BLOCKS  700
+#define MAP_SAMPLES 200
+
+/* The map of a sample: mostly still, with a block here and there that changes. */
+static uint16_t map_value(uint32_t sample, size_t block)
+{
+	return (uint16_t)(block < 600 ? 512 - (sample + block) / 97 % 5 : 0xffff);
+}
+
+static void send_blockmap(struct store *store, uint32_t sample, uint64_t first_block, size_t n)
+{
+	struct result_record record = {.kind = RESULT_BLOCKMAP};
+	uint16_t held[MAP_BLOCKS];
+
+	for (size_t i = 0; i < n; i++)
+		held[i] = map_value(sample, i);
+	record.blockmap.sample = sample;
+	record.blockmap.first_block = first_block;
+	record.blockmap.held = held;
+	record.blockmap.n = n;
+	must_take(store, &record);
+}
+
+/* The map of @sample of run 1 into @held, as docs/results.md says. Return: maps read for it. */
+static int read_map(sqlite3 *db, uint32_t sample, uint16_t *held, size_t n)
+{
+	sqlite3_stmt *stmt;
+	int maps = 1;
+
+	assert_int_equal(sqlite3_prepare_v2(db,
+					    "SELECT base, blocks, difference FROM blockmap"
+					    " WHERE run_id = 1 AND sample = ?1",
+					    -1, &stmt, NULL),
+			 SQLITE_OK);
+	sqlite3_bind_int64(stmt, 1, sample);
+	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
+	assert_int_equal(sqlite3_column_int(stmt, 1), n);
+	if (sqlite3_column_type(stmt, 0) == SQLITE_NULL)
+		memset(held, 0, n * sizeof(*held));
+	else
+		maps += read_map(db, (uint32_t)sqlite3_column_int64(stmt, 0), held, n);
+	assert_int_equal(blockmap_decode(sqlite3_column_blob(stmt, 2),
+					 (size_t)sqlite3_column_bytes(stmt, 2), held, n),
+			 0);
+	sqlite3_finalize(stmt);
+	return maps;
+}
+
+static void any_block_map_comes_back_from_a_bounded_number_of_rows(void **state)
 {
 	const struct fixture *f = *state;
-	uint16_t held[700];
-	sqlite3_stmt *stmt;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+	uint16_t held[MAP_BLOCKS];
+	int longest = 0;
 	sqlite3 *db;
 
-	write_run(f, "llfree");
-	assert_answer(f, "SELECT encoding || first_block FROM blockmap", "runs8");
+	must_take(store, &run);
+	for (uint32_t s = 0; s < MAP_SAMPLES; s++) {
+		send_sample(store, s, false, s);
+		send_blockmap(store, s, 8, MAP_BLOCKS);
+	}
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
 	assert_int_equal(sqlite3_open(f->path, &db), SQLITE_OK);
-	assert_int_equal(
-		sqlite3_prepare_v2(db, "SELECT held, blocks FROM blockmap", -1, &stmt, NULL),
-		SQLITE_OK);
-	assert_int_equal(sqlite3_step(stmt), SQLITE_ROW);
-	assert_int_equal(sqlite3_column_int(stmt, 1), 700);
-	assert_int_equal(blockmap_decode(BLOCKMAP_RUNS, sqlite3_column_blob(stmt, 0),
-					 (size_t)sqlite3_column_bytes(stmt, 0), held, 700),
-			 0);
-	for (size_t i = 0; i < 700; i++)
-		assert_int_equal(held[i], i < 600 ? 512 : 0xffff);
-	sqlite3_finalize(stmt);
+	for (uint32_t s = 0; s < MAP_SAMPLES; s++) {
+		const int maps = read_map(db, s, held, MAP_BLOCKS);
+
+		longest = maps > longest ? maps : longest;
+		for (size_t i = 0; i < MAP_BLOCKS; i++)
+			assert_int_equal(held[i], map_value(s, i));
+	}
 	sqlite3_close(db);
+	assert_in_range(longest, 2, 65);
+}
+
+static void a_block_map_of_other_blocks_or_another_run_stands_for_itself(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+
+	for (int i = 0; i < 2; i++) {
+		must_take(store, &run);
+		for (uint32_t s = 0; s < 4; s++)
+			send_sample(store, s, false, s);
+		send_blockmap(store, 0, 8, MAP_BLOCKS);
+		send_blockmap(store, 1, 8, MAP_BLOCKS - 1);
+		send_blockmap(store, 2, 9, MAP_BLOCKS - 1);
+		send_blockmap(store, 3, 9, MAP_BLOCKS - 1);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_close(store);
+	assert_answer(f,
+		      "SELECT group_concat(sample || ':' || coalesce(base, '-')) FROM"
+		      " (SELECT * FROM blockmap ORDER BY run_id, sample)",
+		      "0:-,1:-,2:-,3:2,0:-,1:-,2:-,3:2");
+}
+
+static void block_maps_out_of_order_fail_the_run(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct result_record map = {.kind = RESULT_BLOCKMAP};
+	struct store *store = must_open(f);
+	uint16_t held[MAP_BLOCKS] = {0};
+	struct error err = {0};
+
+	must_take(store, &run);
+	send_blockmap(store, 5, 8, MAP_BLOCKS);
+	map.blockmap.sample = 4;
+	map.blockmap.first_block = 8;
+	map.blockmap.held = held;
+	map.blockmap.n = MAP_BLOCKS;
+	assert_int_equal(take(store, &map, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "sample 4 after sample 5"));
+	must_close(store);
+	assert_answer(f, "SELECT status FROM run", "failed");
+	assert_no_results(f);
+}
+
+#define LONG_BLOCKS  20000
+#define LONG_SAMPLES 200
+
+/* 12 MiB of results that do not compress. */
+static void send_long_run(struct store *store)
+{
+	static uint16_t held[LONG_BLOCKS];
+	struct result_record record = {.kind = RESULT_BLOCKMAP};
+	uint64_t x = 88172645463325252u;
+
+	record.blockmap.held = held;
+	record.blockmap.n = LONG_BLOCKS;
+	for (uint32_t s = 0; s < LONG_SAMPLES; s++) {
+		for (size_t i = 0; i < LONG_BLOCKS; i++) {
+			x = x * 6364136223846793005u + 1442695040888963407u;
+			held[i] = (uint16_t)(x >> 48);
+		}
+		send_sample(store, s, false, s);
+		record.blockmap.sample = s;
+		must_take(store, &record);
+	}
+}
+
+static void a_long_run_waits_outside_of_memory_and_locks_nobody_out(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f), *other;
+	struct result_record run = run_record("llfree");
+
+	must_take(store, &run);
+	send_long_run(store);
+	assert_in_range(sqlite3_memory_used(), 1, 6 << 20);
+	other = must_open(f);
+	must_take(other, &run);
+	send_results(other);
+	send_done(other, RUN_DONE, NULL);
+	must_close(other);
+	assert_answer(f, "SELECT group_concat(status) FROM run", "running,done");
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	assert_answer(f, "SELECT sum(length(difference)) > 10 << 20 FROM blockmap WHERE run_id = 1",
+		      "1");
+	assert_false(exists(f, "-wal"));
 }
 
 static void a_benchmark_needs_neither_trace_nor_label(void **state)
@@ -458,6 +600,23 @@ static void views_show_the_latest_finished_run(void **state)
 		      " AND name = 'free_huge'",
 		      "321.0higher");
 	assert_answer(f, "SELECT count(*) FROM v_warning WHERE status = 'failed'", "2");
+}
+
+static void runs_of_traces_without_a_digest_stand_for_themselves(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+
+	run.run.trace_digest = "";
+	for (int i = 0; i < 2; i++) {
+		run.run.trace = i ? "one.quire" : "another.quire";
+		must_take(store, &run);
+		send_results(store);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_close(store);
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_latest", "1,2");
 }
 
 static void the_comparison_names_metrics_that_exist(void **state)
@@ -920,9 +1079,13 @@ int main(void)
 		TEST(metric_info_is_the_metric_table),
 		TEST(only_one_file_is_left_after_closing),
 		TEST(histograms_merge_exactly_from_their_blobs),
-		TEST(a_block_map_comes_back_as_it_was),
+		TEST(any_block_map_comes_back_from_a_bounded_number_of_rows),
+		TEST(a_block_map_of_other_blocks_or_another_run_stands_for_itself),
+		TEST(block_maps_out_of_order_fail_the_run),
+		TEST(a_long_run_waits_outside_of_memory_and_locks_nobody_out),
 		TEST(a_benchmark_needs_neither_trace_nor_label),
 		TEST(views_show_the_latest_finished_run),
+		TEST(runs_of_traces_without_a_digest_stand_for_themselves),
 		TEST(the_comparison_names_metrics_that_exist),
 		TEST(a_failed_run_keeps_its_reason_and_warnings_only),
 		TEST(a_run_closed_before_its_end_is_interrupted),

@@ -196,6 +196,20 @@ static void an_empty_document_is_still_one(void **state)
 	}
 }
 
+static void a_document_without_lists_is_one_line_of_csv(void **state)
+{
+	struct document d;
+
+	(void)state;
+	begin(&d, EMITTER_CSV);
+	emitter_string(d.e, "trace", "a,b");
+	emitter_object_begin(d.e, "count");
+	emitter_uint(d.e, "events", 7);
+	emitter_object_end(d.e);
+	emitter_null(d.e, "note");
+	assert_document(&d, "trace,count.events,note\n\"a,b\",7,\n");
+}
+
 static void a_list_without_rows_has_no_headings(void **state)
 {
 	static const char *const expected[] = {"", "{\n  \"runs\": []\n}\n", ""};
@@ -647,6 +661,7 @@ int main(void)
 		cmocka_unit_test(json_gives_everything),
 		cmocka_unit_test(csv_flattens_the_scalars_of_the_rows),
 		cmocka_unit_test(an_empty_document_is_still_one),
+		cmocka_unit_test(a_document_without_lists_is_one_line_of_csv),
 		cmocka_unit_test(a_list_without_rows_has_no_headings),
 		cmocka_unit_test(a_list_without_columns_makes_no_table),
 		cmocka_unit_test(rows_are_written_as_they_end_if_every_width_is_known),

@@ -637,13 +637,13 @@ static void write_started_trace(const char *name, const struct event *events, si
 	struct trace_header header = {
 		.identity = IDENTITY_PFN, .kernel = "6.18", .recorder = "test"};
 	const struct trace_write_options options = {.overwrite = true};
-	uint8_t *cells = calloc(1, FRAMES);
+	static uint8_t cells[FRAMES];
 	struct trace_writer *w;
 	struct frame_map *map;
 	struct machine *m;
 	char path[128];
 
-	assert_non_null(cells);
+	memset(cells, FRAME_FREE, sizeof(cells));
 	path_of(path, name);
 	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, CPUS, &m, NULL), 0);
 	m->zones[0].managed = FRAMES - 4096 - 512;
@@ -662,7 +662,6 @@ static void write_started_trace(const char *name, const struct event *events, si
 	assert_int_equal(trace_writer_snapshot(w, TRACE_START, map, NULL), 0);
 	assert_int_equal(trace_writer_events(w, events, n, NULL), 0);
 	frame_map_destroy(map);
-	free(cells);
 	close_trace(w, m);
 }
 
@@ -1051,8 +1050,11 @@ static int make_directory(void **unused)
 
 static int remove_directory(void **unused)
 {
-	static const char *const names[] = {"overlap", "several", "gigantic", "failed",	 "ghosts",
-					    "model",   "exact",	  "latency",  "virtual", "bad"};
+	static const char *const names[] = {
+		"overlap", "several", "gigantic", "failed", "ghosts",  "model",
+		"exact",   "latency", "virtual",  "bad",    "started", "hotplug",
+		"tick",	   "move",    "ids",	  "large",  "damaged",
+	};
 	char path[128];
 
 	(void)unused;

@@ -81,7 +81,8 @@ static void objects_keep_their_order_only_where_it_fits(void **state)
 	memset(&cells[64], CELL(FRAME_UNMOVABLE, 4), 15);    /* cut short by a free frame */
 	memset(&cells[1496], CELL(FRAME_MOVABLE, 3), 8);     /* across a zone border */
 	memset(&cells[2048], CELL(FRAME_MOVABLE, 11), 2048); /* above the largest order */
-	memset(&cells[6000], CELL(FRAME_FREE, 5), 2000);     /* free frames have no order */
+	memset(&cells[6000], CELL(FRAME_FREE, 5), 1500);     /* free frames have no order */
+	memset(&cells[7500], CELL(FRAME_HOLE, 1), 500);	     /* nor have absent ones */
 	assert_int_equal(frame_map_from_bytes(m, cells, 77, &map, NULL), 0);
 	assert_int_equal(map->time_ns, 77);
 	assert_int_equal(frame_map_check(map, NULL), 0);
@@ -93,8 +94,46 @@ static void objects_keep_their_order_only_where_it_fits(void **state)
 	assert_run(map, 7, 1496, 4, FRAME_MOVABLE, 0);
 	assert_run(map, 8, 1500, 4, FRAME_MOVABLE, 0);
 	assert_run(map, 10, 2048, 2048, FRAME_MOVABLE, 0);
-	assert_run(map, 11, 6000, 2000, FRAME_FREE, 0);
-	assert_int_equal(map->nr_runs, 12);
+	assert_run(map, 11, 6000, 1500, FRAME_FREE, 0);
+	assert_run(map, 12, 7500, 500, FRAME_HOLE, 0);
+	assert_int_equal(map->nr_runs, 13);
+	frame_map_destroy(map);
+	machine_destroy(m);
+}
+
+static void what_is_known_in_hindsight_is_marked_and_free_all_the_same(void **state)
+{
+	struct machine *m = small_machine();
+	uint64_t frames[FRAME_STATES], blocks[NR_ORDERS];
+	uint8_t cells[8000], back[8000];
+	struct frame_map *map;
+
+	(void)state;
+	memset(cells, FRAME_UNMOVABLE, sizeof(cells));
+	memset(&cells[4096], FRAME_HOLE, 6000 - 4096);
+	memset(&cells[2051], FRAME_FREE, 5); /* odd places: no object, no alignment */
+	memset(&cells[2056], CELL(FRAME_FREE, FRAME_HINDSIGHT), 3);
+	memset(&cells[2059], CELL(FRAME_PARKED, FRAME_HINDSIGHT), 4);
+	memset(&cells[2063], FRAME_PARKED, 1);
+	memset(&cells[2064], CELL(FRAME_PARKED, 2), 1); /* no such mark */
+	assert_int_equal(frame_map_from_bytes(m, cells, 0, &map, NULL), 0);
+	assert_int_equal(frame_map_check(map, NULL), 0);
+	assert_run(map, 2, 2051, 5, FRAME_FREE, 0);
+	assert_run(map, 3, 2056, 3, FRAME_FREE, FRAME_HINDSIGHT);
+	assert_run(map, 4, 2059, 4, FRAME_PARKED, FRAME_HINDSIGHT);
+	assert_run(map, 5, 2063, 2, FRAME_PARKED, 0);
+	for (size_t i = 1; i < 7; i++)
+		assert_int_equal(frame_run_online(&map->runs[i]), i == 2   ? FRAME_FREE
+								  : i == 5 ? FRAME_PARKED
+									   : FRAME_UNMOVABLE);
+	frame_map_count(map, frames);
+	assert_int_equal(frames[FRAME_FREE], 8);
+	assert_int_equal(frames[FRAME_PARKED], 6);
+	frame_map_free_blocks(map, true, blocks);
+	assert_int_equal(blocks[3], 1); /* 2056..2063, of three kinds */
+	frame_map_to_bytes(map, back);
+	cells[2064] = FRAME_PARKED;
+	assert_memory_equal(back, cells, sizeof(back));
 	frame_map_destroy(map);
 	machine_destroy(m);
 }
@@ -129,7 +168,10 @@ static void random_cells(const struct machine *m, uint8_t *cells, unsigned int *
 			unsigned int limit = (unsigned int)rand_r(seed) % (MAX_ORDER + 1);
 			unsigned int order = largest_order(pfn, end, limit);
 
-			memset(&cells[pfn], CELL(s, frame_state_allocated(s) ? order : 0),
+			memset(&cells[pfn],
+			       CELL(s, frame_state_allocated(s) ? order
+				       : frame_state_free(s)	? order & FRAME_HINDSIGHT
+								: 0),
 			       (size_t)1 << order);
 			pfn += UINT64_C(1) << order;
 		}
@@ -167,7 +209,9 @@ static bool slow_free(const struct machine *m, const uint8_t *cells, bool parked
 	    machine_zone_of(m, pfn) != machine_zone_of(m, end - 1))
 		return false;
 	for (; pfn < end; pfn++) {
-		if (cells[pfn] != FRAME_FREE && !(parked && cells[pfn] == FRAME_PARKED))
+		unsigned int state = cells[pfn] & 15;
+
+		if (state != FRAME_FREE && !(parked && state == FRAME_PARKED))
 			return false;
 	}
 	return true;
@@ -186,7 +230,7 @@ static void free_blocks_are_the_maximal_aligned_ones(void **state)
 		random_cells(m, cells, &s);
 		/* mostly free, so that large blocks appear */
 		for (pfn_t pfn = 0; pfn < 8000; pfn++) {
-			if (machine_zone_of(m, pfn) >= 0 && cells[pfn] != FRAME_PARKED &&
+			if (machine_zone_of(m, pfn) >= 0 && !frame_state_free(cells[pfn] & 15) &&
 			    rand_r(&s) % 512)
 				cells[pfn] = FRAME_FREE;
 		}
@@ -247,7 +291,8 @@ static void check_finds_each_broken_promise(void **state)
 	BREAKS(runs[0].frames, 7);
 	BREAKS(runs[2].frames, 2000); /* into the next zone */
 	BREAKS(runs[0].state, FRAME_STATES);
-	BREAKS(runs[0].order, 1);  /* free frames have none */
+	BREAKS(runs[0].order, 2); /* free frames have none, but a mark */
+	BREAKS(runs[0].order, 255);
 	BREAKS(runs[1].order, 4);  /* misaligned */
 	BREAKS(runs[1].order, 12); /* too large */
 	BREAKS(runs[4].start, UINT64_MAX);
@@ -297,6 +342,7 @@ int main(void)
 		cmocka_unit_test(a_fresh_map_follows_zones_and_absent_ranges),
 		cmocka_unit_test(objects_keep_their_order_only_where_it_fits),
 		cmocka_unit_test(unknown_states_are_refused),
+		cmocka_unit_test(what_is_known_in_hindsight_is_marked_and_free_all_the_same),
 		cmocka_unit_test(bytes_survive_the_way_there_and_back),
 		cmocka_unit_test(free_blocks_are_the_maximal_aligned_ones),
 		cmocka_unit_test(check_finds_each_broken_promise),

@@ -368,6 +368,43 @@ static void names_are_the_kernels(void **state)
 	assert_string_equal(zone_type_name(ZONE_TYPES), "?");
 }
 
+static void parts_of_a_range_come_zone_by_zone(void **state)
+{
+	/* Ids do not follow addresses; there is a gap in the middle. */
+	const struct zone zones[] = {
+		{.start = 100, .end = 200, .node = 0, .type = ZONE_NORMAL},
+		{.start = 0, .end = 50, .node = 1, .type = ZONE_NORMAL},
+		{.start = 50, .end = 70, .node = 1, .type = ZONE_MOVABLE},
+	};
+	const struct {
+		unsigned int zone;
+		struct pfn_range part;
+	} expected[] = {{1, {10, 50}}, {2, {50, 70}}, {0, {100, 200}}};
+	struct pfn_range range = {10, UINT64_MAX}, part;
+	unsigned int zone;
+	struct machine *m;
+
+	(void)state;
+	assert_int_equal(machine_create(1, 2, &m, NULL), 0);
+	for (size_t i = 0; i < 3; i++)
+		assert_int_equal(machine_add_zone(m, &zones[i], NULL), 0);
+	assert_int_equal(machine_spanned(m), 170);
+	for (size_t i = 0; i < 3; i++) {
+		assert_true(machine_next_part(m, &range, &zone, &part));
+		assert_int_equal(zone, expected[i].zone);
+		assert_int_equal(part.start, expected[i].part.start);
+		assert_int_equal(part.end, expected[i].part.end);
+	}
+	assert_false(machine_next_part(m, &range, &zone, &part));
+	range = (struct pfn_range){70, 100};
+	assert_false(machine_next_part(m, &range, &zone, &part));
+	range = (struct pfn_range){20, 20};
+	assert_false(machine_next_part(m, &range, &zone, &part));
+	range = (struct pfn_range){30, 20};
+	assert_false(machine_next_part(m, &range, &zone, &part));
+	machine_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -386,6 +423,7 @@ int main(void)
 		cmocka_unit_test(a_copy_with_any_number_of_ranges_can_grow),
 		cmocka_unit_test(check_finds_each_broken_promise),
 		cmocka_unit_test(names_are_the_kernels),
+		cmocka_unit_test(parts_of_a_range_come_zone_by_zone),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -21,6 +21,7 @@
 #include "traces/record_fold.h"
 #include "traces/record_tracefs.h"
 #include "traces/trace.h"
+#include "traces/trace_layout.h"
 
 /* ---- a small machine, scanned ---- */
 
@@ -268,6 +269,16 @@ static void the_last_event_of_a_frame_wins(void **state)
 
 /* ---- what events prove ---- */
 
+#define LATER(state) ((state) | FRAME_HINDSIGHT << 4)
+
+static struct hindsight hindsight_of(struct small *s, const struct event *events, size_t n,
+				     const struct frame_scan *end)
+{
+	for (size_t i = 0; i < n; i++)
+		fold_look_ahead(s->fold, &events[i]);
+	return fold_apply_hindsight(s->fold, s->scan, end);
+}
+
 static void hindsight_parks_bare_frames_that_come_from_nowhere(void **state)
 {
 	struct event events[] = {
@@ -280,6 +291,7 @@ static void hindsight_parks_bare_frames_that_come_from_nowhere(void **state)
 		make_alloc(STAMP, 2056, 0, 0), /* proof, but the scan knows better */
 		make_alloc(STAMP, 2560, 9, 0), /* proof for all its bare frames */
 	};
+	struct hindsight n;
 	struct small s;
 
 	(void)state;
@@ -289,19 +301,161 @@ static void hindsight_parks_bare_frames_that_come_from_nowhere(void **state)
 	set_bare(&s, 2560);
 	set_bare(&s, 3071);
 	s.scan->cells[2056 - START] = FRAME_MOVABLE;
-	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
-		fold_look_ahead(s.fold, &events[i]);
-	assert_int_equal(fold_apply_hindsight(s.fold, s.scan), 4);
-	assert_int_equal(cell(&s, 2048), FRAME_PARKED);
-	assert_int_equal(cell(&s, 2049), FRAME_PARKED);
+	n = hindsight_of(&s, events, ARRAY_SIZE(events), NULL);
+	assert_int_equal(n.parked, 4);
+	assert_int_equal(n.freed, 0); /* not without the end scan */
+	assert_int_equal(cell(&s, 2048), LATER(FRAME_PARKED));
+	assert_int_equal(cell(&s, 2049), LATER(FRAME_PARKED));
 	assert_int_equal(cell(&s, 2050), FRAME_UNMOVABLE);
 	assert_int_equal(cell(&s, 2052), FRAME_UNMOVABLE);
 	assert_int_equal(cell(&s, 2055), FRAME_UNMOVABLE);
 	assert_int_equal(cell(&s, 2056), FRAME_MOVABLE);
-	assert_int_equal(cell(&s, 2560), FRAME_PARKED);
+	assert_int_equal(cell(&s, 2560), LATER(FRAME_PARKED));
 	assert_int_equal(cell(&s, 2561), FRAME_UNMOVABLE); /* had flags */
-	assert_int_equal(cell(&s, 3071), FRAME_PARKED);
+	assert_int_equal(cell(&s, 3071), LATER(FRAME_PARKED));
 	small_destroy(&s);
+}
+
+static void hindsight_frees_bare_frames_that_the_free_lists_give_away(void **state)
+{
+	struct event events[] = {
+		make(EVENT_ZONE_LOCKED, STAMP, 2048, 2), /* proof for four frames */
+		make_alloc(STAMP, 2048, 2, 0),
+		make(EVENT_EXTFRAG, STAMP, 2052, 1),	 /* a steal is no less */
+		make(EVENT_EXTFRAG, STAMP, 2054, 1),	 /* names another block */
+		make(EVENT_FREE, STAMP, 2056, 0),	 /* it was in use */
+		make(EVENT_ZONE_LOCKED, STAMP, 2056, 0), /* too late to tell */
+		make(EVENT_ZONE_LOCKED, STAMP, 2060, 0), /* proof, but the scan knows better */
+		make(EVENT_ZONE_LOCKED, STAMP, 2061, 0),
+	};
+	struct small s, end;
+	struct hindsight n;
+
+	(void)state;
+	events[2].arg = event_extfrag_arg(3, MIGRATE_MOVABLE, false);
+	events[3].arg = event_extfrag_arg(3, MIGRATE_MOVABLE, true);
+	small_create(&s);
+	small_create(&end);
+	for (pfn_t pfn = 2048; pfn < 2060; pfn++)
+		set_bare(&s, pfn);
+	s.scan->cells[2060 - START] = FRAME_RECLAIMABLE;
+	n = hindsight_of(&s, events, ARRAY_SIZE(events), end.scan);
+	assert_int_equal(n.freed, 6);
+	assert_int_equal(n.parked, 0);
+	for (pfn_t pfn = 2048; pfn < 2054; pfn++)
+		assert_int_equal(cell(&s, pfn), LATER(FRAME_FREE));
+	for (pfn_t pfn = 2054; pfn < 2060; pfn++)
+		assert_int_equal(cell(&s, pfn), FRAME_UNMOVABLE);
+	assert_int_equal(cell(&s, 2060), FRAME_RECLAIMABLE);
+	assert_int_equal(cell(&s, 2061), FRAME_UNMOVABLE); /* had flags */
+	small_destroy(&end);
+	small_destroy(&s);
+}
+
+/* What the kernel had taken out of its lists for a while is back at the end without a word. */
+static void hindsight_frees_bare_frames_that_are_free_at_the_end_without_a_word(void **state)
+{
+	struct event events[] = {
+		make(EVENT_FREE, STAMP, 3072, 0), /* it was in use */
+	};
+
+	(void)state;
+	for (int lost = 0; lost < 2; lost++) {
+		struct small s, end;
+		struct hindsight n;
+
+		small_create(&s);
+		small_create(&end);
+		for (pfn_t pfn = 2048; pfn <= 3073; pfn++)
+			set_bare(&s, pfn);
+		s.scan->cells[2049 - START] = FRAME_MOVABLE;
+		s.scan->cells[2050 - START] = FRAME_PARKED;
+		s.scan->cells[2051 - START] = FRAME_OFFLINE;
+		s.scan->cells[2052 - START] = FRAME_RESERVED;
+		memset(end.scan->cells, FRAME_FREE, FRAMES);
+		end.scan->cells[3073 - START] = FRAME_UNMOVABLE;
+		end.scan->cells[3071 - START] = FRAME_PARKED; /* how, if nobody freed it? */
+		n = hindsight_of(&s, events, ARRAY_SIZE(events), lost ? NULL : end.scan);
+		assert_int_equal(n.freed, lost ? 0 : 1024 - 5);
+		assert_int_equal(n.parked, 0);
+		for (pfn_t pfn = 2048; pfn <= 3073; pfn++) {
+			unsigned int was = pfn >= 2049 && pfn <= 2052
+						   ? (unsigned int[]){FRAME_MOVABLE, FRAME_PARKED,
+								      FRAME_OFFLINE,
+								      FRAME_RESERVED}[pfn - 2049]
+						   : FRAME_UNMOVABLE;
+			bool freed = !lost && was == FRAME_UNMOVABLE && pfn < 3071;
+
+			assert_int_equal(cell(&s, pfn), freed ? LATER(FRAME_FREE) : was);
+		}
+		assert_int_equal(cell(&s, 2047), FRAME_UNMOVABLE); /* had flags */
+		small_destroy(&end);
+		small_destroy(&s);
+	}
+}
+
+/* The slow, obvious way: the first event of a frame tells what it was before. */
+static unsigned int first_word(const struct event *events, size_t n, pfn_t pfn, bool free_at_end)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (pfn < events[i].pfn || pfn >= events[i].pfn + (1U << events[i].order))
+			continue;
+		switch (events[i].kind) {
+		case EVENT_ALLOC:
+		case EVENT_PCPU_DRAIN:
+			return LATER(FRAME_PARKED);
+		case EVENT_ZONE_LOCKED:
+			return LATER(FRAME_FREE);
+		default:
+			return FRAME_UNMOVABLE;
+		}
+	}
+	return free_at_end ? LATER(FRAME_FREE) : FRAME_UNMOVABLE;
+}
+
+static void the_first_event_of_a_frame_tells_what_it_was(void **state)
+{
+	static const uint8_t kinds[] = {EVENT_ALLOC, EVENT_FREE, EVENT_PCPU_DRAIN,
+					EVENT_ZONE_LOCKED};
+	uint64_t seed = 0x2545f4914f6cdd1d;
+	struct event events[300];
+
+	(void)state;
+	for (int round = 0; round < 10; round++) {
+		uint64_t first_seed = seed, count[2] = {0};
+		struct small s, end;
+		struct hindsight n;
+
+		small_create(&s);
+		small_create(&end);
+		for (pfn_t pfn = START; pfn < END; pfn++) {
+			set_bare(&s, pfn);
+			end.scan->cells[pfn - START] =
+				next_random(&seed) % 2 ? FRAME_FREE : FRAME_MOVABLE;
+		}
+		for (size_t i = 0; i < ARRAY_SIZE(events); i++) {
+			uint8_t order = (uint8_t)(next_random(&seed) % 8);
+			uint64_t block = next_random(&seed) % (FRAMES >> order);
+
+			events[i] = make(kinds[next_random(&seed) % ARRAY_SIZE(kinds)], STAMP + i,
+					 START + (block << order), order);
+		}
+		n = hindsight_of(&s, events, ARRAY_SIZE(events), end.scan);
+		for (pfn_t pfn = START; pfn < END; pfn++) {
+			unsigned int want = first_word(events, ARRAY_SIZE(events), pfn,
+						       cell(&end, pfn) == FRAME_FREE);
+
+			if (cell(&s, pfn) != want)
+				fail_msg("seed %#" PRIx64 ": frame %" PRIu64 " is %#x", first_seed,
+					 pfn, cell(&s, pfn));
+			count[0] += want == LATER(FRAME_PARKED);
+			count[1] += want == LATER(FRAME_FREE);
+		}
+		assert_int_equal(n.parked, count[0]);
+		assert_int_equal(n.freed, count[1]);
+		small_destroy(&end);
+		small_destroy(&s);
+	}
 }
 
 static void what_was_freed_last_is_parked_where_the_scan_cannot_tell(void **state)
@@ -332,6 +486,63 @@ static void what_was_freed_last_is_parked_where_the_scan_cannot_tell(void **stat
 	small_destroy(&s);
 }
 
+/* Events that hand over reserved frames before T0, and what is inferred after it, never make a start
+   snapshot that its own header excludes. */
+static void a_folded_scan_says_the_same_as_its_machine(void **state)
+{
+	static const uint8_t kinds[] = {EVENT_ALLOC, EVENT_FREE, EVENT_PCPU_DRAIN,
+					EVENT_ZONE_LOCKED};
+	static const uint8_t states[] = {FRAME_FREE, FRAME_MOVABLE, FRAME_UNMOVABLE, FRAME_RESERVED,
+					 FRAME_UNMOVABLE};
+	uint64_t seed = 0x9fb21c651e98df25;
+
+	(void)state;
+	for (int round = 0; round < 20; round++) {
+		uint64_t first_seed = seed, managed = FRAMES - next_random(&seed) % 6000;
+		struct machine *m;
+		struct frame_map *map;
+		struct small s, end;
+		struct error err;
+
+		small_create(&s);
+		small_create(&end);
+		memset(end.scan->cells, FRAME_FREE, FRAMES);
+		for (pfn_t pfn = START; pfn < END; pfn++) {
+			uint8_t old = states[next_random(&seed) % ARRAY_SIZE(states)];
+
+			s.scan->cells[pfn - START] = old;
+			if (pfn - START >= managed || old == FRAME_UNMOVABLE)
+				set_bare(&s, pfn);
+		}
+		for (uint64_t i = 0; i < 300; i++) {
+			uint8_t order = (uint8_t)(next_random(&seed) % 4);
+			uint64_t block = next_random(&seed) % (FRAMES >> order);
+			struct event e = make(kinds[next_random(&seed) % ARRAY_SIZE(kinds)],
+					      STAMP + i, START + (block << order), order);
+
+			if (i < 100) {
+				fold_into_scan(s.scan, &e);
+				fold_observe(s.fold, &e);
+				continue;
+			}
+			if (i == 100) {
+				assert_int_equal(procfs_scan_finish(s.scan, &managed, &m, &err), 0);
+				fold_apply_released(s.fold, s.scan);
+			}
+			fold_look_ahead(s.fold, &e);
+		}
+		assert_true(fold_apply_hindsight(s.fold, s.scan, end.scan).freed);
+		assert_true(m->nr_absent > 100);
+		assert_int_equal(frame_map_from_bytes(m, s.scan->cells, 0, &map, &err), 0);
+		if (frame_map_check(map, &err) || snapshot_check_start(map, &err))
+			fail_msg("seed %#" PRIx64 ": %s", first_seed, err.text);
+		frame_map_destroy(map);
+		machine_destroy(m);
+		small_destroy(&end);
+		small_destroy(&s);
+	}
+}
+
 static void pageblock_types_come_from_events_before_contents(void **state)
 {
 	struct event drain = make(EVENT_PCPU_DRAIN, 1, START + 512, 0);
@@ -355,6 +566,7 @@ static void pageblock_types_come_from_events_before_contents(void **state)
 	fold_observe(s.fold, &drain);
 	fold_observe(s.fold, &claim);
 	fold_observe(s.fold, &alloc);
+	memcpy(types, s.fold->block_type, sizeof(types));
 	fold_pageblocks(s.fold, s.scan, types);
 	assert_int_equal(types[0], MIGRATE_UNMOVABLE);
 	assert_int_equal(types[1], MIGRATE_MOVABLE);	 /* the event overrules the majority */
@@ -673,6 +885,17 @@ static void assert_no_instance_left(void)
 	assert_int_equal(access(name, F_OK), -1);
 }
 
+/* Frames of a state that are known in hindsight only. */
+static uint64_t later_frames(const struct frame_map *map, unsigned int state)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < map->nr_runs; i++)
+		if (map->runs[i].state == state && map->runs[i].order == FRAME_HINDSIGHT)
+			n += map->runs[i].frames;
+	return n;
+}
+
 static void check_events(struct trace_reader *r, const struct record_stats *stats)
 {
 	const struct machine *m = trace_reader_header(r)->machine;
@@ -683,8 +906,12 @@ static void check_events(struct trace_reader *r, const struct record_stats *stat
 	struct error err;
 	size_t n;
 
+	assert_true(trace_reader_header(r)->compatible_features & TRACE_MARKS_HINDSIGHT);
 	assert_int_equal(trace_reader_snapshot(r, TRACE_START, &start, &err), 0);
 	assert_int_equal(trace_reader_snapshot(r, TRACE_END, &end, &err), 0);
+	assert_int_equal(later_frames(start, FRAME_PARKED), stats->parked_inferred);
+	assert_int_equal(later_frames(start, FRAME_FREE), stats->freed_inferred);
+	assert_int_equal(later_frames(end, FRAME_PARKED) + later_frames(end, FRAME_FREE), 0);
 	start_ns = start->time_ns;
 	end_ns = end->time_ns;
 	assert_non_null(start->zones);
@@ -927,7 +1154,12 @@ int main(void)
 		cmocka_unit_test(a_claim_or_steal_parks_the_block_it_takes),
 		cmocka_unit_test(the_last_event_of_a_frame_wins),
 		cmocka_unit_test(hindsight_parks_bare_frames_that_come_from_nowhere),
+		cmocka_unit_test(hindsight_frees_bare_frames_that_the_free_lists_give_away),
+		cmocka_unit_test(
+			hindsight_frees_bare_frames_that_are_free_at_the_end_without_a_word),
+		cmocka_unit_test(the_first_event_of_a_frame_tells_what_it_was),
 		cmocka_unit_test(what_was_freed_last_is_parked_where_the_scan_cannot_tell),
+		cmocka_unit_test(a_folded_scan_says_the_same_as_its_machine),
 		cmocka_unit_test(pageblock_types_come_from_events_before_contents),
 		cmocka_unit_test(orphans_and_implicit_frees_are_counted),
 		cmocka_unit_test(offline_memory_comes_online_before_it_is_touched),

@@ -399,6 +399,167 @@ static void snapshots_come_at_their_places_only(void **state)
 	frame_map_destroy(map);
 }
 
+/* As fixture_machine(), but so many frames of the first zone's start are reserved. */
+static struct machine *machine_with_reserved(const struct machine *like, uint64_t reserved)
+{
+	struct machine *m;
+
+	assert_int_equal(machine_copy(like, &m, NULL), 0);
+	assert_int_equal(m->absent[0].why, ABSENT_RESERVED);
+	m->absent[0].range.end = m->absent[0].range.start + reserved;
+	assert_int_equal(machine_check(m, NULL), 0);
+	return m;
+}
+
+static void a_start_snapshot_must_fit_the_machine_when_written(void **state)
+{
+	struct fixture *f = *state;
+	struct trace_write_options o = {.overwrite = true};
+
+	for (uint64_t reserved = 15; reserved <= 17; reserved++) {
+		struct machine *other = machine_with_reserved(f->machine, reserved);
+		struct frame_map *map = fixture_map(other, 1, 3);
+		const bool fits = reserved == 16;
+		struct trace_writer *w;
+		struct error err = {0};
+		int ret;
+
+		assert_int_equal(trace_writer_create(f->path, &f->header, &o, &w, NULL), 0);
+		ret = trace_writer_snapshot(w, TRACE_START, map, &err);
+		assert_int_equal(ret, fits ? 0 : -EINVAL);
+		if (!fits) {
+			assert_int_equal(err.code, EINVAL);
+			assert_non_null(strstr(err.text, f->path));
+			assert_non_null(strstr(err.text, "start snapshot: run "));
+			assert_non_null(strstr(err.text, "contradicts the header's absent ranges"));
+		}
+		/* By the end memory may have come or gone. */
+		assert_int_equal(trace_writer_snapshot(w, TRACE_END, map, NULL), 0);
+		assert_int_equal(trace_writer_close(w, NULL, NULL), 0);
+		frame_map_destroy(map);
+		machine_destroy(other);
+	}
+}
+
+/* Two traces change heads: every checksum is right, but the snapshots are of the other machine. */
+static void a_start_snapshot_must_fit_the_machine_when_read(void **state)
+{
+	struct fixture *f = *state;
+	struct machine *own = f->machine, *other = machine_with_reserved(own, 18);
+	uint8_t *file[2], swap[512];
+	struct section head[2];
+	size_t n[2], bytes;
+
+	for (int i = 0; i < 2; i++) {
+		f->header.machine = f->machine = i ? other : own;
+		write_trace(f, &(struct trace_write_options){.overwrite = true}, NULL, 0, true,
+			    NULL);
+		file[i] = load_file(f->path, &n[i]);
+		assert_true(
+			section_decode(file[i] + FILE_HEADER_BYTES, FILE_HEADER_BYTES, &head[i]));
+	}
+	f->header.machine = f->machine = own;
+	bytes = section_end(&head[0]);
+	assert_int_equal(bytes, section_end(&head[1]));
+	assert_in_range(bytes, FILE_HEADER_BYTES, sizeof(swap));
+	memcpy(swap, file[0], bytes);
+	memcpy(file[0], file[1], bytes);
+	memcpy(file[1], swap, bytes);
+	for (int i = 0; i < 2; i++) {
+		/* Frames 17 and 18 are free in the first map and reserved in the second. */
+		const char *message = i ? "run 0 contradicts the header's absent ranges"
+					: "run 1 contradicts the header's absent ranges";
+		struct trace_reader *r;
+		struct frame_map *map;
+		struct error err = {0};
+
+		store_file(f->path, file[i], n[i]);
+		assert_int_equal(trace_reader_open(f->path, 0, &r, &err), 0);
+		assert_int_equal(trace_reader_snapshot(r, TRACE_START, &map, &err), -EBADMSG);
+		assert_int_equal(err.code, EBADMSG);
+		assert_non_null(strstr(err.text, f->path));
+		assert_non_null(strstr(err.text, "start snapshot: "));
+		assert_non_null(strstr(err.text, message));
+		assert_int_equal(trace_reader_snapshot(r, TRACE_END, &map, &err), 0);
+		frame_map_destroy(map);
+		trace_reader_close(r);
+	}
+	free(file[0]);
+	free(file[1]);
+	machine_destroy(other);
+}
+
+/* Absent ranges of few frames everywhere, touching each other and across the zones' borders. */
+static struct machine *speckled_machine(uint64_t *random)
+{
+	static const pfn_t border[] = {3, 60, 90, 100, 160};
+	static const struct {
+		unsigned int from, to, node;
+	} spans[] = {{1, 2, 0}, {0, 1, 1}, {3, 4, 2}}; /* not in the order of their frames */
+	struct machine *m;
+	pfn_t at = border[0];
+
+	assert_int_equal(machine_create(1, 3, &m, NULL), 0);
+	for (size_t i = 0; i < ARRAY_SIZE(spans); i++)
+		assert_int_equal(machine_add_zone(m,
+						  &(struct zone){.start = border[spans[i].from],
+								 .end = border[spans[i].to],
+								 .type = ZONE_NORMAL,
+								 .node = (uint16_t)spans[i].node},
+						  NULL),
+				 0);
+	while (at < border[4]) {
+		pfn_t from = at + below(random, 3) * below(random, 9), to;
+
+		to = from + 1 + below(random, 12);
+		at = to;
+		if (to > border[4] || (from < border[3] && to > border[2]))
+			continue;
+		assert_int_equal(machine_add_absent(m, (struct pfn_range){from, to},
+						    (enum absence)below(random, 3), NULL),
+				 0);
+	}
+	return m;
+}
+
+static void a_start_snapshot_fits_just_if_every_run_does(void **state)
+{
+	unsigned int fitting = 0;
+
+	(void)state;
+	for (uint64_t seed = 1; seed <= 3000; seed++) {
+		uint64_t random = seed * 77;
+		struct machine *m = speckled_machine(&random);
+		struct frame_map *map, *fresh;
+		struct error err = {0};
+		uint8_t cells[160];
+		bool fits = true;
+
+		assert_int_equal(frame_map_fresh(m, &fresh, NULL), 0);
+		frame_map_to_bytes(fresh, cells);
+		frame_map_destroy(fresh);
+		for (size_t i = 0; i < machine_end(m) - 3; i++)
+			if (cells[i] == FRAME_FREE)
+				cells[i] = below(&random, 2) ? FRAME_MOVABLE : FRAME_FREE;
+		if (below(&random, 2))
+			cells[below(&random, machine_end(m) - 3)] =
+				(uint8_t)below(&random, FRAME_STATES);
+		assert_int_equal(frame_map_from_bytes(m, cells, 0, &map, NULL), 0);
+		for (size_t i = 0; i < map->nr_runs && fits; i++) {
+			const struct frame_run *r = &map->runs[i];
+
+			fits = machine_managed_in(m, r->start, r->start + r->frames) ==
+			       (frame_state_managed(r->state) ? r->frames : 0);
+		}
+		if (snapshot_check_start(map, &err) != (fits ? 0 : -EINVAL))
+			fail_msg("seed %llu: %s", (unsigned long long)seed, err.text);
+		fitting += fits;
+		frame_map_destroy(map);
+		machine_destroy(m);
+	}
+	assert_in_range(fitting, 1000, 2900);
+}
+
 static void the_header_may_become_known_at_the_end(void **state)
 {
 	struct fixture *f = *state;
@@ -620,6 +781,9 @@ int main(void)
 		WITH_FILE(an_existing_file_is_kept_unless_told),
 		WITH_FILE(an_aborted_trace_leaves_nothing),
 		WITH_FILE(snapshots_come_at_their_places_only),
+		WITH_FILE(a_start_snapshot_must_fit_the_machine_when_written),
+		WITH_FILE(a_start_snapshot_must_fit_the_machine_when_read),
+		cmocka_unit_test(a_start_snapshot_fits_just_if_every_run_does),
 		WITH_FILE(the_header_may_become_known_at_the_end),
 		WITH_FILE(a_full_disk_is_told_and_leaves_nothing),
 		WITH_FILE(the_documented_file_reads_as_documented),

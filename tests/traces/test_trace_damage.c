@@ -360,7 +360,7 @@ static void what_is_no_trace_is_told_so(void **state)
 	assert_non_null(strstr(err.text, "not a quire trace"));
 	store_bad(d, 0);
 	assert_int_equal(trace_reader_open(d->f->path, TRACE_SALVAGE, &r, &err), -EBADMSG);
-	assert_int_equal(trace_reader_open(d->f->directory, 0, &r, &err), -EINVAL);
+	assert_int_equal(trace_reader_open(d->f->directory, 0, &r, &err), -EISDIR);
 	unlink(d->f->path);
 	assert_int_equal(trace_reader_open(d->f->path, 0, &r, &err), -ENOENT);
 	assert_non_null(strstr(err.text, d->f->path));

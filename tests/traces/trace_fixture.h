@@ -219,7 +219,7 @@ static inline bool same_event(const struct event *a, const struct event *b)
 	       a->flags == b->flags;
 }
 
-/* A map with allocated, parked and free runs, pageblock types and zone counts; about one in @sparse
+/* A map with allocated, parked and free runs, known in hindsight or not, pageblock types and zone counts; about one in @sparse
  * groups of 8 frames is not free. */
 static inline struct frame_map *fixture_map(const struct machine *m, uint64_t seed,
 					    unsigned int sparse)
@@ -243,7 +243,9 @@ static inline struct frame_map *fixture_map(const struct machine *m, uint64_t se
 			cell |= 3 << 4; /* one object of order 3 */
 		memset(cells + (at - start), cell, 8);
 		if (!below(&random, 4))
-			cells[at + 3 - start] = FRAME_PARKED;
+			cells[at + 3 - start] = (uint8_t)(FRAME_PARKED | below(&random, 2) << 4);
+		if (cell == FRAME_FREE && !below(&random, 4))
+			cells[at + 5 - start] = FRAME_FREE | FRAME_HINDSIGHT << 4;
 	}
 	assert_int_equal(frame_map_from_bytes(m, cells, 77 + seed, &map, NULL), 0);
 	assert_int_equal(frame_map_add_zones(map, NULL), 0);

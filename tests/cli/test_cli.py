@@ -1,0 +1,1170 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""
+What the command line promises, on the real binary: each bad input gets one line that names file,
+place and remedy, the right exit code and no half-written result; stdout carries the chosen format
+alone. Speaks TAP.
+
+usage: test_cli.py QUIRE
+"""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import random
+import resource
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+import traceback
+
+OK, CHECK, USAGE, RUN = 0, 1, 2, 3
+NOBODY = 65534
+INSTANCES = "/sys/kernel/tracing/instances"
+PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
+
+# Lines that accompany a run that went well.
+NOTES = ("the trace has no start snapshot", "open loop:", "at the end ")
+BACKENDS = ("recorded", "buddy", "llfree", "firstfit", "nextfit", "null")
+
+
+class Skip(Exception):
+    pass
+
+
+class Result:
+    def __init__(self, argv, code, out, err):
+        self.argv, self.code, self.out = argv, code, out.decode("utf-8", "surrogateescape")
+        self.err = err.decode("utf-8", "surrogateescape")
+        for word in ("Sanitizer", "runtime error:"):
+            check(word not in self.err, f"a sanitizer speaks:\n{self}")
+
+    def __str__(self):
+        out, err = self.out[:2000], self.err[:4000]
+        return f"{self.argv}: exit {self.code}\nstdout: {out}\nstderr: {err}"
+
+    def errors(self):
+        lines = self.err.splitlines()
+        return [line for line in lines if not any(note in line for note in NOTES)]
+
+    def json(self):
+        def refuse(word):
+            raise AssertionError(f"{word} is no JSON:\n{self}")
+
+        return json.loads(self.out, parse_constant=refuse)
+
+
+def check(condition, message):
+    if not condition:
+        raise AssertionError(message)
+
+
+def same(got, want, what):
+    check(got == want, f"{what}: {got!r}, not {want!r}")
+
+
+def quire(*args, stdin=subprocess.DEVNULL, data=None, env=None, preexec=None, argv0=None):
+    argv = [argv0 or QUIRE, *args]
+    how = {"input": data} if data is not None else {"stdin": stdin}
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S,
+                          env=env, preexec_fn=preexec, check=False, **how)
+    return Result(argv, done.returncode, done.stdout, done.stderr)
+
+
+def succeeds(*args, **how):
+    result = quire(*args, **how)
+    same((result.code, result.errors()), (OK, []), str(result))
+    return result
+
+
+def refuses(code, words, *args, **how):
+    """It exits with @code after one line on stderr that has all @words; stdout stays clean."""
+    result = quire(*args, **how)
+    judge(result, code, words)
+    return result
+
+
+def judge(result, code, words):
+    same(result.code, code, f"exit code of {result}")
+    errors = result.errors()
+    same(len(errors), 1, f"lines on stderr of {result}")
+    check(errors[0].startswith("quire: "), f"an anonymous line: {result}")
+    check(len(errors[0]) < 800, f"a long line: {result}")
+    for word in words:
+        check(word in errors[0], f"{word!r} is missing: {result}")
+    if "json" in result.argv:
+        check(not result.out or result.json() is not None, str(result))
+    else:
+        check("quire:" not in result.out, f"an error on stdout: {result}")
+
+
+def write(path, data):
+    with open(path, "wb") as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+    return path
+
+
+def read(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+# ---- inputs ----
+
+
+def line(time_s, event, pfn, order, rest="", cpu=0):
+    return (f"  worker   101 [{cpu:03}] {time_s}:  kmem:mm_page_{event}: page=0x{pfn:x} "
+            f"pfn=0x{pfn:x} order={order}{rest}\n")
+
+
+def alloc(time_s, pfn=0x1000, order=0, migratetype=1, cpu=0):
+    rest = f" migratetype={migratetype} gfp_flags=GFP_KERNEL"
+    return line(time_s, "alloc", pfn, order, rest, cpu)
+
+
+def script(events, seed=1):
+    """Text as `perf script` prints it: every allocation legal, every free of a live object."""
+    rng = random.Random(seed)
+    lines, live, now_ns, next_pfn = [], [], 100 * 10**9, 0x1000
+    for _ in range(events):
+        now_ns += rng.randrange(200, 2000)
+        stamp = f"{now_ns // 10**9}.{now_ns % 10**9:09}"
+        if live and rng.random() < 0.45:
+            pfn, order = live.pop(rng.randrange(len(live)))
+            lines.append(line(stamp, "free", pfn, order, "", rng.randrange(2)))
+            continue
+        order = rng.choice((0, 0, 0, 0, 1, 2, 3, 9))
+        pfn = -(-next_pfn >> order) << order
+        next_pfn = pfn + (1 << order)
+        live.append((pfn, order))
+        lines.append(alloc(stamp, pfn, order, rng.randrange(3), rng.randrange(2)))
+    return "".join(lines)
+
+
+def trace(name="t.quire", events=2000, *more):
+    write("t.txt", script(events))
+    succeeds("import", "t.txt", "-o", name, *more)
+    return name
+
+
+def slow_trace():
+    """Whose replay with --samples 100000 takes long enough to be interfered with."""
+    return trace("slow.quire", 2000, "--memory", "64G")
+
+
+# ---- processes ----
+
+
+@contextlib.contextmanager
+def running(*args, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, env=None):
+    argv = [QUIRE, *args]
+    with subprocess.Popen(argv, stdin=stdin, stdout=stdout, stderr=subprocess.PIPE,
+                          env=env) as process:
+        try:
+            yield process
+        finally:
+            if process.poll() is None:
+                process.kill()
+
+
+def end_of(process):
+    out, err = process.communicate(timeout=PATIENCE_S)
+    return Result(process.args, process.returncode, out or b"", err)
+
+
+def wait_for(what, condition, process=None):
+    limit = time.monotonic() + PATIENCE_S
+    while True:
+        value = condition()
+        if value:
+            return value
+        if process and process.poll() is not None:
+            raise AssertionError(f"{what}: too late, {end_of(process)}")
+        check(time.monotonic() < limit, f"{what}: in vain")
+        time.sleep(0.005)
+
+
+def children(pid):
+    try:
+        return [int(word) for word in read(f"/proc/{pid}/task/{pid}/children").split()]
+    except FileNotFoundError:
+        return []
+
+
+def alive(pid):
+    try:
+        return read(f"/proc/{pid}/stat").rsplit(b")", 1)[1].split()[0] not in (b"Z", b"X")
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def rows(database, sql):
+    if not os.path.exists(database):
+        return []
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=10)
+    try:
+        return connection.execute(sql).fetchall()
+    except sqlite3.OperationalError:
+        return []  # not made yet
+    finally:
+        connection.close()
+
+
+def statuses(database):
+    return [status for (status,) in rows(database, "SELECT status FROM run ORDER BY id")]
+
+
+def run_child(process, database="r.db"):
+    """The child process of a run whose row is in the database."""
+    wait_for("a running run", lambda: "running" in statuses(database), process)
+    return wait_for("a child process", lambda: children(process.pid), process)[0]
+
+
+def files():
+    return sorted(os.listdir("."))
+
+
+def need_root():
+    if os.geteuid() != 0:
+        raise Skip("needs root")
+
+
+def need_recorder():
+    need_root()
+    if not os.path.isdir(INSTANCES):
+        raise Skip("needs tracefs")
+    if not os.path.exists("/proc/kpageflags"):
+        raise Skip("needs /proc/kpageflags")
+    if "cannot record" in quire("record", "-o", "probe.quire", "--", "nosuchcommand").err:
+        raise Skip("built without the recorder")
+
+
+def private_mounts(prepare, *args, then=":"):
+    """Run quire between two shell commands in a mount namespace of its own."""
+    need_root()
+    shell = f'{prepare} || exit 99\n"$@"\ncode=$?\n{then}\nexit $code'
+    if subprocess.run(["unshare", "-m", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        raise Skip("no mount namespaces here")
+    argv = ["unshare", "-m", "sh", "-c", shell, "sh", QUIRE, *args]
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, timeout=PATIENCE_S, check=False)
+    if done.returncode == 99:
+        raise Skip("the mounts cannot be changed here")
+    return Result(argv, done.returncode, done.stdout, done.stderr)
+
+
+def on_small_disk(kib, *args):
+    """Run quire with a file system of @kib KiB at ./small. Return: the result, and what it left."""
+    os.mkdir("small")
+    mount = f"mount -t tmpfs -o size={kib}k none small"
+    result = private_mounts(mount, *args, then="ls -A small >left")
+    return result, read("left").decode().split()
+
+
+# ---- damaged traces ----
+
+
+def a_flipped_byte_is_told_with_its_place():
+    data = bytearray(read(trace()))
+    data[len(data) // 2] ^= 0x55
+    write("flip.quire", data)
+    words = ("flip.quire: byte ", "checksum mismatch", "--salvage")
+    refuses(RUN, words, "replay", "flip.quire", "-a", "llfree", "--format", "json")
+    refuses(RUN, words, "trace", "cat", "flip.quire", "--format", "json")
+    result = refuses(CHECK, words, "trace", "check", "flip.quire", "--format", "json")
+    same(result.json()["intact"], False, "intact")
+
+
+def a_damaged_block_fails_the_run_not_the_document():
+    data = bytearray(read(trace()))
+    data[len(data) // 2] ^= 0x55
+    write("flip.quire", data)
+    result = quire("replay", "flip.quire", "-a", "llfree", "--format", "json", "--db", "r.db")
+    run = result.json()["runs"][0]
+    same((run["status"], run["metrics"]["events"]), ("failed", None), "status and events")
+    check("checksum" in run["error"], run["error"])
+    same(statuses("r.db"), ["failed"], "stored")
+    same(rows("r.db", "SELECT count(*) FROM sample"), [(0,)], "samples of a failed run")
+
+
+def what_is_intact_can_be_salvaged():
+    data = bytearray(read(trace()))
+    data[len(data) // 2] ^= 0x55
+    write("flip.quire", data)
+    result = quire("replay", "flip.quire", "-a", "llfree", "--salvage", "--format", "json")
+    run = result.json()["runs"][0]
+    same((result.code, run["status"]), (OK, "done"), str(result))
+    check(any("byte" in warning for warning in run["warnings"]), run["warnings"])
+
+
+def a_trace_cut_anywhere_is_told():
+    data = read(trace())
+    for part in range(16):
+        write("cut.quire", data[:len(data) * part // 16])
+        refuses(RUN, ("cut.quire: byte ", "again"), "replay", "cut.quire", "-a", "llfree",
+                "--format", "json")
+        result = quire("trace", "check", "cut.quire")
+        check(result.code in (CHECK, RUN) and len(result.errors()) >= 1, str(result))
+        result = quire("replay", "cut.quire", "-a", "llfree", "--salvage", "--format", "json")
+        check(result.code in (OK, RUN), str(result))
+        result.json()
+
+
+def bytes_behind_the_end_are_told():
+    write("more.quire", read(trace()) + b"more")
+    refuses(CHECK, ("more.quire: byte ",), "trace", "check", "more.quire")
+
+
+def random_damage_never_crashes():
+    data = read(trace())
+    for seed in range(24):
+        rng = random.Random(seed)
+        copy = bytearray(data)
+        for _ in range(rng.choice((1, 1, 4, 64))):
+            copy[rng.randrange(len(copy))] = rng.randrange(256)
+        write("bad.quire", copy)
+        for how in ((), ("--salvage",)):
+            result = quire("replay", "bad.quire", "-a", "llfree", *how, "--format", "json")
+            check(result.code in (OK, RUN), f"seed {seed}: {result}")
+            result.json()
+            check(result.code == OK or len(result.errors()) == 1, f"seed {seed}: {result}")
+
+
+def what_is_no_trace_is_refused():
+    trace()
+    write("empty.quire", b"")
+    write("noise.quire", random.Random(1).randbytes(50000))
+    os.mkdir("dir.quire")
+    os.mkfifo("fifo.quire")
+    for name, words in (("empty.quire", ("byte 0", "again")),
+                        ("noise.quire", ("not a quire trace",)),
+                        ("t.txt", ("quire import",)), ("dir.quire", ("directory",)),
+                        ("fifo.quire", ("piped", "file")), ("/dev/null", ("piped",)),
+                        ("missing.quire", ("No such file",))):
+        for args in (("replay", name, "-a", "llfree"), ("replay", name, "-a", "recorded"),
+                     ("replay", name), ("trace", "info", name), ("trace", "check", name),
+                     ("trace", "cat", name)):
+            refuses(RUN, (name, *words), *args, "--format", "json")
+
+
+# ---- import ----
+
+
+def refused_import(words, text, *more):
+    write("in.txt", text)
+    refuses(RUN, ("in.txt", *words), "import", "in.txt", "-o", "out.quire", *more)
+    check(not [name for name in files() if "out.quire" in name], f"left behind: {files()}")
+
+
+def a_line_that_does_not_parse_is_told():
+    good = alloc("100.000001")
+    refused_import(("in.txt:2: column ", "expected pfn=NUMBER", "delete the line"),
+                   good + good.replace("pfn=0x1000", "pfn=zz"))
+    refused_import(("in.txt:1: column ", "time"), good.replace("100.000001", "1e9"))
+    refused_import(("in.txt:1: column ",), good.replace("order=0", "order=x"))
+    refused_import(("in.txt:2: ", "cut off"), good + good[:-1])
+    refused_import(("in.txt:1: ", "binary"), "\0\1\2\n")
+    refused_import(("in.txt:1: ", "1 MiB"), "a" * (2 << 20))
+
+
+def what_is_no_script_is_refused():
+    refused_import(("empty",), "")
+    refused_import(("no page-allocator event in 3 lines", "perf record"), "\n\n\n")
+    refused_import(("perf.data", "perf script"), "PERFILE2" + "\0" * 100)
+    refused_import(("gzip", "zcat"), b"\x1f\x8b" + bytes(100))
+    refused_import(("a trace already",), read(trace()))
+
+
+def an_order_or_pfn_out_of_range_is_told():
+    refused_import(("in.txt:2: column ", "order of at most"),
+                   alloc("100.0") + alloc("100.1", 0x2000, 99))
+    refused_import(("in.txt:1: column ", "pfn"), alloc("100.0", 1 << 64))
+    refused_import(("in.txt:1: ", "below pfn 0x1000", "or none"), alloc("100.0", 0x1000),
+                   "--memory", "16M")
+
+
+def time_may_run_back_a_little():
+    write("in.txt", alloc("100.010", 0x1000) + alloc("100.000", 0x2000))
+    result = succeeds("import", "in.txt", "-o", "out.quire", "--format", "json").json()
+    same((result["events"], result["resorted_events"]), (2, 1), "events and resorted")
+    events = succeeds("trace", "cat", "out.quire", "--format", "json").json()["events"]
+    same([event["pfn"] for event in events], [0x2000, 0x1000], "order")
+
+
+def time_running_back_further_is_told():
+    refused_import(("in.txt:2: time runs back", "10 ms", "sort"),
+                   alloc("100.010000001") + alloc("100.000"))
+
+
+def import_reads_standard_input():
+    text = script(100)
+    result = succeeds("import", "-", "-o", "a.quire", "--format", "json", data=text.encode())
+    same(result.json()["events"], 100, "events")
+    write("t.txt", text)
+    succeeds("import", "t.txt", "-o", "b.quire")
+    same(read("a.quire"), read("b.quire"), "the trace")
+
+
+def failed_allocations_alone_make_a_trace():
+    write("in.txt", alloc("100.0", 0).replace("pfn=0x0", "pfn=0xffffffffffffffff"))
+    succeeds("import", "in.txt", "-o", "out.quire")
+    for run in succeeds("replay", "out.quire", "--format", "json").json()["runs"]:
+        same((run["status"], run["metrics"]["recorded_failures"]), ("done", 1), run["spec"])
+
+
+def the_input_is_not_replaced():
+    write("in.txt", script(10))
+    before = read("in.txt")
+    refuses(RUN, ("in.txt", "another output"), "import", "-f", "in.txt", "-o", "in.txt")
+    same(read("in.txt"), before, "the input")
+
+
+# ---- usage ----
+
+
+def unknown_names_get_a_suggestion():
+    name = trace()
+    for words, *args in (
+            (("'replya'", "'replay'"), "replya", name),
+            (("'llfre'", "'llfree'"), "replay", name, "-a", "llfre"),
+            (("'--sampels'", "'--samples'"), "replay", name, "--sampels", "3"),
+            (("'tre'", "'tree'"), "replay", name, "-a", "llfree:tre=8"),
+            (("'packd'", "'packed'"), "replay", name, "--prefill", "packd"),
+            (("'inof'", "'info'"), "trace", "inof", name),
+            (("'alocators'", "'allocators'"), "list", "alocators")):
+        refuses(USAGE, ("did you mean", *words), *args)
+
+
+def unknown_names_far_from_all_get_the_list():
+    name = trace()
+    refuses(USAGE, ("'xyzzy'", *BACKENDS), "replay", name, "-a", "xyzzy")
+    refuses(USAGE, ("'xyzzy'", "replay", "import"), "xyzzy")
+    refuses(USAGE, ("table, json, csv",), "replay", name, "--format", "xyzzy")
+    refuses(USAGE, ("'--xyzzy'",), "replay", name, "--xyzzy")
+
+
+def bad_values_are_told_with_what_would_do():
+    name = trace()
+    for words, *args in (
+            (("llfree: option tree: 7", "power of two, 4 to 64"), "-a", "llfree:tree=7"),
+            (("llfree: option tree needs a value",), "-a", "llfree:tree"),
+            (("option --samples: '-1'", "0 to 100000"), "--samples", "-1"),
+            (("option --samples: 100001", "0 to 100000"), "--samples", "100001"),
+            (("18446744073709551616", "too large"), "--seed", "18446744073709551616"),
+            (("option --timeout: 4294967297", "out of range"), "--timeout", "4294967297"),
+            (("'maybe'", "on or off"), "--oracle=maybe"),
+            (("needs a value",), "--db")):
+        refuses(USAGE, words, "replay", name, *args)
+    refuses(USAGE, ("operand is missing", "usage: quire replay"), "replay")
+    refuses(USAGE, ("too many operands",), "list", "metrics", "metrics")
+    refuses(USAGE, ("--output is required",), "report", "r.db")
+    refuses(USAGE, ("option --duration",), "record", "--duration", "nan")
+
+
+def what_a_user_types_stays_one_line():
+    name = trace()
+    for args in (("re\nplay\x1b[31m",), ("replay", name, "-a", "x\ny"), ("list", "a\r\nb"),
+                 ("replay", name, "--a\nb"), ("trace", "in\nfo", name), ("help", "x\ny")):
+        refuses(USAGE, (), *args)
+    result = refuses(RUN, (), "trace", "info", "no\nsuch\x1b[31m")
+    check("\x1b" not in result.err, str(result))
+
+
+def help_goes_to_stdout():
+    for args in (("--help",), ("help",), ("help", "replay"), ("replay", "--help"), ("--version",)):
+        check(len(succeeds(*args).out) > 10, str(args))
+    same(quire().code, USAGE, "no verb at all")
+
+
+# ---- outputs ----
+
+
+def an_existing_output_is_kept():
+    name = trace()
+    before = read(name)
+    words = (name, "exists", "--force")
+    refuses(RUN, words, "import", "t.txt", "-o", name)
+    same(read(name), before, "the trace")
+    os.symlink("nowhere", "dangling")
+    refuses(RUN, ("dangling", "exists"), "import", "t.txt", "-o", "dangling")
+    check(not os.path.exists("nowhere"), "written through the link")
+    succeeds("import", "-f", "t.txt", "-o", name)
+    same(read(name), before, "the same trace again")
+
+
+def an_existing_output_is_kept_by_the_live_verbs():
+    need_recorder()
+    write("old.quire", "old")
+    os.symlink("nowhere", "dangling")
+    os.mkdir("dir")
+    refuses(RUN, ("old.quire", "exists", "--force"), "snapshot", "-o", "old.quire")
+    for name, words in (("old.quire", ("exists", "--force")), ("dangling", ("exists",)),
+                        ("dir", ("directory",)), ("", ("directory",)),
+                        ("nodir/x.quire", ("nodir/x.quire", "No such file", "elsewhere"))):
+        refuses(RUN, words, "record", "-o", name, "--", "touch", "ran")
+        check(not os.path.exists("ran"), f"recorded for nothing with -o '{name}'")
+    same(read("old.quire"), b"old", "the old file")
+    same(files(), ["dangling", "dir", "old.quire"], "files")
+
+
+def an_output_that_cannot_be_made_is_told():
+    trace()
+    os.mkdir("dir")
+    for name, words in (("nodir/x.quire", ("nodir/x.quire", "create the directory")),
+                        ("dir", ("dir", "directory")), ("", ("directory",))):
+        refuses(RUN, words, "import", "t.txt", "-o", name)
+
+
+def a_full_disk_is_told_on_stdout():
+    name = trace()
+    full = open("/dev/full", "wb")  # pylint: disable=consider-using-with
+    cases = [(verb, "--format", how) for how in ("table", "json", "csv") for verb in (
+        ("replay", name, "-a", "null"), ("trace", "info", name), ("trace", "cat", name),
+        ("list", "metrics"))]
+    cases += [(("trace", "check", name),), (("--help",),), (("--version",),),
+              (("replay", "--help"),)]
+    with full:
+        for verb, *how in cases:
+            argv = [QUIRE, *verb, *how]
+            done = subprocess.run(argv, stdout=full, stderr=subprocess.PIPE, check=False)
+            judge(Result(["quire", *verb], done.returncode, b"", done.stderr), RUN,
+                  ("standard output", "No space left"))
+
+
+def a_full_disk_is_told_and_nothing_is_left():
+    trace()
+    refuses(RUN, ("/dev/full", "No space left"), "import", "t.txt", "-o", "/dev/full")
+    write("t.txt", script(20000))
+    result, left = on_small_disk(32, "import", "t.txt", "-o", "small/out.quire")
+    judge(result, RUN, ("small/out.quire", "No space left"))
+    same(left, [], "left behind")
+
+
+def a_full_disk_stops_a_new_database():
+    name = trace()
+    result, left = on_small_disk(64, "replay", name, "-a", "null", "--db", "small/r.db",
+                                 "--format", "json")
+    judge(result, RUN, ("small/r.db", "no space left"))
+    same(left, [], "left behind")
+
+
+def a_full_disk_loses_no_stored_run_and_no_error():
+    name = trace()
+    backends = 3 * ["-a", "null"] + 3 * ["-a", "llfree"]
+    result, left = on_small_disk(600, "replay", name, *backends, "--db", "small/r.db", "--format",
+                                 "json")
+    same(result.code, RUN, str(result))
+    errors = result.errors()
+    check(errors and "small/r.db" in errors[0] and "no space left" in errors[0], str(result))
+    check(not any("killed" in error for error in errors), f"the back end is blamed: {result}")
+    check(all(run["status"] in ("done", "failed") for run in result.json()["runs"]), str(result))
+    check(any(run["status"] == "done" for run in result.json()["runs"]), str(result))
+    check("r.db" in left, f"what was stored is gone: {left}")
+
+
+def a_full_disk_leaves_no_report():
+    name = trace()
+    need_gnuplot()
+    succeeds("replay", name, "-a", "llfree", "--db", "r.db", "--format", "json")
+    result, left = on_small_disk(32, "report", "r.db", "-o", "small/report")
+    judge(result, RUN, ("small/report", "No space left"))
+    same(left, [], "left behind")
+
+
+def a_full_disk_ends_a_recording():
+    need_recorder()
+    result, left = on_small_disk(64, "record", "-o", "small/out.quire", "--", "true")
+    judge(result, RUN, ("small", "full", "--spool"))
+    same(left, [], "left behind")
+
+
+def a_limit_on_file_sizes_is_a_write_error():
+    trace()
+    limit = (8192, 8192)
+    refuses(RUN, ("out.quire", "File too large"), "import", "t.txt", "-o", "out.quire",
+            preexec=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, limit))
+    same(files(), ["t.quire", "t.txt"], "files")
+
+
+def a_reader_that_leaves_early_is_told():
+    name = trace()
+    with running("trace", "cat", name) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        process.stdout = None
+        judge(end_of(process), RUN, ("standard output", "Broken pipe"))
+
+
+def missing_standard_descriptors_cost_no_data():
+    name = trace()
+    before = read(name)
+
+    def close_all():
+        for fd in range(3):
+            os.close(fd)
+
+    done = subprocess.run([QUIRE, "import", "t.txt", "-o", "again.quire"], preexec_fn=close_all,
+                          check=False)
+    same(done.returncode, RUN, "exit code without a stdout")
+    same(read("again.quire"), before, "the trace")
+    succeeds("trace", "check", "again.quire")
+
+
+# ---- rights ----
+
+
+def as_nobody():
+    """A copy of the program that nobody may run, in a directory that nobody may write."""
+    need_root()
+    shutil.copy(QUIRE, "quire")
+    os.chmod("quire", 0o755)
+
+    def drop():
+        os.setgroups([])
+        os.setgid(NOBODY)
+        os.setuid(NOBODY)
+
+    try:
+        done = subprocess.run([os.path.abspath("quire"), "--version"], preexec_fn=drop,
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+    except PermissionError as error:
+        raise Skip("the directory is closed to others") from error
+    if done.returncode:
+        raise Skip("nobody cannot run the program here")
+    return {"preexec": drop, "argv0": os.path.abspath("quire")}
+
+
+def without_root_the_live_verbs_are_refused():
+    how = as_nobody() if os.geteuid() == 0 else {}
+    os.mkdir("open")
+    os.chmod("open", 0o777)
+    for words, *args in ((("root",), "record", "-o", "open/x.quire", "--", "true"),
+                         (("root",), "snapshot"), (("root",), "snapshot", "-o", "open/x.quire")):
+        result = quire(*args, **how)
+        if "cannot record" in result.err:
+            raise Skip("built without the recorder")
+        judge(result, RUN, words)
+    same(os.listdir("open"), [], "left behind")
+
+
+def files_without_rights_are_told():
+    name = trace()
+    how = as_nobody()
+    succeeds("replay", name, "-a", "null", "--db", "r.db", "--format", "json")
+    refuses(RUN, ("out.quire", "Permission denied", "may write"), "import", "t.txt", "-o",
+            "out.quire", **how)
+    refuses(RUN, ("r.db", "read-only"), "replay", name, "-a", "null", "--db", "r.db", **how)
+    refuses(RUN, ("report", "Permission denied", "may write"), "report", "r.db", "-o", "report",
+            **how)
+    os.chmod(name, 0o600)
+    refuses(RUN, (name, "Permission denied"), "replay", name, "-a", "null", "--format", "json",
+            **how)
+    os.chmod("t.txt", 0o600)
+    refuses(RUN, ("t.txt", "Permission denied"), "import", "t.txt", "-o", "out.quire", **how)
+    check("out.quire" not in files() and "report" not in files(), f"left behind: {files()}")
+
+
+def without_tracefs_a_recording_is_refused():
+    need_recorder()
+    prepare = ("umount -l /sys/kernel/tracing; umount -l /sys/kernel/debug 2>/dev/null;"
+               " mount -t tmpfs -o ro none /sys/kernel")
+    result = private_mounts(prepare, "record", "-o", "out.quire", "--", "touch", "ran")
+    judge(result, RUN, ("/sys/kernel/tracing", "not mounted", "mount -t tracefs"))
+    same(files(), [], "left behind")
+
+
+# ---- back ends that die, signals ----
+
+
+def a_dead_back_end_costs_only_its_own_run():
+    name = slow_trace()
+    with running("replay", name, "-a", "llfree", "-a", "null", "--samples", "100000", "--db",
+                 "r.db", "--format", "csv") as process:
+        os.kill(run_child(process), signal.SIGKILL)
+        # The second one, too: it would take its time.
+        wait_for("the next run", lambda: len(statuses("r.db")) == 2, process)
+        os.kill(run_child(process), signal.SIGSEGV)
+        result = end_of(process)
+    same(result.code, RUN, str(result))
+    first, second = result.errors()
+    for error, words in ((first, ("llfree", "signal 9")), (second, ("null", "signal 11"))):
+        for word in (*words, "other back ends go on"):
+            check(word in error, f"{word!r} is missing: {result}")
+    table = csv.DictReader(io.StringIO(result.out), strict=True)
+    same([row["status"] for row in table], 2 * ["crashed"], "rows")
+    same(statuses("r.db"), 2 * ["crashed"], "stored")
+    same(rows("r.db", "SELECT count(*) FROM sample"), [(0,)], "samples of crashed runs")
+
+
+def the_others_go_on_after_a_crash():
+    name, quick = slow_trace(), trace()
+    # Two traces: the first run is killed, the rest is quick enough to be waited for.
+    with running("replay", name, "-a", "llfree", "--samples", "100000", "--db", "r.db",
+                 "--format", "json") as process:
+        os.kill(run_child(process), signal.SIGKILL)
+        run = end_of(process).json()["runs"][0]
+    same(run["status"], "crashed", "status")
+    succeeds("replay", quick, "-a", "llfree", "--db", "r.db", "--format", "json")
+    same(statuses("r.db"), ["crashed", "done"], "stored")
+
+
+def a_back_end_that_hangs_is_stopped():
+    name = slow_trace()
+    with running("replay", name, "-a", "llfree", "--samples", "100000", "--db", "r.db",
+                 "--timeout", "1", "--format", "json") as process:
+        child = run_child(process)
+        os.kill(child, signal.SIGSTOP)
+        result = end_of(process)
+    judge(result, RUN, ("llfree", "hangs", "--timeout"))
+    same(statuses("r.db"), ["crashed"], "stored")
+    check(not alive(child), "it still hangs around")
+
+
+def interrupted_replay(name, number):
+    with running("replay", name, "-a", "llfree", "-a", "null", "--samples", "100000", "--db",
+                 "r.db", "--format", "json") as process:
+        child = run_child(process)
+        process.send_signal(number)
+        result = end_of(process)
+    judge(result, RUN, ("llfree", "interrupted"))
+    same([run["status"] for run in result.json()["runs"]], ["interrupted"], "told")
+    same(statuses("r.db"), ["interrupted"], "stored")
+    same(rows("r.db", "SELECT count(*) FROM sample"), [(0,)], "samples of an interrupted run")
+    same([name for name in files() if name.startswith("r.db")], ["r.db"], "database files")
+    check(not alive(child), "the run outlives its reader")
+
+
+def an_interrupted_replay_says_so():
+    name = slow_trace()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        interrupted_replay(name, number)
+        os.unlink("r.db")
+
+
+def a_killed_replay_is_found_interrupted_later():
+    name = slow_trace()
+    with running("replay", name, "-a", "llfree", "--samples", "100000", "--db", "r.db",
+                 "--format", "json") as process:
+        child = run_child(process)
+        process.kill()
+        end_of(process)
+    wait_for("the end of the run's process", lambda: not alive(child))
+    same(statuses("r.db"), ["running"], "stored by the dead")
+    succeeds("replay", trace(), "-a", "null", "--db", "r.db", "--format", "json")
+    same(statuses("r.db"), ["interrupted", "done"], "stored")
+
+
+def an_interrupted_import_leaves_nothing():
+    trace()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with running("import", "-", "-o", "out.quire", stdin=subprocess.PIPE) as process:
+            process.stdin.write(script(2000).encode())
+            process.stdin.flush()
+            wait_for("a temporary file", lambda: len(files()) == 3, process)
+            process.send_signal(number)
+            same(process.wait(PATIENCE_S), -number, "how it died")
+        same(files(), ["t.quire", "t.txt"], "files")
+
+
+def instance(process):
+    return os.path.join(INSTANCES, f"quire-{process.pid}")
+
+
+def an_interrupted_recording_is_whole():
+    need_recorder()
+    with running("record", "-o", "out.quire", "--", "sh", "-c", "echo began; exec sleep 600"
+                 ) as process:
+        same(process.stdout.readline(), b"began\n", "the command")
+        check(os.path.isdir(instance(process)), "no instance of its own")
+        process.send_signal(signal.SIGINT)
+        result = end_of(process)
+        check(not os.path.exists(instance(process)), "the instance is left")
+    same(result.code, OK, str(result))
+    succeeds("trace", "check", "out.quire")
+    same(files(), ["out.quire"], "files")
+
+
+def a_killed_recording_is_cleaned_up_by_the_next():
+    need_recorder()
+    with running("record", "-o", "out.quire", "--", "sh", "-c", "echo began; exec sleep 600"
+                 ) as process:
+        process.stdout.readline()
+        command = children(process.pid)
+        process.kill()
+        process.wait(PATIENCE_S)
+        left = instance(process)
+        for pid in command:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+    same(files(), [], "left behind")
+    check(os.path.isdir(left), "the kill came too late to prove anything")
+    succeeds("record", "-o", "out.quire", "--", "true")
+    check(not os.path.exists(left), "the old instance is left")
+
+
+def a_recorded_command_is_left_alone():
+    need_recorder()
+    result = quire("record", "-o", "out.quire", "--format", "json", "--", "sh", "-c",
+                   "yes | head -n 1 >/dev/null; exit 7")
+    same(result.code, OK, str(result))
+    same(len(result.errors()), 1, f"lines on stderr of {result}")  # yes(1) ended by SIGPIPE
+    check("exit code 7" in result.err, str(result))
+    succeeds("trace", "check", "out.quire")
+    refuses(RUN, ("nosuchcommand", "not found"), "record", "-o", "b.quire", "--", "nosuchcommand")
+    check("b.quire" not in files(), "a trace of nothing")
+
+
+# ---- databases ----
+
+
+def a_strange_database_is_refused_and_left_alone():
+    name = trace()
+    succeeds("replay", name, "-a", "null", "--db", "r.db", "--format", "json")
+    shutil.copy("r.db", "newer.db")
+    connection = sqlite3.connect("newer.db")
+    connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    connection = sqlite3.connect("other.db")
+    connection.execute("CREATE TABLE mine (a)")
+    connection.close()
+    write("text.db", "not a database at all\n" * 100)
+    write("cut.db", read("r.db")[:20000])
+    for database, word in (("newer.db", "newer quire"), ("other.db", "not one of quire's"),
+                           ("text.db", "not a results database"), ("cut.db", "damaged")):
+        before = read(database)
+        refuses(RUN, (database, word), "replay", name, "-a", "null", "--db", database,
+                "--format", "json")
+        refuses(RUN, (database, word), "report", database, "-o", "report")
+        same(read(database), before, database)
+    os.mkdir("dir")
+    refuses(RUN, ("dir", "directory"), "replay", name, "-a", "null", "--db", "dir")
+    refuses(RUN, ("nodir/r.db", "writable directory"), "replay", name, "-a", "null", "--db",
+            "nodir/r.db")
+    refuses(RUN, ("missing.db", "quire replay --db"), "report", "missing.db", "-o", "report")
+    check(not [file for file in files() if "-wal" in file or "-journal" in file], str(files()))
+    check("report" not in files(), "a directory is left")
+
+
+def a_locked_database_is_told():
+    name = trace()
+    succeeds("replay", name, "-a", "null", "--db", "r.db", "--format", "json")
+    connection = sqlite3.connect("r.db", isolation_level=None)
+    connection.execute("BEGIN EXCLUSIVE")
+    refuses(RUN, ("r.db", "locked", "wait"), "replay", name, "-a", "null", "--db", "r.db")
+    connection.close()
+    same(statuses("r.db"), ["done"], "stored")
+
+
+def several_replays_share_a_database():
+    name = trace()
+    argv = [QUIRE, "replay", name, "-a", "null", "-a", "llfree", "--db", "r.db", "--format", "json"]
+    processes = [subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+                 for _ in range(4)]
+    ids = []
+    for process in processes:
+        result = end_of(process)
+        same((result.code, result.err), (OK, ""), str(result))
+        ids += [run["id"] for run in result.json()["runs"]]
+    same(sorted(ids), list(range(1, 9)), "run ids")
+    same(statuses("r.db"), 8 * ["done"], "stored")
+
+
+# ---- reports ----
+
+
+def need_gnuplot():
+    if not shutil.which("gnuplot"):
+        raise Skip("needs gnuplot")
+
+
+def without_gnuplot_there_is_no_report_and_no_loss():
+    name = trace()
+    succeeds("replay", name, "-a", "llfree", "--db", "r.db", "--format", "json")
+    without = {**os.environ, "PATH": "/nonexistent"}
+    words = ("gnuplot", "install")
+    refuses(RUN, words, "report", "r.db", "-o", "report", env=without)
+    check("report" not in files(), "a directory is left")
+    need_gnuplot()
+    quire("report", "r.db", "-o", "report")
+    before = {file: read(f"report/plots/{file}") for file in os.listdir("report/plots")}
+    page = read("report/index.html")
+    refuses(RUN, words, "report", "-f", "r.db", "-o", "report", env=without)
+    same(read("report/index.html"), page, "the old page")
+    same({file: read(f"report/plots/{file}") for file in os.listdir("report/plots")}, before,
+         "the old plots")
+
+
+def an_interrupted_report_leaves_nothing():
+    name = trace()
+    succeeds("replay", name, "-a", "llfree", "--db", "r.db", "--format", "json")
+    os.mkdir("bin")
+    # Ctrl-C goes to both.
+    write("bin/gnuplot", "#!/bin/sh\nkill -INT $PPID\nkill -INT $$\nsleep 600\n")
+    os.chmod("bin/gnuplot", 0o755)
+    before = files()
+    refuses(RUN, ("report", "interrupted"), "report", "r.db", "-o", "report",
+            env={**os.environ, "PATH": f"{os.getcwd()}/bin:{os.environ['PATH']}"})
+    same(files(), before, "files")
+
+
+def an_existing_report_is_kept():
+    need_gnuplot()
+    name = trace()
+    succeeds("replay", name, "-a", "llfree", "--db", "r.db", "--format", "json")
+    os.mkdir("report")
+    write("report/index.html", "mine")
+    write("file", "mine")
+    refuses(RUN, ("report/index.html", "exists", "--force"), "report", "r.db", "-o", "report")
+    same((read("report/index.html"), os.listdir("report")), (b"mine", ["index.html"]), "the page")
+    refuses(RUN, ("file", "directory"), "report", "r.db", "-o", "file")
+    same(quire("report", "-f", "r.db", "-o", "report").code, OK, "with --force")
+    check(read("report/index.html") != b"mine", "not replaced")
+    refuses(RUN, ("r.db", "'none such'"), "report", "r.db", "-l", "none such", "-o", "other")
+    check("other" not in files(), "a directory is left")
+
+
+def a_report_quotes_what_users_typed():
+    need_gnuplot()
+    name = trace("<img src=x>&\".quire")
+    label = "<script>alert(1)</script>&\"'\n"
+    succeeds("replay", name, "-a", "llfree", "-l", label, "--db", "r.db", "--format", "json")
+    same(quire("report", "r.db", "-o", "report").code, OK, "exit code")
+    page = read("report/index.html").decode()
+    check("<script" not in page and "<img src=x" not in page, "unquoted in the page")
+    for plot in os.listdir("report/plots"):
+        if plot.endswith(".svg"):
+            text = read(f"report/plots/{plot}").decode()
+            check("<script" not in text and "<img" not in text, f"unquoted in {plot}")
+
+
+# ---- formats ----
+
+
+def replay_json_has_the_documented_keys():
+    name = trace(events=3000)
+    document = succeeds("replay", name, "-l", "mine", "--samples", "3", "--db", "r.db", "--format",
+                        "json").json()
+    same(sorted(document), ["runs", "schema"], "document")
+    same(document["schema"], 1, "schema")
+    same([run["allocator"] for run in document["runs"]], list(BACKENDS), "back ends")
+    for number, run in enumerate(document["runs"], 1):
+        for key, value in (("id", number), ("label", "mine"), ("spec", run["allocator"]),
+                           ("trace", name), ("mode", "sequential"), ("threads", 1),
+                           ("order", None), ("status", "done"), ("error", None)):
+            same(run[key], value, f"{run['spec']}: {key}")
+        for key in ("point_id", "build_id", "options"):
+            check(isinstance(run[key], str), f"{run['spec']}: {key}: {run[key]!r}")
+        same(len(run["warnings"]), 1, f"{run['spec']}: warnings")
+        metrics = run["metrics"]
+        same((metrics["events"], metrics["ops"]), (3000, 3000), f"{run['spec']}: events, ops")
+        for key in ("lost_events", "orphan_frees", "implicit_frees", "alloc_failures",
+                    "unreplayable", "oracle_violations"):
+            same(metrics[key], 0, f"{run['spec']}: {key}")
+        samples = run["samples"]
+        same(len(samples), 5, f"{run['spec']}: samples")
+        same([samples[0]["event"], samples[-1]["event"]], [0, 3000], f"{run['spec']}: ends")
+        check(all(a["time_ns"] <= b["time_ns"] and a["event"] <= b["event"]
+                  for a, b in zip(samples, samples[1:])), f"{run['spec']}: samples out of order")
+        check(all("free_huge" in s and "moves_to_compact" in s for s in samples), run["spec"])
+    same(statuses("r.db"), len(BACKENDS) * ["done"], "stored")
+
+
+def an_id_is_null_without_a_database():
+    run = succeeds("replay", trace(), "-a", "null", "--format", "json").json()["runs"][0]
+    same((run["id"], run["label"]), (None, None), "id and label")
+
+
+def options_are_echoed_resolved():
+    run = succeeds("replay", trace(), "-a", "llfree:tree=16", "--format", "json").json()["runs"][0]
+    same((run["allocator"], run["spec"]), ("llfree", "llfree:tree=16"), "names")
+    check("tree=16" in run["options"] and "policy=" in run["options"], run["options"])
+
+
+def what_is_undefined_is_null():
+    write("in.txt", alloc("100.0"))
+    succeeds("import", "in.txt", "-o", "one.quire")
+    for run in succeeds("replay", "one.quire", "--format", "json").json()["runs"]:
+        same(run["metrics"]["free_ns_p50"], None, f"{run['spec']}: latency of no free")
+
+
+def exact_metrics_are_exact():
+    name = trace(events=4000)
+    kinds = succeeds("list", "metrics", "--format", "json").json()["metrics"]
+    exact = [metric["name"] for metric in kinds if metric["kind"] == "exact"]
+    check(len(exact) > 40, f"only {len(exact)} exact metrics")
+    first, second = (succeeds("replay", name, "--format", "json").json()["runs"] for _ in range(2))
+    for a, b in zip(first, second):
+        same([a[key] for key in ("spec", "point_id", "build_id", "samples", "warnings")],
+             [b[key] for key in ("spec", "point_id", "build_id", "samples", "warnings")], a["spec"])
+        for key in exact:
+            same(a["metrics"][key], b["metrics"][key], f"{a['spec']}: {key}")
+
+
+def csv_has_a_row_per_run():
+    name = trace()
+    label = "a \"quoted\", label\nof two lines"
+    out = succeeds("replay", name, "-l", label, "--format", "csv").out
+    table = list(csv.DictReader(io.StringIO(out), strict=True))
+    same([row["spec"] for row in table], list(BACKENDS), "rows")
+    for row in table:
+        same((row["label"], row["status"]), (label, "done"), row["spec"])
+        same(row["metrics.events"], "2000", row["spec"])
+        same(None in row or None in row.values(), False, f"{row['spec']}: as wide as the head")
+        check("nan" not in out.lower().split(","), "NaN")
+
+
+def csv_of_the_other_verbs_parses():
+    name = trace()
+    for args, head, count in ((("trace", "cat", name), "time_ns", 2000),
+                              (("list", "allocators"), "name", len(BACKENDS))):
+        out = succeeds(*args, "--format", "csv").out
+        table = list(csv.DictReader(io.StringIO(out), strict=True))
+        same(len(table), count, f"rows of {args}")
+        check(head in table[0] and None not in table[0], str(table[0]))
+
+
+def a_table_leaves_stdout_to_the_table():
+    result = quire("replay", trace(), "-a", "llfree", "-a", "null")
+    same((result.code, len(result.out.splitlines())), (OK, 3), str(result))
+    check(all(any(note in one for note in NOTES) for one in result.err.splitlines()), str(result))
+
+
+def names_may_be_any_bytes():
+    name = trace("p\u00e4th \u2603 100%s\n.quire")
+    document = succeeds("replay", name, "-a", "null", "-l", "\u00fc\x01", "--format", "json").json()
+    run = document["runs"][0]
+    same((run["trace"], run["label"]), (name, "\u00fc\x01"), "trace and label")
+    argv = [QUIRE, "replay", os.fsencode(name), "-a", "null", "-l", b"\xff\xfe", "--format", "json"]
+    done = subprocess.run(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
+    same(done.returncode, OK, "exit code of bytes that are no UTF-8")
+    json.loads(done.stdout.decode("utf-8"))
+
+
+def traces_without_events_can_be_replayed():
+    need_root()
+    if not os.path.exists("/proc/kpageflags"):
+        raise Skip("needs /proc/kpageflags")
+    result = quire("snapshot", "-o", "s.quire", "--format", "json")
+    same(result.code, OK, str(result))
+    result.json()
+    for how in ("recorded", "packed", "none"):
+        for run in succeeds("replay", "s.quire", "-a", "llfree", "-a", "firstfit", "--prefill", how,
+                            "--format", "json").json()["runs"]:
+            metrics = run["metrics"]
+            same((run["status"], metrics["events"]), ("done", 0), how)
+            same(metrics["oracle_violations"], 0, how)
+            check(metrics["ops_per_second"] in (0, None), "a rate of nothing")
+    same(succeeds("trace", "cat", "s.quire", "--format", "json").json()["events"], [], "events")
+
+
+def a_machine_too_large_is_refused_at_once():
+    write("in.txt", alloc("100.0", 0xffffffffff))
+    succeeds("import", "in.txt", "-o", "huge.quire")
+    for name in BACKENDS:
+        refuses(RUN, ("huge.quire", "16 TiB"), "replay", "huge.quire", "-a", name, "--format",
+                "json")
+
+
+TESTS = [
+    a_flipped_byte_is_told_with_its_place,
+    a_damaged_block_fails_the_run_not_the_document,
+    what_is_intact_can_be_salvaged,
+    a_trace_cut_anywhere_is_told,
+    bytes_behind_the_end_are_told,
+    random_damage_never_crashes,
+    what_is_no_trace_is_refused,
+    a_line_that_does_not_parse_is_told,
+    what_is_no_script_is_refused,
+    an_order_or_pfn_out_of_range_is_told,
+    time_may_run_back_a_little,
+    time_running_back_further_is_told,
+    import_reads_standard_input,
+    failed_allocations_alone_make_a_trace,
+    the_input_is_not_replaced,
+    unknown_names_get_a_suggestion,
+    unknown_names_far_from_all_get_the_list,
+    bad_values_are_told_with_what_would_do,
+    what_a_user_types_stays_one_line,
+    help_goes_to_stdout,
+    an_existing_output_is_kept,
+    an_existing_output_is_kept_by_the_live_verbs,
+    an_output_that_cannot_be_made_is_told,
+    a_full_disk_is_told_on_stdout,
+    a_full_disk_is_told_and_nothing_is_left,
+    a_full_disk_stops_a_new_database,
+    a_full_disk_loses_no_stored_run_and_no_error,
+    a_full_disk_leaves_no_report,
+    a_full_disk_ends_a_recording,
+    a_limit_on_file_sizes_is_a_write_error,
+    a_reader_that_leaves_early_is_told,
+    missing_standard_descriptors_cost_no_data,
+    without_root_the_live_verbs_are_refused,
+    files_without_rights_are_told,
+    without_tracefs_a_recording_is_refused,
+    a_dead_back_end_costs_only_its_own_run,
+    the_others_go_on_after_a_crash,
+    a_back_end_that_hangs_is_stopped,
+    an_interrupted_replay_says_so,
+    a_killed_replay_is_found_interrupted_later,
+    an_interrupted_import_leaves_nothing,
+    an_interrupted_recording_is_whole,
+    a_killed_recording_is_cleaned_up_by_the_next,
+    a_recorded_command_is_left_alone,
+    a_strange_database_is_refused_and_left_alone,
+    a_locked_database_is_told,
+    several_replays_share_a_database,
+    without_gnuplot_there_is_no_report_and_no_loss,
+    an_interrupted_report_leaves_nothing,
+    an_existing_report_is_kept,
+    a_report_quotes_what_users_typed,
+    replay_json_has_the_documented_keys,
+    an_id_is_null_without_a_database,
+    options_are_echoed_resolved,
+    what_is_undefined_is_null,
+    exact_metrics_are_exact,
+    csv_has_a_row_per_run,
+    csv_of_the_other_verbs_parses,
+    a_table_leaves_stdout_to_the_table,
+    names_may_be_any_bytes,
+    traces_without_events_can_be_replayed,
+    a_machine_too_large_is_refused_at_once,
+]
+
+
+def main():
+    # One case alone: test_cli.py QUIRE NAME...
+    tests = [test for test in TESTS if len(sys.argv) < 3 or test.__name__ in sys.argv[2:]]
+    failed = 0
+    print(f"1..{len(tests)}", flush=True)
+    for number, test in enumerate(tests, 1):
+        directory = tempfile.mkdtemp(prefix="quire-cli-")
+        os.chmod(directory, 0o755)
+        os.chdir(directory)
+        began = time.monotonic()
+        try:
+            test()
+            verdict = f"ok {number} - {test.__name__}"
+        except Skip as why:
+            verdict = f"ok {number} - {test.__name__} # SKIP {why}"
+        except Exception:  # pylint: disable=broad-except
+            failed += 1
+            for one in traceback.format_exc().splitlines():
+                print("#", one.encode("utf-8", "backslashreplace").decode())
+            verdict = f"not ok {number} - {test.__name__}"
+        finally:
+            os.chdir("/")
+            shutil.rmtree(directory, ignore_errors=True)
+        print(verdict, flush=True)
+        print(f"# {time.monotonic() - began:.1f} s", flush=True)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    QUIRE = os.path.abspath(sys.argv[1])
+    sys.exit(main())
