@@ -60,6 +60,7 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 	emitter_real(e, "orphan_share", frees ? (double)s->orphan_frees / (double)frees : 0);
 	emitter_uint(e, "implicit_frees", s->implicit_frees);
 	emitter_uint(e, "parked_inferred", s->parked_inferred);
+	emitter_uint(e, "freed_inferred", s->freed_inferred);
 	emitter_uint(e, "online_frames", s->online_frames);
 	emitter_real(e, "duration_s", (double)(t->last_ns - t->first_ns) / 1e9);
 	emitter_string(e, "digest", t->digest);
