@@ -71,8 +71,9 @@ const char *freelist_source_name(enum freelist_source source)
 /* ---- packing ---- */
 
 struct packer {
-	uint8_t *data; /* the head, then the body */
+	uint8_t *data; /* whole records, then this one's head and body */
 	size_t used, size;
+	size_t body; /* where it starts */
 	bool failed; /* out of memory */
 };
 
@@ -185,7 +186,7 @@ static bool pack_body(struct packer *p, const struct result_record *r)
 	case RESULT_BLOCKMAP:
 		PACK(p, r->blockmap.sample);
 		PACK(p, r->blockmap.first_block);
-		if (p->used % 2)
+		if ((p->used - p->body) % 2)
 			PACK(p, pad);
 		pack(p, r->blockmap.held, r->blockmap.n * sizeof(*r->blockmap.held));
 		return true;
@@ -257,6 +258,7 @@ int result_writer_put(struct result_writer *w, const struct result_record *recor
 	bool known;
 
 	PACK(&p, head); /* again below, with the length */
+	p.body = p.used;
 	known = pack_body(&p, record);
 	w->data = p.data;
 	w->size = p.size;

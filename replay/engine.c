@@ -12,6 +12,8 @@
 #include "sim/gfp.h"
 
 #define PREFETCH_AHEAD 16
+/* No kernel hands out more than 1 GiB at once; a claim of terabytes would cost as much to follow. */
+#define GIGANTIC_ORDER_MAX 20U
 
 int engine_create(const struct allocator_instance *instance, const struct machine *m,
 		  enum trace_identity identity, bool oracle, struct engine **out, struct error *err)
@@ -419,7 +421,7 @@ static void plan_unreplayable(struct engine *e, const struct event *ev)
 	pfn_t pfn = ev->pfn, end = pfn + (UINT64_C(1) << ev->order);
 
 	e->count.unreplayable++;
-	if (!objects_cover(e->objects, pfn, end - pfn))
+	if (ev->order > GIGANTIC_ORDER_MAX || !objects_cover(e->objects, pfn, end - pfn))
 		return;
 	make_way(e, pfn, end - pfn, ev->cpu);
 	while (pfn < end) {
@@ -520,7 +522,8 @@ static void plan_free_event(struct engine *e, const struct event *ev)
 	bool split = false;
 
 	e->count.frees++;
-	if (!objects_cover(e->objects, ev->pfn, UINT64_C(1) << ev->order)) {
+	if (ev->order > GIGANTIC_ORDER_MAX ||
+	    !objects_cover(e->objects, ev->pfn, UINT64_C(1) << ev->order)) {
 		e->count.orphan_frees++;
 		return;
 	}

@@ -186,9 +186,10 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 				 spec, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	}
 	*run_status = RUN_CRASHED;
-	return error_set(err, ECHILD,
-			 "%s: its process ended with exit code %d before its results were whole",
-			 spec, WEXITSTATUS(status));
+	return error_set(
+		err, ECHILD,
+		"%s: its process ended with exit code %d before its results were whole%s%s", spec,
+		WEXITSTATUS(status), relay_rc ? ": " : "", relay_rc ? err->text : "");
 }
 
 int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,

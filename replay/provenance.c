@@ -100,6 +100,9 @@ int provenance_point_id(const struct replay_config *c, const char *trace_digest,
 	fprintf(out, "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s\n",
 		replay_mode_names[c->mode], memory_kind_names[c->memory], prefill_names[c->prefill],
 		c->oracle, c->seed, c->samples, sample_by_names[c->sample_by]);
+	/* What was lost to damage is not in the digest. */
+	if (c->salvage)
+		fputs("salvage\n", out);
 	fclose(out);
 	free(options);
 	hash = XXH3_128bits(text, bytes);

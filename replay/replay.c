@@ -36,6 +36,7 @@ struct run {
 	const struct trace_header *header;
 	const struct trace_totals *totals; /* NULL: unknown */
 	struct frame_map *start_map;	   /* NULL: none, or not wanted */
+	char start_damage[ERROR_TEXT_MAX]; /* of a salvaged trace's start snapshot; "": none */
 	struct memory *memory;
 	struct allocator_instance *instance;
 	struct engine *engine;
@@ -169,6 +170,11 @@ static int resolve_prefill(struct run *r)
 		r->config.prefill = PREFILL_NONE;
 		return 0;
 	}
+	if (rc == -EBADMSG && r->config.salvage) {
+		r->config.prefill = PREFILL_NONE;
+		memcpy(r->start_damage, r->err->text, sizeof(r->start_damage));
+		return 0;
+	}
 	if (r->config.prefill == PREFILL_RECORDED && !ops->adopt && !ops->alloc_at)
 		r->config.prefill = PREFILL_PACKED;
 	return rc;
@@ -265,6 +271,8 @@ static int set_up(struct run *r)
 			  ops->name);
 	if (!rc && r->start_map)
 		rc = engine_prefill(r->engine, r->start_map, r->config.prefill, r->err);
+	if (!rc && r->start_damage[0])
+		rc = warn(r, "%s", r->start_damage);
 	if (!rc && !r->start_map && r->wanted != PREFILL_NONE &&
 	    r->header->identity == IDENTITY_PFN)
 		rc = warn(r, "the trace has no start snapshot: memory starts empty, and frees of "
@@ -396,8 +404,12 @@ static int compare_end(struct run *r)
 	struct frame_map *map;
 	int rc = trace_reader_snapshot(r->reader, TRACE_END, &map, r->err);
 
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == -EBADMSG && r->config.salvage)
+		return warn(r, "%s", r->err->text);
 	if (rc)
-		return rc == -ENOENT ? 0 : rc;
+		return rc;
 	for (size_t i = 0; i < map->nr_runs; i++) {
 		const struct frame_run *run = &map->runs[i];
 

@@ -165,8 +165,9 @@ static int check_payload(const struct trace_reader *r, const struct section *s, 
 	}
 	if (!ret && XXH3_64bits_digest(hash) != s->payload_hash)
 		ret = error_set(err, EBADMSG,
-				"%s: byte %" PRIu64 ": checksum mismatch in a section", r->path,
-				s->offset);
+				"%s: byte %" PRIu64 ": checksum mismatch in a section of %" PRIu64
+				" bytes; record it again, or read what is intact with --salvage",
+				r->path, s->offset, s->payload_bytes);
 	XXH3_freeState(hash);
 	return ret;
 }

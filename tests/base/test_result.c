@@ -294,6 +294,36 @@ static void every_kind_of_record_crosses_a_pipe(void **state)
 	assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
 }
 
+/* Whatever lengths the records before one have, none of them even for sure. */
+static void records_gathered_into_one_write_are_all_read(void **state)
+{
+	struct result_record records[2 * RECORDS_MAX];
+	size_t n = make_records(records), warnings = 0;
+	struct comparing_sink sink = {.sink = {compare_take}, .expected = records};
+	struct result_writer w = {.fd = memory_file()};
+
+	(void)state;
+	/* Each of them behind an odd number of bytes, too. */
+	memmove(&records[n], records, n * sizeof(*records));
+	for (size_t i = 0; i < n; i++) {
+		struct result_record record = records[n + i];
+
+		records[2 * i] = (struct result_record){
+			.kind = RESULT_WARNING, .warning = {warnings++ % 2 ? "odd" : "even"}};
+		records[2 * i + 1] = record;
+	}
+	for (size_t i = 0; i < 2 * n; i++)
+		assert_int_equal(result_writer_put(&w, &records[i], NULL), 0);
+	assert_int_equal(result_writer_flush(&w, NULL), 0);
+	assert_int_equal(lseek(w.fd, 0, SEEK_SET), 0);
+	for (size_t i = 0; i < 2 * n; i++)
+		assert_int_equal(result_read(w.fd, &sink.sink, NULL), 1);
+	assert_int_equal(result_read(w.fd, &sink.sink, NULL), 0);
+	assert_int_equal(sink.taken, 2 * n);
+	close(w.fd);
+	result_writer_release(&w);
+}
+
 static void a_non_blocking_pipe_works_as_well(void **state)
 {
 	struct result_record records[RECORDS_MAX];
@@ -505,6 +535,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_of_record_crosses_a_pipe),
+		cmocka_unit_test(records_gathered_into_one_write_are_all_read),
 		cmocka_unit_test(a_non_blocking_pipe_works_as_well),
 		cmocka_unit_test(a_stream_cut_inside_a_record_is_a_protocol_error),
 		cmocka_unit_test(a_body_shorter_or_longer_than_its_fields_is_refused),

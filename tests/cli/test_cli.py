@@ -296,11 +296,12 @@ def a_damaged_block_fails_the_run_not_the_document():
 def what_is_intact_can_be_salvaged():
     data = bytearray(read(trace()))
     data[len(data) // 2] ^= 0x55
-    write("flip.quire", data)
-    result = quire("replay", "flip.quire", "-a", "llfree", "--salvage", "--format", "json")
-    run = result.json()["runs"][0]
-    same((result.code, run["status"]), (OK, "done"), str(result))
-    check(any("byte" in warning for warning in run["warnings"]), run["warnings"])
+    for name in ("flip.quire", "flips.quire", "flipss.quire"):  # warnings of any length
+        write(name, data)
+        result = quire("replay", name, "-a", "llfree", "--salvage", "--format", "json")
+        run = result.json()["runs"][0]
+        same((result.code, run["status"]), (OK, "done"), str(result))
+        check(any(f"{name}: byte" in warning for warning in run["warnings"]), run["warnings"])
 
 
 def a_trace_cut_anywhere_is_told():
@@ -580,7 +581,9 @@ def a_full_disk_leaves_no_report():
 def a_full_disk_ends_a_recording():
     need_recorder()
     result, left = on_small_disk(64, "record", "-o", "small/out.quire", "--", "true")
-    judge(result, RUN, ("small", "full", "--spool"))
+    # The raw events did not fit, or the trace made of them.
+    judge(result, RUN, ("small",))
+    check("full" in result.err or "No space left" in result.err, str(result))
     same(left, [], "left behind")
 
 
@@ -1062,6 +1065,21 @@ def traces_without_events_can_be_replayed():
     same(succeeds("trace", "cat", "s.quire", "--format", "json").json()["events"], [], "events")
 
 
+def a_damaged_snapshot_can_be_salvaged():
+    need_root()
+    if not os.path.exists("/proc/kpageflags"):
+        raise Skip("needs /proc/kpageflags")
+    same(quire("snapshot", "-o", "s.quire").code, OK, "exit code")
+    data = bytearray(read("s.quire"))
+    data[len(data) // 2] ^= 0x55
+    write("s.quire", data)
+    args = ("replay", "s.quire", "-a", "recorded", "--format", "json")
+    refuses(RUN, ("s.quire: byte ", "--salvage"), *args)
+    run = succeeds(*args, "--salvage").json()["runs"][0]
+    same((run["status"], run["prefill"]), ("done", "none"), "status and prefill")
+    check(any("s.quire: byte" in warning for warning in run["warnings"]), run["warnings"])
+
+
 def a_machine_too_large_is_refused_at_once():
     write("in.txt", alloc("100.0", 0xffffffffff))
     succeeds("import", "in.txt", "-o", "huge.quire")
@@ -1132,6 +1150,7 @@ TESTS = [
     a_table_leaves_stdout_to_the_table,
     names_may_be_any_bytes,
     traces_without_events_can_be_replayed,
+    a_damaged_snapshot_can_be_salvaged,
     a_machine_too_large_is_refused_at_once,
 ]
 
