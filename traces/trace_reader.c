@@ -22,7 +22,7 @@
 
 #define SCAN_BYTES 65536U
 /* Events decoded at a time: they should still be in the second-level cache when they are used. */
-#define BATCH_EVENTS 4096U
+#define BATCH_EVENTS 2048U
 
 struct trace_reader {
 	char *path;
