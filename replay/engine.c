@@ -37,7 +37,9 @@ int engine_create(const struct allocator_instance *instance, const struct machin
 	e->echo = caps & ALLOCATOR_ECHO;
 	e->latency = calloc((size_t)LATENCY_OPS * LATENCY_CLASSES * m->nr_cpus,
 			    sizeof(struct histogram *));
-	rc = e->latency ? 0 : error_set(err, ENOMEM, "no memory for latency histograms");
+	e->quick = calloc((size_t)LATENCY_OPS * 16 * m->nr_cpus, sizeof(struct histogram *));
+	rc = e->latency && e->quick ? 0
+				    : error_set(err, ENOMEM, "no memory for latency histograms");
 	if (!rc)
 		rc = objects_create(m, e->virtual, &e->objects, err);
 	if (!rc)
@@ -61,6 +63,7 @@ void engine_destroy(struct engine *e)
 		     i++)
 			free(e->latency[i]);
 	free(e->latency);
+	free(e->quick);
 	parts_destroy(&e->parts);
 	objects_destroy(e->objects);
 	memory_state_destroy(e->state);
@@ -231,26 +234,39 @@ static const uint8_t class_of_order[16] = {
 	LATENCY_ORDER4_8, LATENCY_ORDER9_10, LATENCY_ORDER9_10,
 };
 
-static inline void account_latency(struct engine *e, unsigned int i)
+/* The first operation of its kind, order and cpu. */
+static struct histogram *new_histogram(struct engine *e, enum latency_op kind, unsigned int order,
+				       unsigned int cpu)
 {
-	const struct op *op = &e->op[i];
-	enum latency_op kind = op->kind == OP_ALLOC ? LATENCY_ALLOC : LATENCY_FREE;
-	struct histogram **h;
+	struct histogram **h =
+		&e->latency[(kind * LATENCY_CLASSES + class_of_order[order]) * e->machine->nr_cpus +
+			    cpu];
 
-	if (e->placed[i].pfn == PFN_NONE && op->kind != OP_ALLOC)
-		return;
-	h = &e->latency[(kind * LATENCY_CLASSES + class_of_order[op->req.order]) *
-				e->machine->nr_cpus +
-			op->req.cpu];
 	if (!*h) {
 		*h = malloc(sizeof(**h));
 		if (!*h) {
 			e->out_of_memory = true;
-			return;
+			return NULL;
 		}
 		histogram_init(*h);
 	}
-	histogram_add(*h, clock_ns(&e->clock, e->stamp[i + 1] - e->stamp[i]));
+	e->quick[(cpu * LATENCY_OPS + kind) * 16U + order] = *h;
+	return *h;
+}
+
+static inline void account_latency(struct engine *e, unsigned int i)
+{
+	const struct op *op = &e->op[i];
+	enum latency_op kind = op->kind == OP_ALLOC ? LATENCY_ALLOC : LATENCY_FREE;
+	struct histogram *h;
+
+	if (e->placed[i].pfn == PFN_NONE && op->kind != OP_ALLOC)
+		return;
+	h = e->quick[(op->req.cpu * LATENCY_OPS + kind) * 16U + op->req.order];
+	if (!h)
+		h = new_histogram(e, kind, op->req.order, op->req.cpu);
+	if (h)
+		histogram_add(h, clock_ns(&e->clock, e->stamp[i + 1] - e->stamp[i]));
 }
 
 void engine_flush(struct engine *e)

@@ -80,6 +80,7 @@ struct engine {
 	uint64_t now_ns, next_tick_ns;
 	struct stamp_clock clock;
 	struct histogram **latency; /* [op][class][cpu], allocated when first needed */
+	struct histogram **quick;   /* the same by [cpu][op][order, of 16] */
 };
 
 /**
