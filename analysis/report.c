@@ -232,8 +232,8 @@ static void put_metric_row(FILE *out, const struct report_trace *trace, enum met
 	text_html(out, info->help);
 	fputs("</small></th>", out);
 	if (same) {
-		fprintf(out, "<td class=\"same\" colspan=\"%zu\">%s</td></tr>\n", trace->n_runs,
-			text_metric(number, metric, first));
+		fprintf(out, "<td class=\"same\" colspan=\"%zu\">%s for each</td></tr>\n",
+			trace->n_runs, text_metric(number, metric, first));
 		return;
 	}
 	for (size_t i = 0; i < trace->n_runs; i++)
