@@ -66,6 +66,7 @@ static const enum metric health_metrics[] = {
 	METRIC_alloc_failures,
 	METRIC_prefill_failures,
 	METRIC_unreplayable,
+	METRIC_hotplug_refusals,
 	METRIC_end_parked_frames,
 	METRIC_end_missed_frames,
 	METRIC_end_pcp_frames,
