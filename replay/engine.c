@@ -128,6 +128,11 @@ static bool zone_allowed(const struct engine *e, const struct alloc_request *req
 	return e->machine->zones[got].type <= highest->type;
 }
 
+static inline bool inside(const struct engine *e, pfn_t pfn, unsigned int order)
+{
+	return pfn >= e->start && pfn < e->end && e->end - pfn >= UINT64_C(1) << order;
+}
+
 /* Could the 2 MiB blocks take these frames at all? What --no-oracle still has to know. */
 static bool has_room(const struct memory_state *s, pfn_t pfn, unsigned int order)
 {
@@ -148,7 +153,7 @@ static inline bool check_placement(struct engine *e, const struct op *op, pfn_t 
 {
 	unsigned int order = op->req.order;
 
-	if (pfn < e->start || pfn >= e->end || e->end - pfn < UINT64_C(1) << order) {
+	if (!inside(e, pfn, order)) {
 		violation(e, op, pfn, "outside the machine");
 		return false;
 	}
@@ -208,9 +213,7 @@ static inline void account_alloc(struct engine *e, unsigned int i)
 	if (sound)
 		memory_state_hold(e->state, pfn, op->req.order, op->movable);
 	/* What lies outside the machine the object map cannot follow. */
-	settle(e, i,
-	       pfn >= e->start && pfn < e->end && e->end - pfn >= UINT64_C(1) << op->req.order,
-	       !sound);
+	settle(e, i, inside(e, pfn, op->req.order), !sound);
 }
 
 static inline void account_free(struct engine *e, unsigned int i)
@@ -464,9 +467,9 @@ static bool movable_type(unsigned int migratetype)
 static uint32_t classify(struct engine *e, const struct event *ev, unsigned int type)
 {
 	uint32_t *last = &e->last_class[ev->cpu % LAST_CLASSES], id = *last;
+	const struct object_class *c = &e->objects->class[id];
 
-	if (id < e->objects->nr_classes &&
-	    object_class_is(&e->objects->class[id], ev -> gfp, ev -> context, type))
+	if (id < e->objects->nr_classes && object_class_is(c, ev->gfp, ev->context, type))
 		return id;
 	id = objects_classify(e->objects, ev->gfp, ev->context, type);
 	if (id == UINT32_MAX)
@@ -520,10 +523,9 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 /* Most frees: one frame, which is an object of its own in its place. */
 static inline bool plan_simple_free(struct engine *e, const struct event *ev)
 {
-	const object_t mask = UINT64_C(3) << 62 | UINT64_C(0xf) << 54 | OBJECT_PART;
 	object_t *at = objects_at(e->objects, ev->pfn), o;
 
-	if (ev->order || (*at & mask) != (uint64_t)OBJECT_LIVE << 62)
+	if (ev->order || !object_is_single(*at))
 		return false;
 	next_op(e);
 	o = *at;

@@ -67,6 +67,14 @@ static inline bool object_movable(object_t o)
 #define OBJECT_PART  (UINT64_C(1) << 59)
 #define OBJECT_STRAY (UINT64_C(1) << 60)
 
+/** One live frame, in its place, that is no part of a larger block. */
+static inline bool object_is_single(object_t o)
+{
+	const object_t mask = UINT64_C(3) << 62 | UINT64_C(0xf) << 54 | OBJECT_PART;
+
+	return (o & mask) == (object_t)OBJECT_LIVE << 62;
+}
+
 /*
  * What a free must repeat of its allocation. Few distinct ones exist, so objects hold a number. Kept
  * as a request to be copied: gfp, context, migratetype, node 0 and its highest usable zone are set.
