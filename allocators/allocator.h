@@ -6,7 +6,8 @@
  *
  * Thread-safety: without ALLOCATOR_CONCURRENT all calls on one instance come from one thread at a
  * time. With it, alloc, alloc_at, the bulk calls, free, drain, stats and occupancy may run at once.
- * create, destroy, adopt, check and recover are never concurrent with anything.
+ * All others (create, recover, destroy, adopt, isolate, unisolate, online, offline, check, ...) are
+ * never concurrent with anything.
  *
  * Frames: a fresh instance manages every frame of the machine that lies in a zone and in no absent
  * range, and all of them are free. It must never hand out any other.
@@ -35,6 +36,7 @@ struct allocator; /* a back end's own; opaque to everyone else */
 enum alloc_request_flag {
 	ALLOC_HAS_CONTEXT = 1, /* context is meaningful */
 	ALLOC_PREFILL = 2,     /* an object of the start snapshot, placed by ordinary allocation */
+	ALLOC_PAGE_CACHE = 4,  /* the recording says that the block became page cache */
 };
 
 struct alloc_request {
@@ -78,7 +80,7 @@ enum allocator_capability {
 
 enum meta_kind {
 	META_VOLATILE,
-	META_PERSISTENT, /* survives the process when the run's memory does; found again by recover */
+	META_PERSISTENT, /* survives the process if the run keeps it in a file; found by recover */
 };
 
 /*
@@ -88,17 +90,30 @@ enum meta_kind {
  */
 #define ALLOCATOR_FRAMES_MAX (UINT64_C(1) << 32)
 
+/* What an instance lives in. It stays, at its address, until destroy() has returned. */
 struct alloc_env {
 	const struct machine *machine;
 	const struct option_set *options; /* values for ops->options, never NULL */
 	struct error *error; /* where create() and recover() explain a failure; not to be kept */
 	/**
 	 * meta - zeroed memory for metadata, owned by the environment, freed after destroy()
-	 * @env: the one create() got, not a copy of it
-	 * @bytes: their sum over all calls is the metric metadata_bytes; what is never touched costs
-	 *         the host nothing
+	 * @env: the one create() or recover() got, not a copy of it
+	 * @bytes: their sum over all calls is the metric metadata_bytes; what is never touched
+	 *         costs the host nothing (PERSISTENT pieces in a file cost it their disk space)
 	 * @align: a power of two
-	 * Return: NULL: no memory.
+	 *
+	 * To be called from create, recover, adopt, isolate, online and offline. A piece never
+	 * moves, and cannot be given back: one that was asked for by a call that then fails is kept
+	 * for the next time.
+	 *
+	 * In recover() the PERSISTENT pieces are those of the dead instance, found again by asking
+	 * for them in the same order with the same sizes and alignments; once all are, further ones
+	 * are new and zeroed. How many there were beyond those of create(), the back end notes in
+	 * an earlier piece. Whatever recover() leaves unasked (the dead instance died before it
+	 * noted it) is gone when it returns 0. META_VOLATILE pieces are always new.
+	 *
+	 * Return: NULL: no memory, no disk space, or not the piece that was recorded; the harness
+	 * knows which, -ENOMEM is good enough for the caller.
 	 */
 	void *(*meta)(const struct alloc_env *env, size_t bytes, size_t align, enum meta_kind kind);
 #ifdef __cplusplus
@@ -163,7 +178,8 @@ struct allocator_ops {
 
 	/**
 	 * free - give a block back
-	 * @req: order and cpu of this free; gfp, migratetype, context as at its allocation
+	 * @req: order and cpu of this free; gfp, migratetype, context, PAGE_CACHE as at its
+	 * allocation
 	 * With SPLIT, any aligned part of a live block (or of the adopted state) may be freed.
 	 * Return: 0; -EINVAL: not allocated, misaligned or out of range, and nothing has changed. A
 	 * back end that cannot tell (per-CPU caches) may accept what it should refuse.
@@ -238,7 +254,14 @@ struct allocator_ops {
 	/** Walk everything and prove the invariants. Return: 0, or -EUCLEAN naming the first breach. */
 	int (*check)(const struct allocator *a, struct error *err);
 
-	/** Like create, from the PERSISTENT metadata a dead instance left. */
+	/**
+	 * recover - like create, from the PERSISTENT metadata a dead instance left
+	 * It may have died between any two stores of any number of threads, in recover() too. What
+	 * an alloc had returned is allocated, what a free had returned is free; an operation that
+	 * was under way has happened, has not, or has in part.
+	 * Return: as create(); -EUCLEAN: the pieces contradict each other in a way no crash
+	 * explains.
+	 */
 	int (*recover)(const struct alloc_env *env, struct allocator **a);
 };
 

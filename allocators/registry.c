@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "base/bits.h"
 
@@ -195,140 +194,116 @@ void allocator_spec_destroy(struct allocator_spec *spec)
 	free(spec);
 }
 
-/* ---- metadata memory ---- */
+/* ---- instances ---- */
 
-/*
- * Metadata lives in anonymous mappings without reservation: zeroed by the host when touched, so a
- * back end for a terabyte costs what it writes. Small pieces share a mapping. Each mapping begins
- * with this header.
- */
-struct arena_mapping {
-	struct arena_mapping *next;
-	size_t mapped, used; /* bytes, this header included */
-};
-
-#define ARENA_SHARED_BYTES ((size_t)64 << 10) /* size of a shared mapping */
-#define ARENA_SMALL_BYTES  ((size_t)8 << 10)  /* largest piece in one */
-
-static struct arena_mapping *arena_map(size_t bytes)
-{
-	struct arena_mapping *mapping = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	if (mapping == MAP_FAILED)
-		return NULL;
-	mapping->mapped = bytes;
-	mapping->used = sizeof(*mapping);
-	return mapping;
-}
-
-/* The next piece of @mapping, or NULL if it is too full. */
-static void *arena_cut(struct arena_mapping *mapping, size_t bytes, size_t align)
-{
-	uintptr_t base = (uintptr_t)mapping;
-	uintptr_t at = align_up(base + mapping->used, align);
-
-	if (at + bytes > base + mapping->mapped)
-		return NULL;
-	mapping->used = at + bytes - base;
-	return (void *)at;
-}
-
-static void *arena_alloc(struct allocator_instance *instance, size_t bytes, size_t align)
-{
-	struct arena_mapping *first = instance->arena, *mapping;
-	bool small = bytes <= ARENA_SMALL_BYTES && align <= 4096;
-	size_t whole;
-	void *piece;
-
-	if (small && first) {
-		piece = arena_cut(first, bytes, align);
-		if (piece)
-			return piece;
-	}
-	if (__builtin_add_overflow(bytes, align + sizeof(*mapping), &whole))
-		return NULL;
-	mapping = arena_map(small ? ARENA_SHARED_BYTES : whole);
-	if (!mapping)
-		return NULL;
-	/* The shared mapping that still has room stays first. */
-	if (small || !first) {
-		mapping->next = first;
-		instance->arena = mapping;
-	} else {
-		mapping->next = first->next;
-		first->next = mapping;
-	}
-	return arena_cut(mapping, bytes, align);
-}
-
-static void arena_destroy(struct arena_mapping *mapping)
-{
-	while (mapping) {
-		struct arena_mapping *next = mapping->next;
-
-		munmap(mapping, mapping->mapped);
-		mapping = next;
-	}
-}
-
-/* alloc_env.meta; @kind makes a difference once frames and metadata live in a file. */
+/* alloc_env.meta */
 static void *instance_meta(const struct alloc_env *env, size_t bytes, size_t align,
 			   enum meta_kind kind)
 {
 	uintptr_t at = (uintptr_t)env - offsetof(struct allocator_instance, env);
 	struct allocator_instance *instance = (struct allocator_instance *)at;
-	void *piece;
+	void *piece = metadata_alloc(instance->metadata, bytes, align, kind);
 
-	(void)kind;
-	if (!is_power_of_two(align))
-		return NULL;
-	piece = arena_alloc(instance, bytes, align);
 	if (piece)
 		instance->metadata_bytes += bytes;
 	return piece;
 }
 
-/* ---- instances ---- */
+/* Either way to begin: ops->create or ops->recover. */
+typedef int instance_begin(const struct alloc_env *env, struct allocator **a);
 
-static int instance_start(struct allocator_instance *instance, struct error *err)
+static int instance_start(struct allocator_instance *instance, instance_begin *begin,
+			  struct error *err)
 {
+	const char *name = instance->ops->name;
+	const struct error *cause;
 	struct error local = {.code = 0};
 	int rc;
 
 	instance->env.error = &local;
-	rc = instance->ops->create(&instance->env, &instance->a);
-	/* Meant for create() only; must not dangle. */
+	rc = begin(&instance->env, &instance->a);
+	/* Meant for this call only; must not dangle. */
 	instance->env.error = NULL;
-	if (rc == 0 && instance->a)
-		return 0;
+	if (rc == 0 && instance->a) {
+		rc = metadata_commit(instance->metadata, err);
+		return rc && err ? error_prefix(err, "%s", name) : rc;
+	}
 	instance->a = NULL;
 	if (rc == 0)
-		return error_set(err, EINVAL, "%s: create succeeded without an instance",
-				 instance->ops->name);
-	return error_set(err, -rc, "%s: %s", instance->ops->name,
-			 local.code ? local.text : strerror(-rc));
+		return error_set(err, EINVAL, "%s: %s succeeded without an instance", name,
+				 begin == instance->ops->recover ? "recover" : "create");
+	/* All a back end knows of a file is that it got no memory. */
+	cause = metadata_error(instance->metadata);
+	if (cause)
+		return error_set(err, cause->code, "%s: %s", name, cause->text);
+	return error_set(err, -rc, "%s: %s", name, local.code ? local.text : strerror(-rc));
 }
 
-int allocator_instance_create(const struct allocator_spec *spec, const struct machine *machine,
-			      const _Atomic uint8_t *huge_state,
-			      struct allocator_instance **instance, struct error *err)
+typedef int metadata_begin(const char *path, const struct metadata_identity *identity,
+			   struct metadata **metadata, struct error *err);
+
+static int instance_open_file(struct allocator_instance *instance, const char *path,
+			      metadata_begin *begin, struct error *err)
 {
-	struct allocator_instance *new = calloc(1, sizeof(*new));
+	char *options = option_canonical(instance->env.options);
+	struct metadata_identity identity = {
+		.name = instance->ops->name,
+		.options = options,
+		.machine = instance->env.machine,
+	};
 	int rc;
 
+	if (!options)
+		return error_set(err, ENOMEM, "%s: out of memory", path);
+	rc = begin(path, &identity, &instance->metadata, err);
+	free(options);
+	return rc;
+}
+
+static int instance_place(struct allocator_instance *instance, const struct allocator_place *place,
+			  metadata_begin *begin, struct error *err)
+{
+	const char *path = place ? place->metadata_file : NULL;
+	uint64_t blocks = div_round_up(machine_end(instance->env.machine), HUGE_FRAMES);
+	int rc = path ? instance_open_file(instance, path, begin, err)
+		      : metadata_create(&instance->metadata, err);
+
+	if (rc)
+		return rc;
+	instance->env.huge_state = place ? place->huge_state : NULL;
+	if (!instance->env.huge_state) /* the harness's, so not counted as metadata */
+		instance->env.huge_state =
+			metadata_alloc(instance->metadata, blocks + 1, 64, META_VOLATILE);
+	if (!instance->env.huge_state)
+		return error_set(err, ENOMEM, "out of memory");
+	return 0;
+}
+
+static int instance_build(const struct allocator_spec *spec, const struct machine *machine,
+			  const struct allocator_place *place, bool recover,
+			  struct allocator_instance **instance, struct error *err)
+{
+	const struct allocator_ops *ops = spec->ops;
+	struct allocator_instance *new;
+	int rc;
+
+	if (place && place->metadata_file && !(ops->capabilities & ALLOCATOR_PERSISTENT))
+		return error_set(err, ENOTSUP,
+				 "%s: its state does not survive the process, so %s is of no use; "
+				 "leave the file out, or use a back end with PERSISTENT",
+				 ops->name, place->metadata_file);
+	new = calloc(1, sizeof(*new));
 	if (!new)
-		return error_set(err, ENOMEM, "%s: out of memory", spec->ops->name);
-	new->ops = spec->ops;
+		return error_set(err, ENOMEM, "%s: out of memory", ops->name);
+	new->ops = ops;
 	new->env.machine = machine;
 	new->env.options = spec->options;
 	new->env.meta = instance_meta;
-	new->env.huge_state = huge_state;
-	if (!huge_state) /* the harness's, so not counted as metadata */
-		new->env.huge_state =
-			arena_alloc(new, div_round_up(machine_end(machine), HUGE_FRAMES) + 1, 64);
-	rc = new->env.huge_state ? instance_start(new, err)
-				 : error_set(err, ENOMEM, "%s: out of memory", spec->ops->name);
+	rc = instance_place(new, place, recover ? metadata_open_file : metadata_create_file, err);
+	if (rc && err)
+		error_prefix(err, "%s", ops->name);
+	if (!rc)
+		rc = instance_start(new, recover ? ops->recover : ops->create, err);
 	if (rc) {
 		allocator_instance_destroy(new);
 		return rc;
@@ -337,12 +312,28 @@ int allocator_instance_create(const struct allocator_spec *spec, const struct ma
 	return 0;
 }
 
+int allocator_instance_create(const struct allocator_spec *spec, const struct machine *machine,
+			      const struct allocator_place *place,
+			      struct allocator_instance **instance, struct error *err)
+{
+	return instance_build(spec, machine, place, false, instance, err);
+}
+
+int allocator_instance_recover(const struct allocator_spec *spec, const struct machine *machine,
+			       const struct allocator_place *place,
+			       struct allocator_instance **instance, struct error *err)
+{
+	if (!place || !place->metadata_file)
+		return error_set(err, EINVAL, "%s: no file to recover from", spec->ops->name);
+	return instance_build(spec, machine, place, true, instance, err);
+}
+
 void allocator_instance_destroy(struct allocator_instance *instance)
 {
 	if (!instance)
 		return;
 	if (instance->a)
 		instance->ops->destroy(instance->a);
-	arena_destroy(instance->arena);
+	metadata_destroy(instance->metadata);
 	free(instance);
 }

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The results database, version 1 (PRAGMA user_version). docs/results.md explains it.
+-- The results database, version 2 (PRAGMA user_version): its tables. The views are in views.sql, and
+-- docs/results.md explains both. What older versions lack is added by store.c when one is opened.
 -- Times are nanoseconds; counts that do not fit 63 bits do not occur, except seeds, which are
 -- stored bit for bit (a seed of 2^63 or more reads as negative).
 
@@ -28,7 +29,9 @@ CREATE TABLE backend (
 	role    TEXT NOT NULL -- 'reference' (the recorded placement), 'candidate', 'harness'
 ) STRICT;
 
--- One back end on one trace with one configuration. Ids are never reused.
+-- One back end on one trace with one configuration. Ids are never reused. The last three columns are a
+-- benchmark's, else NULL: how often it was measured (noisy metrics are the median), rounds (NULL: of a
+-- kind without), percent of memory in use at the start. Version 1 does not have them.
 CREATE TABLE run (
 	id             INTEGER PRIMARY KEY AUTOINCREMENT,
 	status         TEXT    NOT NULL
@@ -57,7 +60,10 @@ CREATE TABLE run (
 	-- Who writes it: tells a run in progress from one whose process is gone.
 	boot_id        TEXT    NOT NULL,
 	pid            INTEGER NOT NULL,
-	process_start  INTEGER NOT NULL
+	process_start  INTEGER NOT NULL,
+	repetitions    INTEGER,
+	rounds         INTEGER,
+	fill           INTEGER
 ) STRICT;
 CREATE INDEX run_by_point ON run (point_id);
 CREATE INDEX run_by_trace ON run (trace_id, backend_id);
@@ -83,10 +89,10 @@ CREATE TABLE metric (
 
 CREATE TABLE sample (
 	run_id  INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-	sample  INTEGER NOT NULL, -- 0: before the first event
+	sample  INTEGER NOT NULL, -- 0: before the first event; of a benchmark, its round
 	is_end  INTEGER NOT NULL CHECK (is_end IN (0, 1)),
-	event   INTEGER NOT NULL,
-	time_ns INTEGER NOT NULL, -- trace time
+	event   INTEGER NOT NULL, -- events replayed, or operations done, so far
+	time_ns INTEGER NOT NULL, -- trace time; 0 in a benchmark
 	PRIMARY KEY (run_id, sample)
 ) STRICT, WITHOUT ROWID;
 
@@ -157,119 +163,3 @@ CREATE TABLE warning (
 	text   TEXT    NOT NULL,
 	PRIMARY KEY (run_id, line)
 ) STRICT, WITHOUT ROWID;
-
--- Every run, with names instead of ids.
-CREATE VIEW v_run AS
-SELECT run.id AS run_id, run.status, run.status_text,
-	trace.path AS trace, trace.digest AS trace_digest,
-	backend.name AS allocator, run.spec, run.options, run.label,
-	run.mode, run.threads, run.memory, run.prefill, run.oracle, run.seed, run.block_order,
-	run.events, run.ops, run.managed_frames,
-	datetime(run.start_ns / 1000000000, 'unixepoch') AS started_utc,
-	run.point_id, run.build_id, run.host_id, run.trace_id, run.backend_id
-FROM run
-JOIN backend ON backend.id = run.backend_id
-LEFT JOIN trace ON trace.id = run.trace_id;
-
--- The latest finished run of each question asked. Runs that differ in how the trace was played
--- answer different questions; seed and oracle do not make a new one. Without a digest (a trace cut
--- short, a benchmark) nothing says that two runs asked the same, so each stands for itself.
-CREATE VIEW v_latest AS
-SELECT * FROM v_run WHERE run_id IN (
-	SELECT max(id) FROM run WHERE status = 'done'
-	GROUP BY coalesce(trace_id, -id), backend_id, options, label,
-		mode, threads, memory, prefill, block_order);
-
--- Every final metric of every finished run, one row each.
-CREATE VIEW v_metric AS
-SELECT v_run.run_id, trace, allocator, options, label, name, value, unit, direction, kind
-FROM v_run
-JOIN metric ON metric.run_id = v_run.run_id
-JOIN metric_info ON metric_info.id = metric.metric_id
-WHERE status = 'done';
-
--- Every metric of every sample by name.
-CREATE VIEW v_sample AS
-SELECT run_id, sample, is_end, event, time_ns, name, value, unit
-FROM sample
-JOIN sample_metric USING (run_id, sample)
-JOIN metric_info ON metric_info.id = sample_metric.metric_id;
-
--- The comparison: one row per latest run, the main metrics as columns.
-CREATE VIEW v_comparison AS
-SELECT v_latest.run_id, trace, allocator, options, label,
-	max(value) FILTER (WHERE name = 'free_huge')         AS free_huge,
-	max(value) FILTER (WHERE name = 'huge_score')        AS huge_score,
-	max(value) FILTER (WHERE name = 'free_share_2m')     AS free_share_2m,
-	max(value) FILTER (WHERE name = 'free_share_16m')    AS free_share_16m,
-	max(value) FILTER (WHERE name = 'free_share_128m')   AS free_share_128m,
-	max(value) FILTER (WHERE name = 'free_share_1g')     AS free_share_1g,
-	max(value) FILTER (WHERE name = 'moves_to_compact')  AS moves_to_compact,
-	max(value) FILTER (WHERE name = 'unmovable_blocks')  AS unmovable_blocks,
-	max(value) FILTER (WHERE name = 'mixed_blocks')      AS mixed_blocks,
-	max(value) FILTER (WHERE name = 'alloc_failures')    AS alloc_failures,
-	max(value) FILTER (WHERE name = 'zone_mismatches')   AS zone_mismatches,
-	max(value) FILTER (WHERE name = 'oracle_violations') AS oracle_violations,
-	max(value) FILTER (WHERE name = 'metadata_bytes')    AS metadata_bytes,
-	max(value) FILTER (WHERE name = 'ops_per_second')    AS ops_per_second,
-	max(value) FILTER (WHERE name = 'alloc_ns_p50')      AS alloc_ns_p50,
-	max(value) FILTER (WHERE name = 'alloc_ns_p99')      AS alloc_ns_p99,
-	max(value) FILTER (WHERE name = 'free_ns_p50')       AS free_ns_p50,
-	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99
-FROM v_latest
-LEFT JOIN metric ON metric.run_id = v_latest.run_id
-LEFT JOIN metric_info ON metric_info.id = metric.metric_id
-GROUP BY v_latest.run_id
-ORDER BY trace, allocator, options, label;
-
--- Latencies of the latest runs by operation and order class, all cpus. count, mean and max are
--- exact; the percentiles are the worst cpu's (merge the histograms for those of all cpus).
-CREATE VIEW v_latency AS
-SELECT v_latest.run_id, trace, allocator, options, label, op, order_class,
-	count(*) AS cpus, sum(latency.count) AS count,
-	sum(latency.count * mean_ns) / sum(latency.count) AS mean_ns,
-	max(p50_ns) AS worst_p50_ns, max(p99_ns) AS worst_p99_ns, max(max_ns) AS max_ns
-FROM v_latest
-JOIN latency ON latency.run_id = v_latest.run_id
-WHERE latency.count > 0
-GROUP BY v_latest.run_id, op, order_class
-ORDER BY trace, allocator, options, label, op, order_class;
-
--- How memory fragmented while the trace ran, one row per sample of the latest runs.
-CREATE VIEW v_free_huge_over_time AS
-SELECT v_latest.run_id, trace, allocator, options, label, sample.sample, sample.event,
-	(sample.time_ns - first_value(sample.time_ns) OVER (
-		PARTITION BY v_latest.run_id ORDER BY sample.sample)) / 1e9 AS seconds,
-	huge.value AS free_huge, score.value AS huge_score, frames.value AS free_frames
-FROM v_latest
-JOIN sample ON sample.run_id = v_latest.run_id
-LEFT JOIN sample_metric AS huge ON huge.run_id = sample.run_id
-	AND huge.sample = sample.sample
-	AND huge.metric_id = (SELECT id FROM metric_info WHERE name = 'free_huge')
-LEFT JOIN sample_metric AS score ON score.run_id = sample.run_id
-	AND score.sample = sample.sample
-	AND score.metric_id = (SELECT id FROM metric_info WHERE name = 'huge_score')
-LEFT JOIN sample_metric AS frames ON frames.run_id = sample.run_id
-	AND frames.sample = sample.sample
-	AND frames.metric_id = (SELECT id FROM metric_info WHERE name = 'free_frames')
-ORDER BY v_latest.run_id, sample.sample;
-
--- Free blocks by order at the end of the latest runs: the engine's cut of its free map, the back
--- end's own lists, and what the kernel's snapshot said.
-CREATE VIEW v_free_blocks AS
-SELECT v_latest.run_id, trace, allocator, options, label, freelist.block_order,
-	max(blocks) FILTER (WHERE source = 'engine')  AS engine,
-	max(blocks) FILTER (WHERE source = 'backend') AS backend,
-	max(blocks) FILTER (WHERE source = 'kernel')  AS kernel
-FROM v_latest
-JOIN sample ON sample.run_id = v_latest.run_id AND is_end
-JOIN freelist ON freelist.run_id = sample.run_id AND freelist.sample = sample.sample
-GROUP BY v_latest.run_id, freelist.block_order
-ORDER BY v_latest.run_id, freelist.block_order;
-
--- What the runs complained about, failed ones included.
-CREATE VIEW v_warning AS
-SELECT v_run.run_id, trace, allocator, options, label, status, line, text
-FROM v_run
-JOIN warning ON warning.run_id = v_run.run_id
-ORDER BY v_run.run_id, line;

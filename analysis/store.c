@@ -16,6 +16,16 @@
 #include "base/bits.h"
 
 extern const char store_schema[]; /* schema.sql */
+extern const char store_views[];  /* views.sql */
+
+/* What turns the tables of version i + 1 into those of version i + 2. */
+static const char *const upgrades[] = {
+	"ALTER TABLE run ADD COLUMN repetitions INTEGER;"
+	"ALTER TABLE run ADD COLUMN rounds INTEGER;"
+	"ALTER TABLE run ADD COLUMN fill INTEGER",
+};
+
+_Static_assert(ARRAY_SIZE(upgrades) == DATABASE_VERSION - 1, "every older version can be upgraded");
 
 enum statement {
 	INSERT_HOST,
@@ -46,14 +56,14 @@ static const char *const statement_sql[STATEMENTS] = {
 		"INSERT INTO run (status, host_id, trace_id, backend_id, spec, options, mode,"
 		" memory, prefill, oracle, seed, threads, cpus, block_order, label, point_id,"
 		" build_id, events, ops, managed_frames, start_ns, boot_id, pid,"
-		" process_start)"
+		" process_start, repetitions, rounds, fill)"
 		" VALUES ('running',"
 		" (SELECT id FROM host WHERE cpu_model = ?1 AND cores = ?2 AND"
 		" memory_bytes = ?3 AND kernel = ?4 AND thp = ?5 AND governor = ?6),"
 		" (SELECT id FROM trace WHERE digest = ?7),"
 		" (SELECT id FROM backend WHERE name = ?8),"
 		" ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23,"
-		" ?24, ?25, ?26, ?27, ?28)",
+		" ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31)",
 	[INSERT_METRIC_INFO] =
 		"INSERT INTO metric_info (name, position, unit, direction, kind, help)"
 		" VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (name) DO UPDATE"
@@ -427,6 +437,12 @@ static int insert_run(struct store *store, const struct result_run *run, struct 
 	bind_text(stmt, 26, store->host.boot_id);
 	bind_int(stmt, 27, (uint64_t)getpid());
 	bind_int(stmt, 28, store->process_start);
+	if (run->repetitions) {
+		bind_int(stmt, 29, run->repetitions);
+		if (run->rounds)
+			bind_int(stmt, 30, run->rounds);
+		bind_int(stmt, 31, run->fill);
+	}
 	return step(store, INSERT_RUN, "begin a run", err);
 }
 
@@ -606,22 +622,35 @@ static int prepare_all(struct store *store, struct error *err)
 	return rc;
 }
 
-/* Everything done to the file at opening, inside one transaction. */
-static int write_schema(struct store *store, struct error *err)
+/* From nothing, or from an older version, to this one. */
+static int bring_up_to_date(struct store *store, struct error *err)
 {
-	char set_version[96];
+	sqlite3_int64 version = 0;
+	char mark[96];
 	bool fresh;
 	int rc;
 
 	rc = database_check(&store->database, &fresh, err);
-	if (!rc && fresh) {
-		snprintf(set_version, sizeof(set_version),
-			 "PRAGMA application_id = %d; PRAGMA user_version = %d",
-			 DATABASE_APPLICATION, DATABASE_VERSION);
+	if (!rc)
+		rc = database_int(&store->database, "PRAGMA user_version", &version, err);
+	if (rc || version == DATABASE_VERSION)
+		return rc;
+	if (fresh)
 		rc = database_exec(&store->database, store_schema, "create the schema", err);
-		if (!rc)
-			rc = database_exec(&store->database, set_version, "create the schema", err);
-	}
+	for (sqlite3_int64 v = version; !fresh && !rc && v < DATABASE_VERSION; v++)
+		rc = database_exec(&store->database, upgrades[v - 1], "upgrade the schema", err);
+	if (!rc)
+		rc = database_exec(&store->database, store_views, "create the views", err);
+	snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %d",
+		 DATABASE_APPLICATION, DATABASE_VERSION);
+	return rc ? rc : database_exec(&store->database, mark, "create the schema", err);
+}
+
+/* Everything done to the file at opening, inside one transaction. */
+static int write_schema(struct store *store, struct error *err)
+{
+	int rc = bring_up_to_date(store, err);
+
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(spooled); i++)
 		rc = database_exec(&store->database, spooled[i].create, SPOOLING, err);
 	if (!rc)

@@ -119,7 +119,15 @@ enum metric_kind {
 	X(free_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of frees")                        \
 	X(free_ns_max, "ns", LOWER, NOISY, "slowest free")                                         \
 	X(peak_rss_bytes, "bytes", LOWER, NOISY, "most memory the run's process held")             \
-	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")
+	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")        \
+	X(pair_ns, "ns", LOWER, NOISY, "mean time of an allocation and a free together")           \
+	X(alloc_cas, "", LOWER, NOISY, "alloc_ns in units of the same run's cas_ns")               \
+	X(free_cas, "", LOWER, NOISY, "free_ns in units of the same run's cas_ns")                 \
+	X(pair_cas, "", LOWER, NOISY, "pair_ns in units of the same run's cas_ns")                 \
+	X(alloc_ns_spread, "", NEUTRAL, NOISY,                                                     \
+	  "alloc_ns over the repetitions: largest less smallest, as a share of the median")        \
+	X(free_ns_spread, "", NEUTRAL, NOISY, "the same for free_ns")                              \
+	X(pair_ns_spread, "", NEUTRAL, NOISY, "the same for pair_ns")
 
 enum metric {
 #define X(name, ...) METRIC_##name,

@@ -12,9 +12,18 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "base/bits.h"
 #include "base/format.h"
+
+/* A file that was read as an option's value. */
+struct option_file {
+	char *path;
+	char *canonical; /* PATH#HASH */
+	size_t bytes;
+	char content[]; /* and a '\0' */
+};
 
 struct option_value {
 	bool given; /* by the user */
@@ -25,7 +34,8 @@ struct option_value {
 		double real;
 		unsigned int choice;
 	};
-	char **strings; /* STRING: nr of them and a NULL; NULL while there are none */
+	struct option_file *file; /* CHOICE: instead of one */
+	char **strings;		  /* STRING: nr of them and a NULL; NULL while there are none */
 	size_t nr_strings;
 };
 
@@ -445,6 +455,96 @@ static int strings_append(struct option_value *v, const char *text)
 	return 0;
 }
 
+static void file_free(struct option_file *file)
+{
+	if (!file)
+		return;
+	free(file->path);
+	free(file->canonical);
+	free(file);
+}
+
+/* "#" and 16 hexadecimal digits at the end of @value, or NULL. */
+static const char *hash_suffix(const char *value)
+{
+	const char *hash = strrchr(value, '#');
+
+	return hash && strlen(hash) == 17 && strspn(hash + 1, "0123456789abcdef") == 16 ? hash
+											: NULL;
+}
+
+/* The content of @path in *@file, NULL on failure, with errno. */
+static int file_read(const char *path, struct option_file **file)
+{
+	FILE *in = fopen(path, "re");
+	int rc = 0;
+
+	*file = NULL;
+	if (!in)
+		return -errno;
+	*file = calloc(1, sizeof(**file) + OPTION_FILE_MAX + 1);
+	if (!*file) {
+		fclose(in);
+		return -ENOMEM;
+	}
+	errno = 0;
+	(*file)->bytes = fread((*file)->content, 1, OPTION_FILE_MAX, in);
+	if (ferror(in))
+		rc = errno ? -errno : -EIO;
+	else if ((*file)->bytes == OPTION_FILE_MAX && fgetc(in) != EOF)
+		rc = -EFBIG;
+	fclose(in);
+	return rc;
+}
+
+/* Give a file just read its names. */
+static int file_name(struct option_file *file, const char *path)
+{
+	uint64_t hash = XXH3_64bits(file->content, file->bytes);
+
+	file->path = strdup(path);
+	if (!file->path || asprintf(&file->canonical, "%s#%016" PRIx64, path, hash) < 0) {
+		file->canonical = NULL;
+		return -ENOMEM;
+	}
+	return 0;
+}
+
+/* @value: PATH or PATH#HASH */
+static int assign_file(const struct option *row, const char *value, struct option_file **file,
+		       bool dashes, struct error *err)
+{
+	const char *hash = hash_suffix(value), *prefix = dashes_of(dashes);
+	char *path = hash ? strndup(value, (size_t)(hash - value)) : strdup(value), list[256];
+	int rc = path ? file_read(path, file) : -ENOMEM;
+
+	if (rc == 0)
+		rc = file_name(*file, path);
+	choices_text(list, sizeof(list), row->choices);
+	if (rc == -ENOMEM)
+		error_set(err, ENOMEM, "option %s: no memory", row->name);
+	else if (rc == -EFBIG)
+		error_set(err, EFBIG,
+			  "option %s%s: %s: larger than 1 MiB; this is not the file meant", prefix,
+			  row->name, path);
+	else if (rc < 0)
+		error_set(err, -rc,
+			  "option %s%s: %s: %s; give a file that can be read, or one of %s", prefix,
+			  row->name, path, strerror(-rc), list);
+	else if (hash && strcmp((*file)->canonical, value) != 0)
+		rc = error_set(
+			err, ESTALE,
+			"option %s%s: %s has changed, its hash is now %s; leave the hash out to "
+			"take it as it is",
+			prefix, row->name, path, strrchr((*file)->canonical, '#') + 1);
+	free(path);
+	if (rc < 0) {
+		file_free(*file);
+		*file = NULL;
+	}
+	return rc;
+}
+
 /* On failure the old value stays. @given: by the user, not a default. */
 static int assign(struct option_set *set, size_t i, const char *text, bool given, bool dashes,
 		  struct error *err)
@@ -472,11 +572,16 @@ static int assign(struct option_set *set, size_t i, const char *text, bool given
 		}
 		if (!keep)
 			strings_clear(v);
+	} else if ((row->flags & OPTION_FILE) && strpbrk(text, "/.")) {
+		rc = assign_file(row, text, &parsed.file, dashes, err);
+		if (rc < 0)
+			return rc;
 	} else {
 		rc = parse_value(row, text, &parsed);
 		if (rc < 0)
 			return bad_value(row, text, rc, dashes, err);
 	}
+	file_free(v->file);
 	*v = parsed;
 	return 0;
 }
@@ -518,6 +623,9 @@ static int check_row(const struct option *row, struct error *err)
 	if ((row->flags & OPTION_REPEATS) && row->type != OPTION_STRING)
 		return error_set(err, EINVAL, "option table: %s: only a STRING can repeat",
 				 row->name);
+	if ((row->flags & OPTION_FILE) && row->type != OPTION_CHOICE)
+		return error_set(err, EINVAL, "option table: %s: only a CHOICE can be a file",
+				 row->name);
 	return 0;
 }
 
@@ -552,8 +660,10 @@ void option_set_destroy(struct option_set *set)
 {
 	if (!set)
 		return;
-	for (size_t i = 0; i < set->n; i++)
+	for (size_t i = 0; i < set->n; i++) {
 		strings_clear(&set->values[i]);
+		file_free(set->values[i].file);
+	}
 	free(set);
 }
 
@@ -862,6 +972,7 @@ double option_real(const struct option_set *set, const char *name)
 unsigned int option_choice(const struct option_set *set, const char *name)
 {
 	expect_type(set, name, 1U << OPTION_CHOICE);
+	assert(!value_of(set, name)->file);
 	return value_of(set, name)->choice;
 }
 
@@ -872,9 +983,22 @@ const char *option_string(const struct option_set *set, const char *name)
 	expect_type(set, name, 1U << OPTION_STRING | 1U << OPTION_CHOICE);
 	if (!v->set)
 		return NULL;
+	if (v->file)
+		return v->file->path;
 	if (set->table[find_row(set, name)].type == OPTION_CHOICE)
 		return set->table[find_row(set, name)].choices[v->choice];
 	return v->strings[v->nr_strings - 1];
+}
+
+const char *option_file(const struct option_set *set, const char *name, size_t *bytes)
+{
+	const struct option_file *file = value_of(set, name)->file;
+
+	expect_type(set, name, 1U << OPTION_CHOICE);
+	if (!file)
+		return NULL;
+	*bytes = file->bytes;
+	return file->content;
 }
 
 const char *const *option_strings(const struct option_set *set, const char *name)
@@ -911,7 +1035,7 @@ static const char *scalar_text(char text[FORMAT_MAX], const struct option *row,
 	case OPTION_REAL:
 		return format_real(text, v->real);
 	case OPTION_CHOICE:
-		return row->choices[v->choice];
+		return v->file ? v->file->canonical : row->choices[v->choice];
 	case OPTION_STRING:
 		break;
 	}
@@ -986,7 +1110,8 @@ char *option_canonical(const struct option_set *set)
 			comma = ",";
 		}
 		if (v->set && row->type != OPTION_STRING) {
-			fprintf(out, "%s%s=%s", comma, row->name, scalar_text(buffer, row, v));
+			fprintf(out, "%s%s=", comma, row->name);
+			print_spec_value(out, scalar_text(buffer, row, v));
 			comma = ",";
 		}
 	}
@@ -1049,6 +1174,8 @@ static void print_right(FILE *out, const struct option *row)
 		fprintf(out, "%sone of", gap);
 		for (size_t i = 0; row->choices[i]; i++)
 			fprintf(out, "%s %s", i ? "," : "", row->choices[i]);
+		if (row->flags & OPTION_FILE)
+			fputs(", or a file", out);
 		gap = "; ";
 	}
 	range_text(range, sizeof(range), row, true);

@@ -35,7 +35,16 @@ enum option_flag {
 	OPTION_REPEATS = 1, /* may be given several times; STRING only; see option_strings() */
 	OPTION_REQUIRED = 2,
 	OPTION_POWER_OF_TWO = 4, /* UINT, SIZE: part of the range */
+	/*
+	 * CHOICE: a value with a '/' or a '.' is the path of a file instead, which is read when it is
+	 * assigned; see option_file(). What such a value means is the file's content, so its canonical
+	 * text is PATH#HASH, and a value written like that is only taken if the content still has that
+	 * hash.
+	 */
+	OPTION_FILE = 8,
 };
+
+#define OPTION_FILE_MAX ((size_t)1 << 20) /* bytes; larger files are refused */
 
 /* A row; a table ends with a row whose name is NULL. Use designated initialisers. */
 struct option {
@@ -66,7 +75,8 @@ void option_set_destroy(struct option_set *set); /* NULL is allowed */
  * option_set_assign - give one option a value, spelled as a user would
  * @value: NULL only for BOOL (on)
  * Return: 0; -ENOENT unknown name (the message suggests the nearest one); -EINVAL not a value of
- * that type; -ERANGE outside [min, max] (the message gives both with the unit).
+ * that type; -ERANGE outside [min, max] (the message gives both with the unit); for a FILE that cannot
+ * be read the reason's errno, -EFBIG, or -ESTALE: its content is not what the hash says.
  */
 int option_set_assign(struct option_set *set, const char *name, const char *value,
 		      struct error *err);
@@ -90,17 +100,23 @@ bool option_given(const struct option_set *set, const char *name);
 bool option_bool(const struct option_set *set, const char *name);
 uint64_t option_uint(const struct option_set *set, const char *name); /* UINT and SIZE */
 double option_real(const struct option_set *set, const char *name);
-/** Index into choices[]. */
+/** Index into choices[]. Not of a value that is a file (asserted). */
 unsigned int option_choice(const struct option_set *set, const char *name);
-/** STRING (last one given) or the text of any CHOICE; NULL if unset. Owned by the set. */
+/** STRING (last one given), any CHOICE, or a file's path; NULL if unset. Owned by the set. */
 const char *option_string(const struct option_set *set, const char *name);
+/**
+ * option_file - the content of the file a CHOICE with OPTION_FILE names, as it was when assigned
+ * @bytes: its length; a '\0' follows
+ * Return: owned by the set; NULL: the value is one of choices[].
+ */
+const char *option_file(const struct option_set *set, const char *name, size_t *bytes);
 /** All values of a repeatable STRING in the order given; NULL-terminated, owned by the set. */
 const char *const *option_strings(const struct option_set *set, const char *name);
 
 /**
  * option_each - the resolved values, in table order, for the JSON echo and for hashing
- * @visit: gets the row and its canonical text (sizes in bytes, booleans "true"/"false", unset as
- *         NULL); a non-zero return ends the walk and is returned.
+ * @visit: gets the row and its canonical text (sizes in bytes, booleans "true"/"false", files with
+ *         their hash, unset as NULL); a non-zero return ends the walk and is returned.
  */
 int option_each(const struct option_set *set,
 		int (*visit)(void *arg, const struct option *row, const char *text), void *arg);

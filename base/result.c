@@ -139,6 +139,9 @@ static void pack_run(struct packer *p, const struct result_run *run)
 	PACK(p, run->cpus);
 	PACK(p, run->order);
 	pack_u32(p, run->oracle);
+	PACK(p, run->repetitions);
+	PACK(p, run->rounds);
+	PACK(p, run->fill);
 }
 
 static void pack_latency(struct packer *p, const struct result_latency *latency)
@@ -389,6 +392,9 @@ static void unpack_run(struct unpacker *u, struct result_run *run)
 	UNPACK(u, run->cpus);
 	UNPACK(u, run->order);
 	run->oracle = unpack_below(u, 2);
+	UNPACK(u, run->repetitions);
+	UNPACK(u, run->rounds);
+	UNPACK(u, run->fill);
 }
 
 static void unpack_latency(struct unpacker *u, struct result_latency *latency,

@@ -66,13 +66,17 @@ struct result_run {
 	enum run_role role;
 	int32_t order; /* -1: not a benchmark of one order */
 	bool oracle;
+	/* A benchmark's; 0 repetitions: it is none, and the others mean nothing. */
+	uint32_t repetitions; /* whose median the noisy metrics are */
+	uint32_t rounds;      /* 0: of a kind without rounds */
+	uint32_t fill;	      /* percent of memory in use at the start */
 };
 
 struct result_sample {
-	uint32_t index;	  /* 0: before the first event */
+	uint32_t index;	  /* 0: before the first event; a benchmark's round */
 	bool end;	  /* after the last one */
-	uint64_t event;	  /* events replayed so far */
-	uint64_t time_ns; /* trace time */
+	uint64_t event;	  /* events replayed, or a benchmark's operations done, so far */
+	uint64_t time_ns; /* trace time; 0 in a benchmark */
 	double state[METRIC_STATE_COUNT];
 };
 

@@ -33,7 +33,7 @@ struct verb {
 	int (*run)(const struct option_set *options, int n, char **operands);
 };
 
-extern const struct verb verb_import, verb_list, verb_record, verb_replay, verb_report,
+extern const struct verb verb_bench, verb_import, verb_list, verb_record, verb_replay, verb_report,
 	verb_snapshot, verb_trace;
 
 /** Set by SIGINT, SIGTERM and SIGHUP while a verb asked for it with cli_catch_stop(). */

@@ -36,6 +36,13 @@ static void list_option(struct emitter *e, const struct option *row)
 		emitter_real(e, "min", row->min);
 		emitter_real(e, "max", row->max);
 	}
+	if (row->type == OPTION_CHOICE) {
+		emitter_array_begin(e, "choices");
+		for (const char *const *choice = row->choices; *choice; choice++)
+			emitter_string(e, NULL, *choice);
+		emitter_array_end(e);
+		emitter_bool(e, "or_file", row->flags & OPTION_FILE);
+	}
 	emitter_string(e, "help", row->help);
 	emitter_object_end(e);
 }

@@ -9,10 +9,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "allocators/registry.h"
 #include "analysis/store.h"
 #include "base/bits.h"
 #include "cli/runs.h"
+#include "cli/specs.h"
 #include "replay/replay.h"
 
 static const struct option replay_options[] = {
@@ -80,38 +80,12 @@ static const struct option replay_options[] = {
 /* Everything one invocation works on. */
 struct replay_job {
 	const struct option_set *options;
-	struct allocator_spec **specs;
-	size_t nr_specs;
-	bool all; /* no -a given: every built-in that fits */
+	struct specs specs;
 	struct store *store;
 	struct emitter *e;
 	struct runs runs;
 	int code;
 };
-
-static int parse_specs(struct replay_job *job)
-{
-	const char *const *given = option_strings(job->options, "allocator");
-	size_t n = 0;
-
-	job->all = !given || !given[0];
-	while (job->all ? allocator_builtins[n] != NULL : given[n] != NULL)
-		n++;
-	job->specs = calloc(n, sizeof(*job->specs));
-	if (!job->specs)
-		return EXIT_RUN;
-	for (; job->nr_specs < n; job->nr_specs++) {
-		const char *text =
-			job->all ? allocator_builtins[job->nr_specs]->name : given[job->nr_specs];
-		struct error err = {0};
-
-		if (allocator_spec_parse(text, &job->specs[job->nr_specs], &err)) {
-			error_prefix(&err, "replay: --allocator");
-			return cli_fail(EXIT_USAGE, &err);
-		}
-	}
-	return EXIT_OK;
-}
 
 static void raise_code(struct replay_job *job, int code)
 {
@@ -143,7 +117,7 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 	int rc;
 
 	rc = replay_fits(trace, spec, &err);
-	if (rc == -ENOTSUP && job->all)
+	if (rc == -ENOTSUP && job->specs.all)
 		return true;
 	if (rc) {
 		raise_code(job, cli_fail(EXIT_RUN, &err));
@@ -161,8 +135,8 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 static int replay_all(struct replay_job *job, int n, char **traces)
 {
 	for (int t = 0; t < n; t++)
-		for (size_t i = 0; i < job->nr_specs; i++)
-			if (!replay_one(job, traces[t], job->specs[i]) || cli_stop)
+		for (size_t i = 0; i < job->specs.n; i++)
+			if (!replay_one(job, traces[t], job->specs.spec[i]) || cli_stop)
 				return job->code;
 	return job->code;
 }
@@ -183,9 +157,7 @@ static void close_job(struct replay_job *job)
 
 	if (store_close(job->store, &err))
 		raise_code(job, cli_fail(EXIT_RUN, &err));
-	for (size_t i = 0; i < job->nr_specs; i++)
-		allocator_spec_destroy(job->specs[i]);
-	free(job->specs);
+	specs_release(&job->specs);
 }
 
 static int run(const struct option_set *options, int n, char **traces)
@@ -193,13 +165,13 @@ static int run(const struct option_set *options, int n, char **traces)
 	struct replay_job job = {.options = options};
 
 	cli_catch_stop();
-	job.code = parse_specs(&job);
+	job.code = specs_parse("replay", options, &job.specs);
 	if (job.code == EXIT_OK)
 		job.code = open_store(&job);
 	if (job.code == EXIT_OK)
 		job.e = cli_emitter(options);
 	if (job.e) {
-		runs_begin(&job.runs, job.e, job.store);
+		runs_begin(&job.runs, job.e, job.store, RUNS_REPLAY);
 		replay_all(&job, n, traces);
 		if (job.runs.failed_checks)
 			raise_code(&job, job.code == EXIT_OK ? EXIT_CHECK : job.code);

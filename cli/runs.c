@@ -11,7 +11,7 @@
 #include "base/bits.h"
 #include "cli/cli.h"
 
-static const struct emitter_column columns[] = {
+static const struct emitter_column replay_columns[] = {
 	{.path = "spec", .heading = "back end"},
 	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
 	{.path = "metrics.huge_score", .heading = "score", .style = EMITTER_FIXED1},
@@ -25,6 +25,49 @@ static const struct emitter_column columns[] = {
 	{.path = "metrics.alloc_ns_p50", .heading = "alloc", .style = EMITTER_FIXED1},
 	{.path = "metrics.free_ns_p50", .heading = "free ns", .style = EMITTER_FIXED1},
 	{.path = "metrics.metadata_bytes", .heading = "metadata", .style = EMITTER_BYTES},
+};
+
+static const struct emitter_column times_columns[] = {
+	{.path = "spec", .heading = "back end"},
+	{.path = "threads", .heading = "threads"},
+	{.path = "order", .heading = "order"},
+	{.path = "fill", .heading = "fill"},
+	{.path = "metrics.alloc_ns", .heading = "alloc", .style = EMITTER_FIXED1},
+	{.path = "metrics.free_ns", .heading = "free", .style = EMITTER_FIXED1},
+	{.path = "metrics.pair_ns", .heading = "pair ns", .style = EMITTER_FIXED1},
+	{.path = "metrics.pair_ns_spread", .heading = "spread", .style = EMITTER_PERCENT},
+	{.path = "metrics.alloc_cas", .heading = "alloc", .style = EMITTER_FIXED1},
+	{.path = "metrics.free_cas", .heading = "free", .style = EMITTER_FIXED1},
+	{.path = "metrics.pair_cas", .heading = "pair CAS", .style = EMITTER_FIXED1},
+	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
+	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
+	{.path = "status", .heading = "status"},
+};
+
+static const struct emitter_column frag_columns[] = {
+	{.path = "spec", .heading = "back end"},
+	{.path = "order", .heading = "order"},
+	{.path = "fill", .heading = "fill"},
+	{.path = "rounds", .heading = "rounds"},
+	{.path = "metrics.moves_to_compact", .heading = "moves", .style = EMITTER_COUNT},
+	{.path = "moves_saved", .heading = "saved", .style = EMITTER_PERCENT},
+	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
+	{.path = "metrics.free_share_2m", .heading = "2 MiB", .style = EMITTER_PERCENT},
+	{.path = "metrics.free_share_16m", .heading = "16 MiB", .style = EMITTER_PERCENT},
+	{.path = "metrics.free_share_128m", .heading = "128 MiB", .style = EMITTER_PERCENT},
+	{.path = "metrics.free_share_1g", .heading = "1 GiB", .style = EMITTER_PERCENT},
+	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
+	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
+	{.path = "status", .heading = "status"},
+};
+
+static const struct {
+	const struct emitter_column *columns;
+	size_t n;
+} views[] = {
+	[RUNS_REPLAY] = {replay_columns, ARRAY_SIZE(replay_columns)},
+	[RUNS_TIMES] = {times_columns, ARRAY_SIZE(times_columns)},
+	[RUNS_FRAG] = {frag_columns, ARRAY_SIZE(frag_columns)},
 };
 
 struct end_state {
@@ -107,7 +150,7 @@ static int keep_warning(struct runs *r, const char *text)
 		return -ENOMEM;
 	r->nr_warnings++;
 	if (emitter_format(r->e) != EMITTER_JSON)
-		fprintf(stderr, "quire: %s: %s\n", r->run.spec ? r->run.spec : "replay", text);
+		fprintf(stderr, "quire: %s: %s\n", r->run.spec ? r->run.spec : "run", text);
 	return 0;
 }
 
@@ -121,12 +164,53 @@ static void emit_samples(struct runs *r)
 
 		emitter_object_begin(r->e, NULL);
 		emitter_uint(r->e, "event", s->event);
-		emitter_uint(r->e, "time_ns", s->time_ns);
+		if (r->run.repetitions) {
+			emitter_null(r->e, "time_ns");
+			emitter_uint(r->e, "round", s->index);
+		} else {
+			emitter_uint(r->e, "time_ns", s->time_ns);
+			emitter_null(r->e, "round");
+		}
 		for (unsigned int m = 0; m < METRIC_STATE_COUNT; m++)
 			emitter_real(r->e, metric_table[METRIC_STATE_FIRST + m].name, s->state[m]);
 		emitter_object_end(r->e);
 	}
 	emitter_array_end(r->e);
+}
+
+static void emit_uint_or_null(struct emitter *e, const char *key, uint64_t v, bool known)
+{
+	if (known)
+		emitter_uint(e, key, v);
+	else
+		emitter_null(e, key);
+}
+
+/*
+ * The share of moves it saves over the first back end told that was asked the same; NaN for that one
+ * itself, and where there is none.
+ */
+static double moves_saved(struct runs *r)
+{
+	const struct result_run *run = &r->run;
+	double moves = r->metric[METRIC_moves_to_compact];
+	struct first_moves *more;
+
+	if (isnan(moves))
+		return (double)NAN;
+	for (size_t i = 0; i < r->nr_firsts; i++) {
+		const struct first_moves *first = &r->firsts[i];
+
+		if (first->order == run->order && first->fill == run->fill)
+			return first->moves > 0 ? 1 - moves / first->moves : (double)NAN;
+	}
+	more = realloc(r->firsts, (r->nr_firsts + 1) * sizeof(*more));
+	if (more) {
+		r->firsts = more;
+		more[r->nr_firsts++] = (struct first_moves){
+			.order = run->order, .fill = run->fill, .moves = moves};
+	}
+	return (double)NAN;
 }
 
 static void emit_run(struct runs *r, enum run_status status, const char *why)
@@ -152,11 +236,18 @@ static void emit_run(struct runs *r, enum run_status status, const char *why)
 	emitter_string(e, "prefill", run->prefill);
 	emitter_bool(e, "oracle", run->oracle);
 	emitter_uint(e, "seed", run->seed);
+	emitter_uint(e, "cpus", run->cpus);
 	emitter_uint(e, "threads", run->threads);
 	if (run->order < 0)
 		emitter_null(e, "order");
 	else
 		emitter_int(e, "order", run->order);
+	emitter_uint(e, "managed_frames", run->managed_frames);
+	emit_uint_or_null(e, "fill", run->fill, run->repetitions);
+	emit_uint_or_null(e, "rounds", run->rounds, run->rounds);
+	emit_uint_or_null(e, "repetitions", run->repetitions, run->repetitions);
+	if (r->view == RUNS_FRAG)
+		emitter_real(e, "moves_saved", moves_saved(r));
 	emitter_string(e, "status", run_status_name(status));
 	emitter_string(e, "error", why);
 	emitter_object_begin(e, "metrics");
@@ -275,12 +366,12 @@ static int take(struct result_sink *sink, const struct result_record *record, st
 	return rc ? error_set(err, -rc, "no memory for a run's results") : 0;
 }
 
-void runs_begin(struct runs *r, struct emitter *e, struct store *store)
+void runs_begin(struct runs *r, struct emitter *e, struct store *store, enum runs_view view)
 {
-	*r = (struct runs){.sink = {.take = take}, .e = e, .store = store};
+	*r = (struct runs){.sink = {.take = take}, .e = e, .store = store, .view = view};
 	metrics_clear(r->metric);
 	cli_schema(e);
-	emitter_rows_begin(e, "runs", columns, ARRAY_SIZE(columns));
+	emitter_rows_begin(e, "runs", views[view].columns, views[view].n);
 }
 
 struct result_sink *runs_sink(struct runs *r)
@@ -305,7 +396,7 @@ void runs_end(struct runs *r)
 {
 	emitter_rows_end(r->e);
 	emit_ends(r);
-	if (emitter_format(r->e) == EMITTER_TABLE && r->done) {
+	if (emitter_format(r->e) == EMITTER_TABLE && r->view == RUNS_REPLAY && r->done) {
 		tell_ends(r);
 		fputs("quire: open loop: the trace answers the recorded allocator's fragmentation; "
 		      "reclaim, compaction and huge-page fallback would have differed under "
@@ -317,4 +408,5 @@ void runs_end(struct runs *r)
 	for (size_t i = 0; i < r->nr_ends; i++)
 		free(r->ends[i].spec);
 	free(r->ends);
+	free(r->firsts);
 }

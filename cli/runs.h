@@ -17,10 +17,18 @@ struct run_freelists {
 
 struct end_state; /* an ECHO run's end beside the kernel's */
 
+/* Which columns a table has, and what else is to be said. */
+enum runs_view {
+	RUNS_REPLAY,
+	RUNS_TIMES, /* a benchmark's times */
+	RUNS_FRAG,  /* a benchmark of fragmentation */
+};
+
 struct runs {
 	struct result_sink sink;
 	struct emitter *e;
-	struct store *store;	    /* NULL: results are not kept */
+	struct store *store; /* NULL: results are not kept */
+	enum runs_view view;
 	unsigned int done;	    /* runs that ended well */
 	unsigned int failed_checks; /* runs with oracle violations */
 
@@ -36,9 +44,17 @@ struct runs {
 
 	struct end_state *ends;
 	size_t nr_ends;
+
+	/* RUNS_FRAG: what each order and fill made of the first back end told. */
+	struct first_moves {
+		int32_t order;
+		uint32_t fill;
+		double moves;
+	} * firsts;
+	size_t nr_firsts;
 };
 
-void runs_begin(struct runs *runs, struct emitter *e, struct store *store);
+void runs_begin(struct runs *runs, struct emitter *e, struct store *store, enum runs_view view);
 struct result_sink *runs_sink(struct runs *runs);
 /** Close the list of rows, add what concerns all of them, free. */
 void runs_end(struct runs *runs);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "replay/labels.h"
 #include "sim/gfp.h"
 
 #define PREFETCH_AHEAD 16
@@ -468,13 +469,16 @@ static uint32_t classify(struct engine *e, const struct event *ev, unsigned int 
 {
 	uint32_t *last = &e->last_class[ev->cpu % LAST_CLASSES], id = *last;
 	const struct object_class *c = &e->objects->class[id];
+	unsigned int page_cache =
+		e->labels && (ev->flags & LABELS_PAGE_CACHE) ? ALLOC_PAGE_CACHE : 0;
 
-	if (id < e->objects->nr_classes && object_class_is(c, ev->gfp, ev->context, type))
+	if (id < e->objects->nr_classes &&
+	    object_class_is(c, ev->gfp, ev->context, type, page_cache))
 		return id;
-	id = objects_classify(e->objects, ev->gfp, ev->context, type);
+	id = objects_classify(e->objects, ev->gfp, ev->context, type, page_cache);
 	if (id == UINT32_MAX)
 		/* More distinct contexts than can be told apart: the rest share context 0. */
-		id = objects_classify(e->objects, ev->gfp, 0, type);
+		id = objects_classify(e->objects, ev->gfp, 0, type, page_cache);
 	*last = id;
 	return id;
 }
@@ -685,7 +689,7 @@ static uint32_t prefill_class(struct engine *e, unsigned int state)
 		[FRAME_RECLAIMABLE] = {GFP_RECLAIMABLE, MIGRATE_RECLAIMABLE},
 	};
 
-	return objects_classify(e->objects, as[state].gfp, 0, as[state].type);
+	return objects_classify(e->objects, as[state].gfp, 0, as[state].type, 0);
 }
 
 /* One object of the snapshot, at its place if @at, else wherever the back end likes. */

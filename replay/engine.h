@@ -60,6 +60,7 @@ struct engine {
 	bool virtual;	  /* the trace's pfns are ids: no hints */
 	bool oracle;	  /* check every placement */
 	bool unchecked, zones, split, echo;
+	bool labels; /* events come through replay/labels.h */
 
 	struct objects *objects;
 	uint32_t last_class[LAST_CLASSES]; /* by cpu: mostly the next request's, too */

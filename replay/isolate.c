@@ -1,9 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * A run in a child process: a back end that crashes or hangs costs only its own run, peak memory is
- * per run, and what the records carry is all that comes back.
- */
-#include "replay/replay.h"
+#include "replay/isolate.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -87,7 +83,7 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 }
 
 static void __attribute__((noreturn))
-child_main(const struct replay_config *config, int fd, pid_t parent)
+child_main(const struct isolated_job *job, int fd, pid_t parent)
 {
 	struct pipe_sink sink = {.sink = {.take = pipe_take}, .writer = {.fd = fd}};
 	struct error err = {0};
@@ -104,7 +100,7 @@ child_main(const struct replay_config *config, int fd, pid_t parent)
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives who wants its results */
 	if (getppid() != parent)	  /* who has died before that call */
 		_exit(1);
-	rc = replay_run(config, &sink.sink, &err);
+	rc = job->body(job->arg, &sink.sink, &err);
 	if (rc) {
 		struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_FAILED}};
 		char text[ERROR_TEXT_MAX + 32];
@@ -122,7 +118,7 @@ child_main(const struct replay_config *config, int fd, pid_t parent)
  * Read records until the child ends the stream. -ETIMEDOUT: it has been silent for too long; -EINTR:
  * the caller wants it stopped.
  */
-static int relay_all(int fd, struct relay_sink *relay, const struct replay_config *config,
+static int relay_all(int fd, struct relay_sink *relay, const struct isolated_job *job,
 		     struct error *err)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -130,16 +126,16 @@ static int relay_all(int fd, struct relay_sink *relay, const struct replay_confi
 	int rc;
 
 	for (;;) {
-		if (config->stop && *config->stop)
+		if (job->stop && *job->stop)
 			return error_set(err, EINTR, "interrupted");
 		rc = poll(&p, 1, (int)POLL_MS);
 		if (rc < 0 && errno == EINTR)
 			continue;
 		if (rc == 0) {
 			silent_ms += POLL_MS;
-			if (config->timeout_s && silent_ms / 1000 >= config->timeout_s)
+			if (job->timeout_s && silent_ms / 1000 >= job->timeout_s)
 				return error_set(err, ETIMEDOUT, "no sign of life for %u s",
-						 config->timeout_s);
+						 job->timeout_s);
 			continue;
 		}
 		silent_ms = 0;
@@ -150,7 +146,7 @@ static int relay_all(int fd, struct relay_sink *relay, const struct replay_confi
 }
 
 /* How the child ended when it did not say so itself. */
-static int judge(const struct relay_sink *relay, int relay_rc, int status, const char *spec,
+static int judge(const struct relay_sink *relay, int relay_rc, int status, const char *name,
 		 struct error *err, enum run_status *run_status)
 {
 	/* Our own sink's failure, told by err. It ended the child, too: ask for it first. */
@@ -170,30 +166,29 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 		*run_status = RUN_CRASHED;
 		return error_set(err, ECHILD,
 				 "%s: hangs (%s); stopped. Raise --timeout if it is only slow",
-				 spec, err->text);
+				 name, err->text);
 	}
 	if (relay_rc == -EINTR ||
 	    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM ||
 				     WTERMSIG(status) == SIGHUP))) {
 		*run_status = RUN_INTERRUPTED;
-		return error_set(err, EINTR, "%s: interrupted", spec);
+		return error_set(err, EINTR, "%s: interrupted", name);
 	}
 	if (WIFSIGNALED(status)) {
 		*run_status = RUN_CRASHED;
 		return error_set(err, ECHILD,
 				 "%s: its process was killed by signal %d (%s); its results are "
 				 "dropped, other back ends go on",
-				 spec, WTERMSIG(status), strsignal(WTERMSIG(status)));
+				 name, WTERMSIG(status), strsignal(WTERMSIG(status)));
 	}
 	*run_status = RUN_CRASHED;
 	return error_set(
 		err, ECHILD,
-		"%s: its process ended with exit code %d before its results were whole%s%s", spec,
+		"%s: its process ended with exit code %d before its results were whole%s%s", name,
 		WEXITSTATUS(status), relay_rc ? ": " : "", relay_rc ? err->text : "");
 }
 
-int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
-			struct error *err)
+int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct error *err)
 {
 	struct relay_sink relay = {.sink = {.take = relay_take}, .to = sink};
 	struct result_record done = {.kind = RESULT_DONE};
@@ -218,16 +213,16 @@ int replay_run_isolated(const struct replay_config *config, struct result_sink *
 	}
 	if (!pid) {
 		close(fd[0]);
-		child_main(config, fd[1], parent);
+		child_main(job, fd[1], parent);
 	}
 	close(fd[1]);
-	relay_rc = relay_all(fd[0], &relay, config, err);
+	relay_rc = relay_all(fd[0], &relay, job, err);
 	close(fd[0]);
 	if (relay_rc && relay_rc != -EPROTO)
 		kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
-	rc = judge(&relay, relay_rc, status, config->spec->text, err, &done.done.status);
+	rc = judge(&relay, relay_rc, status, job->name, err, &done.done.status);
 	if (rc && relay.began) {
 		done.done.text = err->text;
 		(void)sink->take(sink, &done, &ignored);

@@ -65,9 +65,11 @@ void objects_destroy(struct objects *o)
 	free(o);
 }
 
-static uint32_t class_hash(uint32_t gfp, uint32_t context, unsigned int migratetype)
+static uint32_t class_hash(uint32_t gfp, uint32_t context, unsigned int migratetype,
+			   unsigned int page_cache)
 {
-	uint64_t h = ((uint64_t)gfp << 32 | context) ^ (uint64_t)migratetype << 29;
+	uint64_t h = ((uint64_t)gfp << 32 | context) ^ (uint64_t)migratetype << 29 ^
+		     (uint64_t)page_cache << 24;
 
 	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return (uint32_t)(h >> 32);
@@ -88,7 +90,8 @@ static int grow(struct objects *o)
 	}
 	for (uint32_t id = 0; id < o->nr_classes; id++) {
 		const struct alloc_request *req = &class[id].req;
-		uint32_t i = class_hash(req->gfp, req->context, req->migratetype);
+		uint32_t i = class_hash(req->gfp, req->context, req->migratetype,
+					req->flags & ALLOC_PAGE_CACHE);
 
 		while (bucket[i & (n - 1)])
 			i++;
@@ -101,15 +104,15 @@ static int grow(struct objects *o)
 }
 
 uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
-			  unsigned int migratetype)
+			  unsigned int migratetype, unsigned int page_cache)
 {
-	uint32_t i = class_hash(gfp, context, migratetype), id;
+	uint32_t i = class_hash(gfp, context, migratetype, page_cache), id;
 
 	for (;; i++) {
 		id = o->bucket[i & (o->nr_buckets - 1)];
 		if (!id)
 			break;
-		if (object_class_is(&o->class[id - 1], gfp, context, migratetype))
+		if (object_class_is(&o->class[id - 1], gfp, context, migratetype, page_cache))
 			return id - 1;
 	}
 	if (o->nr_classes == OBJECT_CLASSES_MAX)
@@ -117,7 +120,7 @@ uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
 	if (o->nr_classes == o->nr_buckets / 2) {
 		if (grow(o))
 			return UINT32_MAX;
-		return objects_classify(o, gfp, context, migratetype);
+		return objects_classify(o, gfp, context, migratetype, page_cache);
 	}
 	id = o->nr_classes++;
 	o->class[id].req = (struct alloc_request){
@@ -126,7 +129,7 @@ uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
 		.context = context,
 		.migratetype = (uint8_t)migratetype,
 		.zone = (uint8_t)machine_highest_zone(o->machine, 0, gfp),
-		.flags = context ? ALLOC_HAS_CONTEXT : 0,
+		.flags = (uint8_t)((context ? ALLOC_HAS_CONTEXT : 0U) | page_cache),
 	};
 	o->bucket[i & (o->nr_buckets - 1)] = id + 1;
 	return id;

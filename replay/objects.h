@@ -77,7 +77,8 @@ static inline bool object_is_single(object_t o)
 
 /*
  * What a free must repeat of its allocation. Few distinct ones exist, so objects hold a number. Kept
- * as a request to be copied: gfp, context, migratetype, node 0 and its highest usable zone are set.
+ * as a request to be copied: gfp, context, migratetype, whether it is page cache, node 0 and its highest
+ * usable zone are set.
  */
 struct object_class {
 	struct alloc_request req;
@@ -117,17 +118,19 @@ static inline object_t *objects_at(const struct objects *o, pfn_t pfn)
 }
 
 static inline bool object_class_is(const struct object_class *c, uint32_t gfp, uint32_t context,
-				   unsigned int migratetype)
+				   unsigned int migratetype, unsigned int page_cache)
 {
-	return c->req.gfp == gfp && c->req.context == context && c->req.migratetype == migratetype;
+	return c->req.gfp == gfp && c->req.context == context &&
+	       c->req.migratetype == migratetype && (c->req.flags & ALLOC_PAGE_CACHE) == page_cache;
 }
 
 /**
  * objects_classify - the number of a class, a new one if need be
+ * @page_cache: ALLOC_PAGE_CACHE or 0
  * Return: UINT32_MAX: no memory, or OBJECT_CLASSES_MAX distinct ones.
  */
 uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
-			  unsigned int migratetype);
+			  unsigned int migratetype, unsigned int page_cache);
 
 /** Write an object of 2^@order frames: for LIVE, @place is the head's and counts up. */
 void objects_put(struct objects *o, pfn_t pfn, unsigned int order, object_t head);

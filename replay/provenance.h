@@ -6,12 +6,16 @@
 #ifndef REPLAY_PROVENANCE_H
 #define REPLAY_PROVENANCE_H
 
+#include "replay/bench.h"
 #include "replay/replay.h"
 #include "traces/trace.h"
 
 /** 32 hex digits over trace digest, machine, back end, resolved options, seed, mode, ... */
 int provenance_point_id(const struct replay_config *config, const char *trace_digest,
 			const struct machine *m, char id[33], struct error *err);
+
+/** The same for a benchmark: machine, back end, resolved options and every parameter. */
+int provenance_bench_id(const struct bench_point *point, char id[33], struct error *err);
 
 /** "COMMIT+GNU-BUILD-ID" of the running program; parts that are unknown read "unknown". */
 void provenance_build_id(char *text, size_t size);

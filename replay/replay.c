@@ -14,6 +14,8 @@
 #include "base/bits.h"
 #include "base/progress.h"
 #include "replay/engine.h"
+#include "replay/isolate.h"
+#include "replay/labels.h"
 #include "replay/provenance.h"
 #include "traces/trace.h"
 
@@ -40,7 +42,8 @@ struct run {
 	struct memory *memory;
 	struct allocator_instance *instance;
 	struct engine *engine;
-	uint32_t next_sample; /* index */
+	struct labels *labels; /* NULL: the trace has none */
+	uint32_t next_sample;  /* index */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns, heard_ns;
@@ -259,11 +262,17 @@ static int set_up(struct run *r)
 
 	rc = memory_create(r->config.memory, m, &r->memory, r->err);
 	if (!rc)
-		rc = allocator_instance_create(r->config.spec, m, r->memory->huge_state,
-					       &r->instance, r->err);
+		rc = allocator_instance_create(
+			r->config.spec, m,
+			&(struct allocator_place){.huge_state = r->memory->huge_state},
+			&r->instance, r->err);
 	if (!rc)
 		rc = engine_create(r->instance, m, r->header->identity, r->config.oracle,
 				   &r->engine, r->err);
+	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS)) {
+		rc = labels_create(&r->labels, r->err);
+		r->engine->labels = !rc;
+	}
 	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
 		rc = warn(r,
 			  "%s can neither adopt a snapshot nor place objects: prefill is packed, "
@@ -362,6 +371,14 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 	return heartbeat(r);
 }
 
+/* Events on their way through the labels. */
+static int play_labelled(struct run *r, const struct event *events, size_t n, bool last)
+{
+	int rc = labels_feed(r->labels, events, n, last, &events, &n, r->err);
+
+	return rc ? rc : play_block(r, events, n);
+}
+
 static int play(struct run *r)
 {
 	uint64_t started = clock_now_ns();
@@ -373,7 +390,13 @@ static int play(struct run *r)
 		if (rc == -EBADMSG && r->config.salvage)
 			rc = warn(r, "%s", r->err->text);
 		else if (rc > 0)
-			rc = play_block(r, events, n);
+			rc = r->labels ? play_labelled(r, events, n, false)
+				       : play_block(r, events, n);
+		if (rc)
+			return rc;
+	}
+	if (r->labels) {
+		rc = play_labelled(r, NULL, 0, true);
 		if (rc)
 			return rc;
 	}
@@ -588,6 +611,7 @@ static void tear_down(struct run *r)
 {
 	progress_end(&r->progress);
 	engine_destroy(r->engine);
+	labels_destroy(r->labels);
 	allocator_instance_destroy(r->instance);
 	memory_destroy(r->memory);
 	frame_map_destroy(r->start_map);
@@ -633,4 +657,23 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 		rc = tell(&r);
 	tear_down(&r);
 	return rc;
+}
+
+static int run_body(const void *arg, struct result_sink *sink, struct error *err)
+{
+	return replay_run(arg, sink, err);
+}
+
+int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
+			struct error *err)
+{
+	const struct isolated_job job = {
+		.name = config->spec->text,
+		.body = run_body,
+		.arg = config,
+		.timeout_s = config->timeout_s,
+		.stop = config->stop,
+	};
+
+	return isolate_run(&job, sink, err);
 }

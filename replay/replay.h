@@ -69,11 +69,8 @@ int replay_fits(const char *trace, const struct allocator_spec *spec, struct err
 int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err);
 
 /**
- * replay_run_isolated - one run in a child process
- * Whatever happens in it, the sink gets RESULT_DONE with a status: RUN_DONE, RUN_FAILED, RUN_CRASHED
- * (killed by a signal, or hanging), RUN_INTERRUPTED (SIGINT or SIGTERM) - unless the run failed
- * before it began.
- * Return: 0 only for RUN_DONE; -ECHILD crashed; -EINTR interrupted; else as replay_run().
+ * replay_run_isolated - one run in a child process; what the sink gets and what is returned:
+ * isolate_run()
  */
 int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
 			struct error *err);

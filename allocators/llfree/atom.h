@@ -18,6 +18,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The thread sanitizer does not look into assembly. */
+#ifdef __SANITIZE_THREAD__
+#include <sanitizer/tsan_interface.h>
+#define ATOM_TELL_RELEASE(p) __tsan_release((void *)(uintptr_t)(p))
+#define ATOM_TELL_ACQUIRE(p) __tsan_acquire((void *)(uintptr_t)(p))
+#else
+#define ATOM_TELL_RELEASE(p) ((void)(p))
+#define ATOM_TELL_ACQUIRE(p) ((void)(p))
+#endif
+
 #ifdef LLFREE_SEQ_CST
 #define ATOM_RELAXED memory_order_seq_cst
 #define ATOM_ACQUIRE memory_order_seq_cst
@@ -148,6 +158,48 @@ static inline void atom_wait(void)
 #endif
 	atom_after(NULL, ATOM_WAIT, true);
 }
+
+/*
+ * Two neighbouring words, aligned to 16 bytes, that can change in one step. Needs
+ * ATOM_HAS_PAIRS; a compiler that would call a library for it is not asked.
+ */
+struct atom_pair {
+	uint64_t first, second;
+};
+
+#ifdef __x86_64__
+#define ATOM_HAS_PAIRS 1
+
+/** atom_pair_cas - both words of @p from *@expected to @desired, acquire and release, as atomN_cas() */
+static inline bool atom_pair_cas(_Atomic uint64_t *p, struct atom_pair *expected,
+				 struct atom_pair desired)
+{
+	bool done;
+
+	atom_before(p, ATOM_CAS);
+	ATOM_TELL_RELEASE(p);
+	__asm__ volatile("lock cmpxchg16b %1"
+			 : "=@ccz"(done), "+m"(*(struct atom_pair *)(uintptr_t)p),
+			   "+a"(expected->first), "+d"(expected->second)
+			 : "b"(desired.first), "c"(desired.second)
+			 : "memory");
+	if (done)
+		ATOM_TELL_ACQUIRE(p);
+	atom_after(p, ATOM_CAS, done);
+	return done;
+}
+#else
+#define ATOM_HAS_PAIRS 0
+
+static inline bool atom_pair_cas(_Atomic uint64_t *p, struct atom_pair *expected,
+				 struct atom_pair desired)
+{
+	(void)p;
+	(void)expected;
+	(void)desired;
+	return false;
+}
+#endif
 
 /** atom64_count - add one to an event counter nobody orders by, and which is no step; wraps. */
 static inline void atom64_count(_Atomic uint64_t *p)

@@ -3,38 +3,40 @@
 
 #include <assert.h>
 
-#define ROW_FULL UINT64_MAX
-
-static uint64_t run_mask(unsigned int offset, unsigned int order)
+void bitfield_flush(struct bitfield b, unsigned int first, unsigned int n)
 {
-	return low_bits(1U << order) << (offset % ROW_FRAMES);
+	const unsigned int in_line = PERSIST_LINE / sizeof(uint64_t) >> b.shift;
+
+	if (b.persist == PERSIST_EADR)
+		return;
+	for (unsigned int i = first / in_line * in_line; i < first + n; i += in_line)
+		persist_flush(b.persist, bitfield_row(b, i));
 }
 
 /* Rows first..first+n-1 from @from to @to, all or none. */
-static bool rows_change(struct bitfield *b, unsigned int first, unsigned int n, uint64_t from,
+static bool rows_change(struct bitfield b, unsigned int first, unsigned int n, uint64_t from,
 			uint64_t to)
 {
 	unsigned int done;
 
-	/* Look before leaping: a refusal should not show others a half-changed run. */
+	/* Look before leaping: a refusal should not show others a half-changed run. Relaxed: only a
+	   guess. */
 	for (unsigned int i = first; i < first + n; i++) {
-		if (atom64_load(&b->row[i], ATOM_RELAXED) != from)
+		if (atom64_load(bitfield_row(b, i), ATOM_RELAXED) != from)
 			return false;
 	}
 	for (done = 0; done < n; done++) {
 		uint64_t expected = from;
 
-		/*
-		 * Acquire on get: the frames' contents are touched only after they are ours, and
-		 * after the put that freed them. Release on put: only after our last use of them,
-		 * and before the child's counter goes up.
-		 */
-		if (!atom64_cas(&b->row[first + done], &expected, to, ATOM_ACQ_REL))
+		/* Acquire on get, release on put; see row_get() and row_put(). */
+		if (!atom64_cas(bitfield_row(b, first + done), &expected, to, ATOM_ACQ_REL))
 			break;
 	}
 	if (done == n)
 		return true;
-	while (done-- > 0) {
+	if (MUTANT(LOST_UNDO))
+		return false;
+	for (unsigned int i = done; i-- > 0;) {
 		uint64_t expected = to;
 
 		/*
@@ -42,33 +44,26 @@ static bool rows_change(struct bitfield *b, unsigned int first, unsigned int n, 
 		 * put (somebody freed the same run at once, a double free) can, when the row has
 		 * been allocated again in between; then it stays with its new owner.
 		 */
-		atom64_cas(&b->row[first + done], &expected, from, ATOM_ACQ_REL);
+		atom64_cas(bitfield_row(b, first + i), &expected, from, ATOM_ACQ_REL);
+	}
+	/* Nothing may be left of it once the operation has returned. */
+	if (done) {
+		bitfield_flush(b, first, done);
+		persist_fence(b.persist);
 	}
 	return false;
 }
 
-static int get_in_row(_Atomic uint64_t *p, unsigned int order)
-{
-	/* Relaxed: the value is only a guess that the CAS below confirms. */
-	uint64_t row = atom64_load(p, ATOM_RELAXED);
-	int offset;
-
-	while ((offset = row_find(row, order)) >= 0) {
-		/* Acquire: pairs with the put of these frames; see rows_change(). */
-		if (atom64_cas(p, &row, row | run_mask((unsigned int)offset, order), ATOM_ACQUIRE))
-			break;
-	}
-	return offset;
-}
-
-int bitfield_get(struct bitfield *b, unsigned int start, unsigned int order)
+int bitfield_get(struct bitfield b, unsigned int start, unsigned int order)
 {
 	assert(start < BITFIELD_ROWS && order < BITFIELD_ORDER);
 
 	if (order <= ROW_ORDER) {
 		for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
 			unsigned int row = (start + i) % BITFIELD_ROWS;
-			int offset = get_in_row(&b->row[row], order);
+			_Atomic uint64_t *p = bitfield_row(b, row);
+			/* Relaxed: a guess that the CAS confirms. */
+			int offset = row_get(p, atom64_load(p, ATOM_RELAXED), order);
 
 			if (offset >= 0)
 				return (int)(row * ROW_FRAMES) + offset;
@@ -88,45 +83,121 @@ int bitfield_get(struct bitfield *b, unsigned int start, unsigned int order)
 	return -1;
 }
 
-/* The run's bits from all @allocated to all !@allocated. */
-static bool run_change(struct bitfield *b, unsigned int offset, unsigned int order, bool allocated)
+bool bitfield_get_at(struct bitfield b, unsigned int offset, unsigned int order)
 {
 	assert(offset < BITFIELD_FRAMES && is_aligned(offset, UINT64_C(1) << order));
+	assert(order < BITFIELD_ORDER);
 
 	if (order > ROW_ORDER)
-		return rows_change(b, offset / ROW_FRAMES, 1U << (order - ROW_ORDER),
-				   allocated ? ROW_FULL : 0, allocated ? 0 : ROW_FULL);
+		return rows_change(b, offset / ROW_FRAMES, 1U << (order - ROW_ORDER), 0, ROW_FULL);
 
-	_Atomic uint64_t *p = &b->row[offset / ROW_FRAMES];
-	uint64_t mask = run_mask(offset, order);
+	_Atomic uint64_t *p = bitfield_row(b, offset / ROW_FRAMES);
+	uint64_t run = row_mask(offset, order);
 	/* Relaxed: a guess that the CAS confirms. */
 	uint64_t row = atom64_load(p, ATOM_RELAXED);
 
 	do {
-		if ((row & mask) != (allocated ? mask : 0))
+		if (row & run)
 			return false;
-		/* Acquire on get, release on put; see rows_change(). */
-	} while (!atom64_cas(p, &row, row ^ mask, ATOM_ACQ_REL));
+		/* Acquire: as in row_get(). */
+	} while (!atom64_cas(p, &row, row | run, ATOM_ACQUIRE));
 	return true;
 }
 
-bool bitfield_get_at(struct bitfield *b, unsigned int offset, unsigned int order)
+/* Are any of the run's frames in a magazine? */
+static bool is_held(struct bitfield b, unsigned int offset, unsigned int order)
 {
-	assert(order < BITFIELD_ORDER);
-	return run_change(b, offset, order, false);
+	unsigned int n = order > ROW_ORDER ? 1U << (order - ROW_ORDER) : 1;
+	uint64_t run = order > ROW_ORDER ? ROW_FULL : row_mask(offset, order);
+	uint64_t held = 0;
+
+	if (!b.shift || MUTANT(BLIND_PUT))
+		return false;
+	/* Relaxed: frames of the caller's are in no mask, and nobody puts them into one. */
+	for (unsigned int i = 0; i < n; i++)
+		held |= atom64_load(bitfield_mask(b, offset / ROW_FRAMES + i), ATOM_RELAXED);
+	return held & run;
 }
 
-bool bitfield_put(struct bitfield *b, unsigned int offset, unsigned int order)
+bool bitfield_put(struct bitfield b, unsigned int offset, unsigned int order)
 {
+	assert(offset < BITFIELD_FRAMES && is_aligned(offset, UINT64_C(1) << order));
 	assert(order <= BITFIELD_ORDER);
-	return run_change(b, offset, order, true);
+
+	if (is_held(b, offset, order))
+		return false;
+	if (order > ROW_ORDER)
+		return rows_change(b, offset / ROW_FRAMES, 1U << (order - ROW_ORDER), ROW_FULL, 0);
+
+	_Atomic uint64_t *p = bitfield_row(b, offset / ROW_FRAMES);
+
+	/* Relaxed: a guess that the CAS confirms. */
+	return row_put(p, atom64_load(p, ATOM_RELAXED), offset, order);
 }
 
-void bitfield_fill(struct bitfield *b, bool allocated)
+/* The lowest @max of the set bits. */
+static uint64_t lowest(uint64_t bits, unsigned int max)
+{
+	while ((unsigned int)__builtin_popcountll(bits) > max)
+		bits &= ~(UINT64_C(1) << (63 - __builtin_clzll(bits)));
+	return bits;
+}
+
+uint64_t bitfield_hold(struct bitfield b, unsigned int row, unsigned int max)
+{
+	_Atomic uint64_t *p = bitfield_row(b, row);
+	/* Relaxed: guesses that the CAS confirms. */
+	struct atom_pair old = {.second = atom64_load(p + 1, ATOM_RELAXED)}, new;
+
+	if (old.second)
+		return 0;
+	old.first = atom64_load(p, ATOM_RELAXED);
+	do {
+		if (old.second)
+			return 0;
+		new.second = lowest(~old.first, max);
+		if (!new.second)
+			return 0;
+		new.first = old.first | new.second;
+		if (MUTANT(LATE_MASK)) {
+			if (!atom64_cas(p, &old.first, new.first, ATOM_ACQ_REL))
+				return 0;
+			atom64_store(p + 1, new.second, ATOM_RELEASE);
+			break;
+		}
+		/* Acquire, as in row_get(). At no instant do the frames belong to nobody. */
+	} while (!atom_pair_cas(p, &old, new));
+	bitfield_flush(b, row, 1);
+	persist_fence(b.persist);
+	return new.second;
+}
+
+unsigned int bitfield_unhold(struct bitfield b, unsigned int row)
+{
+	_Atomic uint64_t *p = bitfield_row(b, row);
+	/* Relaxed: nobody else changes the mask; the bits are a guess that the CAS confirms. */
+	struct atom_pair old = {.second = atom64_load(p + 1, ATOM_RELAXED)}, new = {.second = 0};
+
+	if (!old.second)
+		return 0;
+	old.first = atom64_load(p, ATOM_RELAXED);
+	do {
+		new.first = old.first & ~old.second;
+		/* Release, as in row_put(); others may have freed frames of the row meanwhile. */
+	} while (!atom_pair_cas(p, &old, new));
+	bitfield_flush(b, row, 1);
+	persist_fence(b.persist);
+	/* All of them, unless somebody freed a frame twice and one of the two went by unnoticed. */
+	return (unsigned int)__builtin_popcountll(old.first & old.second);
+}
+
+void bitfield_fill(struct bitfield b, bool allocated)
 {
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
 		/* Relaxed: nobody may look at the bits until the caller's release. */
-		atom64_store(&b->row[i], allocated ? ROW_FULL : 0, ATOM_RELAXED);
+		atom64_store(bitfield_row(b, i), allocated ? ROW_FULL : 0, ATOM_RELAXED);
+		if (b.shift)
+			atom64_store(bitfield_mask(b, i), 0, ATOM_RELAXED);
 	}
 }
 
@@ -140,23 +211,41 @@ static uint64_t range_mask(unsigned int i, unsigned int first, unsigned int n)
 	return from < to ? low_bits(to - from) << (from - row) : 0;
 }
 
-void bitfield_set(struct bitfield *b, unsigned int first, unsigned int n, bool allocated)
+void bitfield_set(struct bitfield b, unsigned int first, unsigned int n, bool allocated)
 {
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
 		uint64_t mask = range_mask(i, first, n);
+		_Atomic uint64_t *p = bitfield_row(b, i);
 		/* Relaxed: nothing else runs. */
-		uint64_t row = atom64_load(&b->row[i], ATOM_RELAXED);
+		uint64_t row = atom64_load(p, ATOM_RELAXED);
 
-		atom64_store(&b->row[i], allocated ? row | mask : row & ~mask, ATOM_RELAXED);
+		atom64_store(p, allocated ? row | mask : row & ~mask, ATOM_RELAXED);
 	}
 }
 
-bool bitfield_is(const struct bitfield *b, unsigned int first, unsigned int n, bool allocated)
+void bitfield_recover(struct bitfield b)
 {
+	if (!b.shift)
+		return;
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
+		/* Relaxed: nothing else runs. */
+		uint64_t held = atom64_load(bitfield_mask(b, i), ATOM_RELAXED);
+		uint64_t row = atom64_load(bitfield_row(b, i), ATOM_RELAXED);
+
+		if (!held)
+			continue;
+		/* In this order, so that being killed here and starting over comes to the same. */
+		atom64_store(bitfield_row(b, i), row & ~held, ATOM_RELAXED);
+		atom64_store(bitfield_mask(b, i), 0, ATOM_RELAXED);
+	}
+}
+
+bool bitfield_is(struct bitfield b, unsigned int first, unsigned int n, bool allocated)
+{
+	for (unsigned int i = first / ROW_FRAMES; i <= (first + n - 1) / ROW_FRAMES; i++) {
 		uint64_t mask = range_mask(i, first, n);
 		/* Relaxed: the answer is a hint unless the caller owns the frames. */
-		uint64_t row = atom64_load(&b->row[i], ATOM_RELAXED);
+		uint64_t row = atom64_load(bitfield_row(b, i), ATOM_RELAXED);
 
 		if ((row & mask) != (allocated ? mask : 0))
 			return false;
@@ -164,15 +253,15 @@ bool bitfield_is(const struct bitfield *b, unsigned int first, unsigned int n, b
 	return true;
 }
 
-void bitfield_load(const struct bitfield *b, uint64_t rows[BITFIELD_ROWS])
+void bitfield_load(struct bitfield b, uint64_t rows[BITFIELD_ROWS])
 {
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
 		/* Relaxed: a statistic. */
-		rows[i] = atom64_load(&b->row[i], ATOM_RELAXED);
+		rows[i] = atom64_load(bitfield_row(b, i), ATOM_RELAXED);
 	}
 }
 
-unsigned int bitfield_allocated(const struct bitfield *b)
+unsigned int bitfield_allocated(struct bitfield b)
 {
 	uint64_t rows[BITFIELD_ROWS];
 	unsigned int n = 0;
@@ -180,6 +269,18 @@ unsigned int bitfield_allocated(const struct bitfield *b)
 	bitfield_load(b, rows);
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++)
 		n += (unsigned int)__builtin_popcountll(rows[i]);
+	return n;
+}
+
+unsigned int bitfield_held(struct bitfield b)
+{
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; b.shift && i < BITFIELD_ROWS; i++) {
+		/* Relaxed: a statistic. */
+		n += (unsigned int)__builtin_popcountll(
+			atom64_load(bitfield_mask(b, i), ATOM_RELAXED));
+	}
 	return n;
 }
 

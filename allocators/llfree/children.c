@@ -3,36 +3,8 @@
 
 #include <assert.h>
 
-bool child_get(child_t *child, unsigned int n)
-{
-	/* Relaxed: a guess that the CAS confirms. */
-	uint16_t old = atom16_load(child, ATOM_RELAXED);
-
-	do {
-		if (child_free_frames(old) < n)
-			return false;
-		/*
-		 * Acquire: the bits are looked at, and set, only after the counter has gone down;
-		 * pairs with the release in child_put(), so that the bits whose frames are counted
-		 * here are seen clear.
-		 */
-	} while (!atom16_cas(child, &old, (uint16_t)(old - n), ATOM_ACQUIRE));
-	return true;
-}
-
-bool child_put(child_t *child, unsigned int n)
-{
-	uint16_t old = atom16_load(child, ATOM_RELAXED);
-
-	do {
-		if ((old & CHILD_HUGE) || (old & CHILD_FREE) + n > BITFIELD_FRAMES)
-			return false;
-		/* Release: the bits are clear before the counter says so; see child_get(). */
-	} while (!atom16_cas(child, &old, (uint16_t)(old + n), ATOM_RELEASE));
-	return true;
-}
-
-static bool children_change(child_t *child, unsigned int n, uint16_t from, uint16_t to)
+static bool children_change(child_t *child, unsigned int n, uint16_t from, uint16_t to,
+			    enum persist persist)
 {
 	unsigned int done;
 
@@ -46,15 +18,19 @@ static bool children_change(child_t *child, unsigned int n, uint16_t from, uint1
 		if (!atom16_cas(&child[done], &expected, to, ATOM_ACQ_REL))
 			break;
 	}
-	if (done == n)
-		return true;
-	while (done-- > 0) {
+	for (unsigned int i = done; done < n && i-- > 0;) {
 		uint16_t expected = to;
 
 		/* As above. Only undoing a put can fail, when a double free raced with a get. */
-		atom16_cas(&child[done], &expected, from, ATOM_ACQ_REL);
+		if (!MUTANT(LOST_UNDO))
+			atom16_cas(&child[i], &expected, from, ATOM_ACQ_REL);
 	}
-	return false;
+	/* Flags changed and changed back alike. Neighbours share a line: n is at most 2, aligned. */
+	if (done) {
+		persist_flush(persist, child);
+		persist_fence(persist);
+	}
+	return done == n;
 }
 
 /* Cheap refusals: no step is taken, and nobody sees one undone. Relaxed: only a guess. */
@@ -67,16 +43,16 @@ static bool children_are(const child_t *child, unsigned int n, uint16_t value)
 	return true;
 }
 
-bool children_get_huge(child_t *child, unsigned int n)
+bool children_get_huge(child_t *child, unsigned int n, enum persist persist)
 {
 	return children_are(child, n, BITFIELD_FRAMES) &&
-	       children_change(child, n, BITFIELD_FRAMES, CHILD_HUGE);
+	       children_change(child, n, BITFIELD_FRAMES, CHILD_HUGE, persist);
 }
 
-bool children_put_huge(child_t *child, unsigned int n)
+bool children_put_huge(child_t *child, unsigned int n, enum persist persist)
 {
 	return children_are(child, n, CHILD_HUGE) &&
-	       children_change(child, n, CHILD_HUGE, BITFIELD_FRAMES);
+	       children_change(child, n, CHILD_HUGE, BITFIELD_FRAMES, persist);
 }
 
 bool child_split_begin(child_t *child)
@@ -87,6 +63,8 @@ bool child_split_begin(child_t *child)
 	while (old & CHILD_HUGE) {
 		uint16_t expected = CHILD_HUGE;
 
+		if (MUTANT(UNGUARDED_SPLIT))
+			return true;
 		if (old == CHILD_SPLITTING)
 			atom_wait();
 		/* Acquire: the bits are filled only after the claim. */
@@ -99,7 +77,6 @@ bool child_split_begin(child_t *child)
 
 void child_split_end(child_t *child)
 {
-	assert(atom16_load(child, ATOM_RELAXED) == CHILD_SPLITTING);
 	/*
 	 * Release: all bits are set before the flag goes. A plain store will do: nobody else
 	 * changes an entry in this state.

@@ -14,38 +14,66 @@
 #ifndef ALLOCATORS_LLFREE_CHILDREN_H
 #define ALLOCATORS_LLFREE_CHILDREN_H
 
-#include "allocators/llfree/atom.h"
 #include "allocators/llfree/bitfield.h"
 
 typedef _Atomic uint16_t child_t;
 
 #define CHILD_FREE	0x03ffU		  /* the counter, 0..512 */
-#define CHILD_PARTIAL	0x4000U		  /* some frames are not managed; their bits stay set */
+#define CHILD_PARTIAL	0x4000U		  /* some frames are withheld; their bits stay set */
 #define CHILD_HUGE	0x8000U		  /* allocated whole */
 #define CHILD_SPLITTING (CHILD_HUGE | 1U) /* being split by one thread; still allocated whole */
 
-/** child_get - take @n frames off the counter. Return: false if it is short, or the block huge. */
-bool child_get(child_t *child, unsigned int n);
+/** child_free_frames - how many frames an entry says are free. */
+static inline unsigned int child_free_frames(unsigned int child)
+{
+	return child & CHILD_HUGE ? 0 : child & CHILD_FREE;
+}
 
-/** child_put - give @n frames back. Return: false if more than 512 would be free, or it is huge. */
-bool child_put(child_t *child, unsigned int n);
+/**
+ * child_get - take @n frames off the counter
+ * @guess: what the entry was when it was last looked at
+ * Return: false if it is short, or the block huge.
+ */
+static inline bool child_get(child_t *child, uint16_t guess, unsigned int n)
+{
+	do {
+		if (child_free_frames(guess) < n)
+			return false;
+		/*
+		 * Acquire: the bits are looked at, and set, only after the counter has gone down;
+		 * pairs with the release in child_put(), so that the bits whose frames are counted
+		 * here are seen clear.
+		 */
+	} while (!atom16_cas(child, &guess, (uint16_t)(guess - n), ATOM_ACQUIRE));
+	return true;
+}
+
+/**
+ * child_put - give @n frames back: ones that child_get() has taken, or whose bits the caller has
+ * just cleared. So the counter cannot overflow, and the block cannot be huge.
+ */
+static inline void child_put(child_t *child, unsigned int n)
+{
+	/* Release: the bits are clear before the counter says so; see child_get(). */
+	atom16_add(child, (uint16_t)n, ATOM_RELEASE);
+}
 
 /**
  * children_get_huge - allocate @n neighbouring, wholly free blocks whole
  * Return: false if one of them is not wholly free; then none has changed.
  */
-bool children_get_huge(child_t *child, unsigned int n);
+bool children_get_huge(child_t *child, unsigned int n, enum persist persist);
 
 /**
  * children_put_huge - free @n neighbouring blocks that were allocated whole
  * Return: false if one of them is not; then none has changed, unless others freed them at once.
  */
-bool children_put_huge(child_t *child, unsigned int n);
+bool children_put_huge(child_t *child, unsigned int n, enum persist persist);
 
 /**
  * child_split_begin - claim the splitting of a huge block, or wait until another thread has done it
- * Return: true: the caller must mark all 512 frames allocated and call child_split_end(); false:
- * the block is not huge, or no longer.
+ * Return: true: the caller must mark all 512 frames allocated, have that written back, and call
+ * child_split_end(); false: the block is not huge, or no longer.
  */
 bool child_split_begin(child_t *child);
 void child_split_end(child_t *child);
@@ -56,12 +84,6 @@ static inline unsigned int child_load(const child_t *child)
 	/* Acquire: pairs with child_split_end(), so that whoever sees a block that is not huge sees
 	   the bits that the split has set. */
 	return atom16_load(child, ATOM_ACQUIRE);
-}
-
-/** child_free_frames - how many frames an entry says are free. */
-static inline unsigned int child_free_frames(unsigned int child)
-{
-	return child & CHILD_HUGE ? 0 : child & CHILD_FREE;
 }
 
 #endif

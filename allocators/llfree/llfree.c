@@ -7,31 +7,32 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdalign.h>
 
 #include "allocators/allocator.h"
 #include "allocators/llfree/upper.h"
 #include "sim/gfp.h"
 
-/* Frames that isolate() took, until unisolate() or adopt(). */
-struct isolation {
-	struct isolation *next;
-	pfn_t pfn;
-	unsigned int order;
-	uint64_t taken[]; /* a bit per frame */
-};
-
 struct allocator {
 	const struct machine *machine;
-	const struct policy *policy;
-	struct policy_map map;
-	struct isolation *isolations;
+	struct policy policy;
+	struct withheld withheld;
 	struct pfn_range spans[MACHINE_ZONES_MAX]; /* of the zones */
+	uint16_t nodes[MACHINE_ZONES_MAX];
 	unsigned int nr_zones;
 	struct upper zones[];
 };
 
+/* Told with each result, since it makes a difference to its timings. */
+#ifdef LLFREE_SEQ_CST
+#define BUILD_NOTE ", atomics=seq_cst"
+#else
+#define BUILD_NOTE ""
+#endif
+
 #define ISOLATE_ORDER_MAX 20U /* 4 GiB */
+
+static const char *const persist_names[] = {"eadr", "adr", NULL};
 
 static const struct option llfree_options[] = {
 	{.name = "tree",
@@ -46,11 +47,24 @@ static const struct option llfree_options[] = {
 	 .type = OPTION_CHOICE,
 	 .fallback = "movable",
 	 .choices = policy_names,
+	 .argument = "NAME|FILE.yaml",
+	 .flags = OPTION_FILE,
 	 .help = "which requests share trees"},
 	{.name = "last_frees",
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
 	 .help = "a slot reserves a tree it has freed into four times in a row"},
+	{.name = "rows",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "each cpu takes whole rows of 64 frames and hands them out without atomic steps; "
+		 "calls for one cpu must not run at once"},
+	{.name = "persist",
+	 .type = OPTION_CHOICE,
+	 .fallback = "eadr",
+	 .choices = persist_names,
+	 .help = "how far a store is from persistent memory: in the cache already, or adr: every "
+		 "change is written back before a call returns"},
 	{.name = NULL},
 };
 
@@ -73,103 +87,134 @@ static int zone_of_block(const struct allocator *a, pfn_t pfn, unsigned int orde
 }
 
 /* @order: that of the allocation, which a part that is freed need not have */
-static struct upper_request classify(const struct allocator *a, const struct alloc_request *req,
-				     unsigned int order)
+static inline struct upper_request classify(const struct allocator *a,
+					    const struct alloc_request *req, unsigned int order)
 {
-	unsigned int class = policy_class_of(&a->map, order, req->migratetype);
+	unsigned int class = policy_class_of(&a->policy, req, order);
 
-	return (struct upper_request){class, policy_slot(a->policy, class, req), req->order};
-}
-
-static void drop_isolations(struct allocator *a)
-{
-	while (a->isolations) {
-		struct isolation *next = a->isolations->next;
-
-		free(a->isolations);
-		a->isolations = next;
-	}
+	return (struct upper_request){
+		.slot = policy_slot(&a->policy, class, req),
+		.cpu = req->cpu,
+		.class = (uint8_t) class,
+		.order = req->order,
+	};
 }
 
 static void llfree_destroy(struct allocator *a)
 {
-	for (unsigned int z = 0; z < a->nr_zones; z++)
-		upper_destroy(&a->zones[z]);
-	drop_isolations(a);
-	free(a);
+	/* All of it is the environment's. */
+	(void)a;
 }
 
-static int create_zones(struct allocator *a, const struct alloc_env *env,
-			const struct upper_config *config)
+static int no_memory(const struct alloc_env *env)
 {
-	for (unsigned int z = 0; z < env->machine->nr_zones; z++) {
-		const struct zone *zone = &env->machine->zones[z];
-		int ret = upper_create(&a->zones[z], env, zone->start, zone->end, config);
+	return error_set(env->error, ENOMEM,
+			 "llfree: no memory for metadata; use a smaller machine");
+}
 
-		if (ret < 0)
-			return error_set(
-				env->error, -ret,
-				"llfree: zone %u: no memory for metadata; use a smaller machine",
-				z);
+/* Ask for everything but the list of what is withheld, which comes last since it may grow. */
+static int lay_out(const struct alloc_env *env, struct allocator **out)
+{
+	const struct machine *m = env->machine;
+	struct upper_config config = {
+		.tree_children = (unsigned int)option_uint(env->options, "tree"),
+		.nr_cpus = m->nr_cpus,
+		.last_frees = option_bool(env->options, "last_frees"),
+		.rows = option_bool(env->options, "rows"),
+		.persist = option_choice(env->options, "persist") ? persist_adr() : PERSIST_EADR,
+	};
+	struct allocator *a;
+
+	if (machine_spanned(m) > ALLOCATOR_FRAMES_MAX)
+		return error_set(env->error, EFBIG,
+				 "llfree: %" PRIu64 " frames are more than the %" PRIu64
+				 " supported; use a smaller machine",
+				 machine_spanned(m), ALLOCATOR_FRAMES_MAX);
+	if (config.persist == PERSIST_NONE)
+		return error_set(env->error, ENOTSUP,
+				 "llfree: persist=adr: this cpu has neither clwb nor clflushopt; "
+				 "use persist=eadr");
+	if (config.rows && !ATOM_HAS_PAIRS)
+		return error_set(
+			env->error, ENOTSUP,
+			"llfree: rows=on: needs a compare-and-swap of 16 bytes, which this "
+			"build lacks; use rows=off");
+	a = env->meta(env, sizeof(*a) + m->nr_zones * sizeof(a->zones[0]),
+		      alignof(struct allocator), META_VOLATILE);
+	if (!a)
+		return no_memory(env);
+	a->machine = m;
+	a->withheld.persist = config.persist;
+	config.policy = &a->policy;
+	config.withheld = &a->withheld;
+
+	int ret = policy_of_options(env->options, &a->policy, env->error);
+
+	for (unsigned int z = 0; z < m->nr_zones && ret == 0; z++) {
+		const struct zone *zone = &m->zones[z];
+
+		if (upper_create(&a->zones[z], env, zone->start, zone->end, &config) < 0)
+			return no_memory(env);
 		a->spans[z] = (struct pfn_range){zone->start, zone->end};
+		a->nodes[z] = (uint16_t)zone->node;
 		a->nr_zones++;
 	}
-	return 0;
+	*out = a;
+	return ret;
 }
 
 static int llfree_adopt(struct allocator *a, const struct frame_map *map);
 
 static int llfree_create(const struct alloc_env *env, struct allocator **out)
 {
-	uint64_t tree = option_uint(env->options, "tree");
-	const struct policy *policy = &policy_builtins[option_choice(env->options, "policy")];
-	struct upper_config config = {
-		.policy = policy,
-		.tree_children = (unsigned int)tree,
-		.nr_cpus = env->machine->nr_cpus,
-		.last_frees = option_bool(env->options, "last_frees"),
-	};
 	struct frame_map *fresh;
 	struct allocator *a;
-	int ret;
+	int ret = lay_out(env, &a);
 
-	if (machine_spanned(env->machine) > ALLOCATOR_FRAMES_MAX)
-		return error_set(env->error, EFBIG,
-				 "llfree: %" PRIu64 " frames are more than the %" PRIu64
-				 " supported; use a smaller machine",
-				 machine_spanned(env->machine), ALLOCATOR_FRAMES_MAX);
-	a = calloc(1, sizeof(*a) + env->machine->nr_zones * sizeof(a->zones[0]));
-	if (!a)
-		return error_set(env->error, ENOMEM, "llfree: no memory");
-	a->machine = env->machine;
-	a->policy = policy;
-	ret = policy_compile(policy, &a->map, env->error);
-	if (ret == 0)
-		ret = create_zones(a, env, &config);
-	if (ret == 0)
-		ret = frame_map_fresh(env->machine, &fresh, env->error);
-	if (ret == 0) {
-		ret = llfree_adopt(a, fresh);
-		if (ret < 0)
-			error_set(env->error, -ret, "llfree: the machine's zones cannot be set up");
-		frame_map_destroy(fresh);
-	}
-	if (ret < 0) {
-		llfree_destroy(a);
+	if (ret < 0)
 		return ret;
-	}
+	if (withheld_create(&a->withheld, env, a->withheld.persist) < 0)
+		return no_memory(env);
+	ret = frame_map_fresh(env->machine, &fresh, env->error);
+	if (ret < 0)
+		return ret;
+	ret = llfree_adopt(a, fresh);
+	frame_map_destroy(fresh);
+	if (ret < 0)
+		return error_set(env->error, -ret, "llfree: the machine's zones cannot be set up");
 	*out = a;
 	return 0;
 }
 
-static struct alloc_result alloc_in(struct allocator *a, unsigned int z, struct upper_request req)
+static int llfree_recover(const struct alloc_env *env, struct allocator **out)
 {
-	struct alloc_result result = {.pfn = PFN_NONE};
-	uint64_t frame = upper_get(&a->zones[z], req, &result.flags);
+	/* Whatever is in use was most likely movable; what it was is not persistent. */
+	const struct alloc_request movable = {.migratetype = MIGRATE_MOVABLE};
+	struct allocator *a;
+	int ret = lay_out(env, &a);
 
-	if (frame != LOWER_NONE)
-		result.pfn = a->zones[z].base + frame;
-	return result;
+	if (ret < 0)
+		return ret;
+	ret = withheld_recover(&a->withheld, env, a->withheld.persist);
+	if (ret == -ENOMEM)
+		return no_memory(env);
+	if (ret < 0)
+		return error_set(env->error, -ret,
+				 "llfree: the list of absent frames is damaged; nothing can be "
+				 "recovered from this");
+	for (unsigned int z = 0; z < a->nr_zones; z++)
+		upper_recover(&a->zones[z], policy_class_of(&a->policy, &movable, 0));
+	*out = a;
+	return 0;
+}
+
+static inline struct alloc_result alloc_in(struct allocator *a, unsigned int z,
+					   struct upper_request req)
+{
+	struct upper_result r = upper_get(&a->zones[z], req);
+
+	return (struct alloc_result){r.frame == LOWER_NONE ? PFN_NONE : a->zones[z].base + r.frame,
+				     r.flags};
 }
 
 static bool node_allowed(const struct allocator *a, const struct alloc_request *req, unsigned int z)
@@ -180,9 +225,11 @@ static bool node_allowed(const struct allocator *a, const struct alloc_request *
 }
 
 /* The zones a request may use beside @tried, in the kernel's order. */
-static struct alloc_result alloc_walk(struct allocator *a, const struct alloc_request *req,
-				      struct upper_request ureq, unsigned int tried)
+static __attribute__((noinline)) struct alloc_result alloc_walk(struct allocator *a,
+								const struct alloc_request *req,
+								unsigned int tried)
 {
+	struct upper_request ureq = classify(a, req, req->order);
 	uint8_t zones[MACHINE_ZONES_MAX];
 	unsigned int n =
 		machine_zonelist(a->machine, req->node, a->machine->zones[req->zone].type, zones);
@@ -206,16 +253,13 @@ static struct alloc_result llfree_alloc(struct allocator *a, const struct alloc_
 
 	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
 		return result;
-
-	struct upper_request ureq = classify(a, req, req->order);
-
 	/* The highest zone heads the zonelist if it is on the preferred node. */
-	if (a->machine->zones[req->zone].node == req->node) {
-		result = alloc_in(a, req->zone, ureq);
+	if (a->nodes[req->zone] == req->node) {
+		result = alloc_in(a, req->zone, classify(a, req, req->order));
 		tried = req->zone;
 	}
 	if (__builtin_expect(result.pfn == PFN_NONE, 0))
-		result = alloc_walk(a, req, ureq, tried);
+		result = alloc_walk(a, req, tried);
 	return result;
 }
 
@@ -227,11 +271,12 @@ static int llfree_free(struct allocator *a, pfn_t pfn, const struct alloc_reques
 		return -EINVAL;
 
 	struct upper *u = &a->zones[z];
+	struct upper_request ureq = classify(a, req, req->order);
 	bool split;
-	int ret = upper_release(u, pfn - u->base, req->order, &split);
+	int ret = upper_put(u, ureq, pfn - u->base, &split);
 
-	if (ret == 0)
-		upper_credit(u, classify(a, req, split ? HUGE_ORDER : req->order), pfn - u->base);
+	if (__builtin_expect(split, 0) && ret == 0)
+		upper_credit(u, classify(a, req, HUGE_ORDER), pfn - u->base);
 	return ret;
 }
 
@@ -243,11 +288,11 @@ static int llfree_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_re
 		return -EINVAL;
 
 	struct upper *u = &a->zones[z];
-	uint64_t frame = pfn - u->base;
-	int ret = upper_get_at(u, classify(a, req, req->order), frame);
+	struct pfn_range block = {pfn, pfn + (UINT64_C(1) << req->order)}, piece;
+	int ret = upper_get_at(u, classify(a, req, req->order), pfn - u->base);
 
-	/* Absent frames look allocated; only a refusal has to tell them apart. */
-	if (ret < 0 && absent_overlaps(&u->absent, frame, frame + (UINT64_C(1) << req->order)))
+	/* Withheld frames look allocated; only a refusal has to tell absent ones apart. */
+	if (ret < 0 && withheld_next(&a->withheld, &block, WITHHELD_ABSENT, &piece))
 		return -EINVAL;
 	return ret;
 }
@@ -269,40 +314,35 @@ static bool same_zones(const struct machine *a, const struct machine *b)
 	return true;
 }
 
-/* What a zone of a snapshot lacks, what pads it to whole trees included. */
-static int absent_of_zone(const struct upper *u, struct pfn_range span, const struct frame_map *map,
-			  struct absent_set *set)
+/* The frames of a snapshot that are not managed. */
+static int withhold_absent(struct withheld_edit *edit, const struct frame_map *map)
 {
-	pfn_t end = u->base + (u->trees.nr << u->tree_order);
 	int ret = 0;
 
-	if (u->base < span.start)
-		ret = absent_add(set, (struct pfn_range){0, span.start - u->base});
 	for (size_t i = 0; i < map->nr_runs && ret == 0; i++) {
 		const struct frame_run *run = &map->runs[i];
-		pfn_t start = run->start - u->base;
 
-		if (run->start >= span.start && run->start < span.end &&
-		    !frame_state_managed(run->state))
-			ret = absent_add(set, (struct pfn_range){start, start + run->frames});
+		if (!frame_state_managed(run->state))
+			ret = withheld_change(
+				edit, (struct pfn_range){run->start, run->start + run->frames},
+				WITHHELD_ABSENT);
 	}
-	if (span.end < end && ret == 0)
-		ret = absent_add(set, (struct pfn_range){span.end - u->base, end - u->base});
 	return ret;
 }
 
-static void load_zone(struct allocator *a, unsigned int z, const struct frame_map *map,
-		      struct absent_set *absent)
+static void load_zone(struct allocator *a, unsigned int z, const struct frame_map *map)
 {
-	static const uint8_t type[FRAME_STATES] = {
-		[FRAME_MOVABLE] = MIGRATE_MOVABLE,
-		[FRAME_UNMOVABLE] = MIGRATE_UNMOVABLE,
-		[FRAME_RECLAIMABLE] = MIGRATE_RECLAIMABLE,
+	/* As what these objects would have been asked for, as far as a snapshot tells. */
+	static const struct alloc_request as[FRAME_STATES] = {
+		[FRAME_MOVABLE] = {.migratetype = MIGRATE_MOVABLE,
+				   .gfp = GFP_MOVABLE | GFP_HIGHMEM},
+		[FRAME_UNMOVABLE] = {.migratetype = MIGRATE_UNMOVABLE},
+		[FRAME_RECLAIMABLE] = {.migratetype = MIGRATE_RECLAIMABLE, .gfp = GFP_RECLAIMABLE},
 	};
 	struct upper *u = &a->zones[z];
 	struct upper_build build;
 
-	upper_build_begin(&build, u, absent);
+	upper_build_begin(&build, u);
 	for (size_t i = 0; i < map->nr_runs; i++) {
 		const struct frame_run *run = &map->runs[i];
 		uint64_t start = run->start - u->base, end = start + run->frames;
@@ -314,201 +354,212 @@ static void load_zone(struct allocator *a, unsigned int z, const struct frame_ma
 			upper_build_free(&build, start, end);
 		else if (frame_state_allocated(run->state))
 			upper_build_used(&build, start, end,
-					 policy_class_of(&a->map, order, type[run->state]), order);
+					 policy_class_of(&a->policy, &as[run->state], order),
+					 order);
 	}
 	upper_build_end(&build);
 }
 
 static int llfree_adopt(struct allocator *a, const struct frame_map *map)
 {
-	struct absent_set absent[MACHINE_ZONES_MAX] = {0};
-	int ret = same_zones(a->machine, map->machine) ? frame_map_check(map, NULL) : -EINVAL;
+	struct withheld_edit edit;
 
-	if (ret < 0)
+	if (!same_zones(a->machine, map->machine) || frame_map_check(map, NULL) < 0)
 		return -EINVAL;
 	/* Whatever may fail comes before the first change. */
-	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++)
-		ret = absent_of_zone(&a->zones[z], a->spans[z], map, &absent[z]);
-	if (ret == 0) {
-		drop_isolations(a);
-		for (unsigned int z = 0; z < a->nr_zones; z++)
-			load_zone(a, z, map, &absent[z]);
-	}
+	if (withheld_begin(&edit, &a->withheld, true) < 0 || withhold_absent(&edit, map) < 0)
+		return -ENOMEM;
+	withheld_commit(&edit);
 	for (unsigned int z = 0; z < a->nr_zones; z++)
-		absent_release(&absent[z]);
-	return ret;
+		load_zone(a, z, map);
+	return 0;
 }
 
-/* The part of @range in zone @z, in frames of its instance. False if there is none. */
+/* ---- memory that comes, goes and is taken out of circulation ---- */
+
+/* The part of @range in zone @z. False if there is none. */
 static bool part_in_zone(const struct allocator *a, struct pfn_range range, unsigned int z,
 			 struct pfn_range *part)
 {
-	pfn_t start = max_u64(range.start, a->spans[z].start);
-	pfn_t end = min_u64(range.end, a->spans[z].end);
-
-	if (start >= end)
-		return false;
-	*part = (struct pfn_range){start - a->zones[z].base, end - a->zones[z].base};
-	return true;
+	*part = (struct pfn_range){max_u64(range.start, a->spans[z].start),
+				   min_u64(range.end, a->spans[z].end)};
+	return part->start < part->end;
 }
 
-/* Make room in the lists of absent ranges of all zones that @range touches, before the first change. */
-static int prepare_turn(struct allocator *a, struct pfn_range range)
+/* Have every zone look at what is withheld of @range now. */
+static void note_withheld(struct allocator *a, struct pfn_range range)
 {
 	struct pfn_range part;
+
+	for (unsigned int z = 0; z < a->nr_zones; z++) {
+		if (part_in_zone(a, range, z, &part))
+			upper_note_withheld(&a->zones[z], part.start - a->zones[z].base,
+					    part.end - a->zones[z].base);
+	}
+}
+
+/* Allocate, for nobody, what was in circulation of zone @z's @part before and is withheld now. */
+static uint64_t take_withheld(struct allocator *a, unsigned int z, struct pfn_range part,
+			      const struct withheld *before)
+{
+	struct upper *u = &a->zones[z];
+	struct pfn_range piece, fresh;
+	uint64_t taken = 0;
+
+	while (withheld_next(&a->withheld, &part, WITHHELD_ANY, &piece)) {
+		while (withheld_next(before, &piece, WITHHELD_NOT, &fresh)) {
+			upper_take(u, fresh.start - u->base, fresh.end - u->base);
+			taken += fresh.end - fresh.start;
+		}
+	}
+	return taken;
+}
+
+/*
+ * Put what is withheld of @range for @why into circulation. -EINVAL: no zone has part of it; -ENOMEM:
+ * nothing has changed.
+ */
+static int recirculate(struct allocator *a, struct pfn_range range, enum withheld_why why)
+{
+	struct pfn_range part, piece;
+	struct withheld_edit edit;
 	int ret = -EINVAL;
 
+	if (withheld_begin(&edit, &a->withheld, false) < 0)
+		return -ENOMEM;
 	for (unsigned int z = 0; z < a->nr_zones && ret != -ENOMEM; z++) {
-		if (part_in_zone(a, range, z, &part))
-			ret = absent_reserve(&a->zones[z].absent);
+		if (!part_in_zone(a, range, z, &part))
+			continue;
+		ret = 0;
+		while (ret == 0 && withheld_next(&a->withheld, &part, why, &piece))
+			ret = withheld_change(&edit, piece, WITHHELD_NOT);
 	}
-	return ret;
+	if (ret < 0)
+		return ret;
+	/* Free before they are no longer withheld: a crash in between leaves them so. */
+	for (unsigned int z = 0; z < a->nr_zones; z++) {
+		struct upper *u = &a->zones[z];
+
+		if (!part_in_zone(a, range, z, &part))
+			continue;
+		while (withheld_next(&a->withheld, &part, why, &piece))
+			upper_set_free(u, piece.start - u->base, piece.end - u->base);
+	}
+	withheld_commit(&edit);
+	note_withheld(a, range);
+	return 0;
 }
 
 static int llfree_online(struct allocator *a, struct pfn_range range)
 {
-	struct pfn_range part;
-	int ret = prepare_turn(a, range);
+	return recirculate(a, range, WITHHELD_ABSENT);
+}
 
-	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
-		if (part_in_zone(a, range, z, &part))
-			ret = upper_online(&a->zones[z], part);
+/* Is nothing of zone @z's @part in use or isolated? */
+static bool may_go(const struct allocator *a, unsigned int z, struct pfn_range part)
+{
+	const struct upper *u = &a->zones[z];
+	struct pfn_range piece;
+
+	while (withheld_next(&a->withheld, &part, WITHHELD_NOT | WITHHELD_ISOLATED, &piece)) {
+		if (!lower_is_free(&u->lower, piece.start - u->base, piece.end - u->base))
+			return false;
 	}
-	return ret;
+	return true;
 }
 
 static int llfree_offline(struct allocator *a, struct pfn_range range)
 {
+	struct withheld before = a->withheld;
+	struct withheld_edit edit;
 	struct pfn_range part;
-	int ret = prepare_turn(a, range);
+	int ret = -EINVAL;
 
-	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
-		if (part_in_zone(a, range, z, &part) && !upper_may_offline(&a->zones[z], part))
-			ret = -EBUSY;
+	if (withheld_begin(&edit, &a->withheld, false) < 0)
+		return -ENOMEM;
+	for (unsigned int z = 0; z < a->nr_zones && (ret == 0 || ret == -EINVAL); z++) {
+		if (!part_in_zone(a, range, z, &part))
+			continue;
+		upper_raid(&a->zones[z]);
+		ret = may_go(a, z, part) ? withheld_change(&edit, part, WITHHELD_ABSENT) : -EBUSY;
 	}
-	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+	if (ret < 0)
+		return ret;
+	/* Withheld before they are taken: a crash in between leaves them absent. */
+	withheld_commit(&edit);
+	for (unsigned int z = 0; z < a->nr_zones; z++) {
 		if (part_in_zone(a, range, z, &part))
-			ret = upper_offline(&a->zones[z], part);
+			take_withheld(a, z, part, &before);
+	}
+	note_withheld(a, range);
+	return 0;
+}
+
+/* What is free of zone @z's @part is to be isolated. */
+static int isolate_free(const struct allocator *a, unsigned int z, struct pfn_range part,
+			struct withheld_edit *edit)
+{
+	const struct upper *u = &a->zones[z];
+	int ret = 0;
+
+	while (part.start < part.end && ret == 0) {
+		uint64_t frame = part.start - u->base, row = frame / ROW_FRAMES;
+		uint64_t end = min_u64(part.end - u->base, (row + 1) * ROW_FRAMES);
+		uint64_t rows[BITFIELD_ROWS];
+
+		lower_load(&u->lower, row / BITFIELD_ROWS, rows);
+		for (; frame < end && ret == 0; frame++) {
+			pfn_t pfn = u->base + frame;
+
+			if (!(rows[row % BITFIELD_ROWS] >> (frame % ROW_FRAMES) & 1))
+				ret = withheld_change(edit, (struct pfn_range){pfn, pfn + 1},
+						      WITHHELD_ISOLATED);
+		}
+		part.start = u->base + end;
 	}
 	return ret;
 }
 
-static struct isolation **find_isolation(struct allocator *a, pfn_t pfn, unsigned int order)
-{
-	struct isolation **p = &a->isolations;
-
-	while (*p && ((*p)->pfn != pfn || (*p)->order != order))
-		p = &(*p)->next;
-	return p;
-}
-
-/* The largest free aligned block at @frame, up to 2 MiB and before @end; -1 if it is not free. */
-static int free_order(const struct upper *u, uint64_t frame, uint64_t end)
-{
-	int order = -1;
-	int max = (int)largest_order(frame, end, BITFIELD_ORDER);
-
-	while (order < max && lower_is_free(&u->lower, frame, frame + (UINT64_C(1) << (order + 1))))
-		order++;
-	return order;
-}
-
-static uint64_t isolate_part(struct upper *u, struct pfn_range part, struct isolation *isolation)
-{
-	/* As the default class: it demotes no tree. */
-	struct upper_request req = {.class = policy_default_class(u->trees.policy)};
-	uint64_t got = 0;
-
-	for (uint64_t frame = part.start; frame < part.end;) {
-		int order = free_order(u, frame, part.end);
-		uint64_t n = UINT64_C(1) << (order < 0 ? 0 : order);
-
-		req.order = order < 0 ? 0 : (unsigned int)order;
-		if (order >= 0 && upper_get_at(u, req, frame) == 0) {
-			for (uint64_t i = 0; i < n; i++) {
-				uint64_t bit = u->base + frame + i - isolation->pfn;
-
-				isolation->taken[bit / 64] |= UINT64_C(1) << (bit % 64);
-			}
-			got += n;
-		}
-		frame += n;
-	}
-	return got;
-}
-
-/* A new, empty record, in the list. */
-static struct isolation *add_isolation(struct allocator *a, pfn_t pfn, unsigned int order)
-{
-	size_t words = (size_t)div_round_up(UINT64_C(1) << order, 64);
-	struct isolation *isolation = calloc(1, sizeof(*isolation) + words * sizeof(uint64_t));
-
-	if (isolation) {
-		isolation->pfn = pfn;
-		isolation->order = order;
-		isolation->next = a->isolations;
-		a->isolations = isolation;
-	}
-	return isolation;
-}
-
 static int llfree_isolate(struct allocator *a, pfn_t pfn, unsigned int order, uint64_t *got)
 {
-	struct isolation *isolation = *find_isolation(a, pfn, order);
-	struct pfn_range part;
+	struct withheld before = a->withheld;
+	struct pfn_range range, part;
+	struct withheld_edit edit;
+	int ret = 0;
 
 	*got = 0;
 	if (order > ISOLATE_ORDER_MAX || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
 		return -EINVAL;
-	if (!isolation && !(isolation = add_isolation(a, pfn, order)))
+	range = (struct pfn_range){pfn, pfn + (UINT64_C(1) << order)};
+	if (withheld_begin(&edit, &a->withheld, false) < 0)
 		return -ENOMEM;
-	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		struct pfn_range range = {pfn, pfn + (UINT64_C(1) << order)};
-
+	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+		upper_raid(&a->zones[z]);
 		if (part_in_zone(a, range, z, &part))
-			*got += isolate_part(&a->zones[z], part, isolation);
+			ret = isolate_free(a, z, part, &edit);
 	}
+	if (ret < 0)
+		return ret;
+	/* Withheld before they are taken: a crash in between leaves them isolated. */
+	withheld_commit(&edit);
+	for (unsigned int z = 0; z < a->nr_zones; z++) {
+		if (part_in_zone(a, range, z, &part))
+			*got += take_withheld(a, z, part, &before);
+	}
+	note_withheld(a, range);
 	return 0;
-}
-
-/* The order of the block to give back at @bit, or -1 if it was not taken. */
-static int taken_order(const struct isolation *isolation, uint64_t bit)
-{
-	unsigned int word;
-
-	if (!(isolation->taken[bit / 64] >> (bit % 64) & 1))
-		return -1;
-	if (!is_aligned(isolation->pfn + bit, HUGE_FRAMES) || isolation->order < HUGE_ORDER)
-		return 0;
-	for (word = 0; word < HUGE_FRAMES / 64; word++) {
-		if (isolation->taken[bit / 64 + word] != UINT64_MAX)
-			return 0;
-	}
-	return HUGE_ORDER;
 }
 
 static int llfree_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 {
-	struct isolation **p = find_isolation(a, pfn, order), *isolation = *p;
-	struct upper_request req = {.class = policy_default_class(a->policy)};
-
-	if (!isolation)
+	if (order > ISOLATE_ORDER_MAX || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
 		return -EINVAL;
-	for (uint64_t bit = 0; bit < UINT64_C(1) << order; bit += UINT64_C(1) << req.order) {
-		int block = taken_order(isolation, bit);
-		int z = zone_of(a, pfn + bit, 1);
 
-		req.order = 0;
-		if (block < 0 || z < 0)
-			continue;
-		/* Two zones may share 2 MiB. */
-		if (zone_of(a, pfn + bit, UINT64_C(1) << block) == z)
-			req.order = (unsigned int)block;
-		upper_put(&a->zones[z], req, pfn + bit - a->zones[z].base);
-	}
-	*p = isolation->next;
-	free(isolation);
-	return 0;
+	int ret = recirculate(a, (struct pfn_range){pfn, pfn + (UINT64_C(1) << order)},
+			      WITHHELD_ISOLATED);
+
+	/* Where there is no zone, isolate() took nothing. */
+	return ret == -EINVAL ? 0 : ret;
 }
 
 static void add_counter(struct allocator_stats *stats, const char *name, uint64_t value)
@@ -522,34 +573,26 @@ static void add_counter(struct allocator_stats *stats, const char *name, uint64_
 static int llfree_stats(const struct allocator *a, unsigned int zone, struct allocator_stats *stats)
 {
 	struct upper_counts counts = {0};
-	uint64_t reservations = 0, steals = 0, demotions = 0, splits = 0;
 
 	if (zone != ALLOCATOR_ALL_ZONES && zone >= a->nr_zones)
 		return -EINVAL;
 	*stats = (struct allocator_stats){0};
 	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		const struct upper_events *e = &a->zones[z].events;
-
-		if (zone != ALLOCATOR_ALL_ZONES && zone != z)
-			continue;
-		upper_count(&a->zones[z], &counts);
-		/* Relaxed: statistics. */
-		reservations += atom64_load(&e->reservations, ATOM_RELAXED);
-		steals += atom64_load(&e->steals, ATOM_RELAXED);
-		demotions += atom64_load(&e->demotions, ATOM_RELAXED);
-		splits += atom64_load(&e->splits, ATOM_RELAXED);
+		if (zone == ALLOCATOR_ALL_ZONES || zone == z)
+			upper_count(&a->zones[z], &counts);
 	}
 	for (unsigned int order = 0; order < NR_ORDERS; order++)
 		stats->free_blocks[MIGRATE_MOVABLE][order] = counts.free_blocks[order];
 	stats->free_frames = counts.free_frames;
+	stats->cached_frames = counts.held_frames;
 	add_counter(stats, "reserved_frames", counts.reserved_frames);
 	add_counter(stats, "reserved_trees", counts.reserved_trees);
 	add_counter(stats, "free_trees", counts.free_trees);
 	add_counter(stats, "huge_blocks", counts.huge_blocks);
-	add_counter(stats, "reservations", reservations);
-	add_counter(stats, "steals", steals);
-	add_counter(stats, "demotions", demotions);
-	add_counter(stats, "splits", splits);
+	add_counter(stats, "reservations", counts.reservations);
+	add_counter(stats, "steals", counts.steals);
+	add_counter(stats, "demotions", counts.demotions);
+	add_counter(stats, "splits", counts.splits);
 	return 0;
 }
 
@@ -564,30 +607,10 @@ static void llfree_occupancy(const struct allocator *a, uint64_t first, size_t n
 		uint64_t from = max_u64(first, base);
 		uint64_t to = min_u64(first + n, base + u->lower.nr_children);
 
-		/* Two zones may share a block. */
-		for (uint64_t block = from; block < to; block++)
-			free_frames[block - first] += (uint16_t)child_free_frames(
-				child_load(&u->lower.children[block - base]));
+		/* Two zones may share a block, so each adds its own. */
+		if (from < to)
+			upper_occupancy(u, from - base, to - from, &free_frames[from - first]);
 	}
-}
-
-static int check_isolation(const struct allocator *a, const struct isolation *isolation,
-			   struct error *err)
-{
-	for (uint64_t bit = 0; bit < UINT64_C(1) << isolation->order; bit++) {
-		pfn_t pfn = isolation->pfn + bit;
-
-		if (!(isolation->taken[bit / 64] >> (bit % 64) & 1))
-			continue;
-
-		int z = zone_of(a, pfn, 1);
-		uint64_t frame = z < 0 ? 0 : pfn - a->zones[z].base;
-
-		if (z < 0 || lower_is_free(&a->zones[z].lower, frame, frame + 1))
-			return error_set(err, EUCLEAN, "llfree: isolated pfn %" PRIu64 " is free",
-					 pfn);
-	}
-	return 0;
 }
 
 static int llfree_check(const struct allocator *a, struct error *err)
@@ -598,12 +621,6 @@ static int llfree_check(const struct allocator *a, struct error *err)
 		if (ret < 0)
 			return err ? error_prefix(err, "zone %u", z) : ret;
 	}
-	for (const struct isolation *i = a->isolations; i; i = i->next) {
-		int ret = check_isolation(a, i, err);
-
-		if (ret < 0)
-			return ret;
-	}
 	return 0;
 }
 
@@ -612,8 +629,9 @@ const struct allocator_ops llfree_ops = {
 	.abi_version = ALLOCATOR_ABI_VERSION,
 	.size = sizeof(struct allocator_ops),
 	.name = "llfree",
-	.summary = "lock-free, packs memory by trees that cpus reserve (USENIX ATC '23)",
-	.capabilities = ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
+	.summary = "lock-free, packs memory by trees that cpus reserve (USENIX ATC '23)" BUILD_NOTE,
+	.capabilities = ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |
+			ALLOCATOR_PERSISTENT | ALLOCATOR_ZONES,
 	.options = llfree_options,
 	.create = llfree_create,
 	.destroy = llfree_destroy,
@@ -629,4 +647,5 @@ const struct allocator_ops llfree_ops = {
 	.stats = llfree_stats,
 	.occupancy = llfree_occupancy,
 	.check = llfree_check,
+	.recover = llfree_recover,
 };

@@ -4,23 +4,80 @@
 #include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <string.h>
 
-static uint64_t get_small(const struct lower *l, uint64_t first, uint64_t start, unsigned int order)
+/* The lines that an operation of order 0..8 on these frames has changed. */
+static void flush_bits(const struct lower *l, uint64_t frame, unsigned int order)
+{
+	unsigned int n = order > ROW_ORDER ? 1U << (order - ROW_ORDER) : 1;
+
+	bitfield_flush(lower_bits(l, frame / BITFIELD_FRAMES),
+		       (unsigned int)(frame % BITFIELD_FRAMES / ROW_FRAMES), n);
+	persist_fence(l->persist);
+}
+
+#ifdef LLFREE_HOOKS
+/* What a test must find: the bits of the first block that has some go up before its counter. */
+static uint64_t get_bits_first(const struct lower *l, uint64_t child, unsigned int order)
+{
+	int offset = bitfield_get(lower_bits(l, child), 0, order);
+	uint64_t frame = child * BITFIELD_FRAMES + (unsigned int)offset;
+
+	if (offset < 0)
+		return LOWER_NONE;
+	if (child_get(&l->children[child], (uint16_t)child_load(&l->children[child]), 1U << order))
+		return frame;
+	bitfield_put(lower_bits(l, child), (unsigned int)offset, order);
+	return LOWER_NONE;
+}
+#else
+static uint64_t get_bits_first(const struct lower *l, uint64_t child, unsigned int order)
+{
+	(void)l;
+	(void)child;
+	(void)order;
+	return LOWER_NONE;
+}
+#endif
+
+/* A block of order 0..8 in one child whose counter has been lowered for it. */
+static uint64_t get_in_child(const struct lower *l, uint64_t child, unsigned int row,
+			     unsigned int order)
+{
+	int offset = bitfield_get(lower_bits(l, child), row, order);
+
+	if (offset < 0) {
+		/* Enough frames, but no such run. */
+		child_put(&l->children[child], 1U << order);
+		return LOWER_NONE;
+	}
+
+	uint64_t frame = child * BITFIELD_FRAMES + (unsigned int)offset;
+
+	flush_bits(l, frame, order);
+	return frame;
+}
+
+static uint64_t get_small(const struct lower *l, uint64_t first, uint64_t start, unsigned int order,
+			  bool counted)
 {
 	uint64_t child = start / BITFIELD_ROWS;
 	unsigned int row = (unsigned int)(start % BITFIELD_ROWS);
 
 	for (unsigned int i = 0; i < l->tree_children; i++) {
-		if (child_get(&l->children[child], 1U << order)) {
-			int offset = bitfield_get(&l->bits[child], row, order);
+		child_t *entry = &l->children[child];
+		uint64_t frame = LOWER_NONE;
 
-			if (offset >= 0)
-				return child * BITFIELD_FRAMES + (unsigned int)offset;
-			/* Enough frames, but no such run. Our own counts always fit back. */
-			child_put(&l->children[child], 1U << order);
-		}
+		if (MUTANT(COUNTER_AFTER_BIT))
+			frame = get_bits_first(l, child, order);
+		/* Relaxed: a guess that the CAS confirms. */
+		else if (counted || child_get(entry, atom16_load(entry, ATOM_RELAXED), 1U << order))
+			frame = get_in_child(l, child, row, order);
+		if (frame != LOWER_NONE)
+			return frame;
 		child = first + (child + 1 - first) % l->tree_children;
 		row = 0;
+		counted = false;
 	}
 	return LOWER_NONE;
 }
@@ -31,37 +88,42 @@ static uint64_t get_huge(const struct lower *l, uint64_t first, uint64_t start, 
 	uint64_t child = align_down(start / BITFIELD_ROWS, n);
 
 	for (unsigned int i = 0; i < l->tree_children; i += n) {
-		if (children_get_huge(&l->children[child], n))
+		if (children_get_huge(&l->children[child], n, l->persist))
 			return child * BITFIELD_FRAMES;
 		child = first + (child + n - first) % l->tree_children;
 	}
 	return LOWER_NONE;
 }
 
-uint64_t lower_get(const struct lower *l, uint64_t start, unsigned int order)
+uint64_t lower_get_anywhere(const struct lower *l, uint64_t start, unsigned int order, bool counted)
 {
 	uint64_t first = align_down(start / BITFIELD_ROWS, l->tree_children);
 
 	assert(first < l->nr_children);
 	if (order < BITFIELD_ORDER)
-		return get_small(l, first, start, order);
+		return get_small(l, first, start, order, counted);
 	return get_huge(l, first, start, order);
 }
 
 int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order)
 {
-	child_t *child = &l->children[frame / BITFIELD_FRAMES];
+	uint64_t child = frame / BITFIELD_FRAMES;
+	child_t *entry = &l->children[child];
 
 	assert(is_aligned(frame, UINT64_C(1) << order));
 	if (order >= BITFIELD_ORDER)
-		return children_get_huge(child, 1U << (order - BITFIELD_ORDER)) ? 0 : -EBUSY;
+		return children_get_huge(entry, 1U << (order - BITFIELD_ORDER), l->persist)
+			       ? 0
+			       : -EBUSY;
 
-	if (!child_get(child, 1U << order))
+	/* Relaxed: a guess that the CAS confirms. */
+	if (!child_get(entry, atom16_load(entry, ATOM_RELAXED), 1U << order))
 		return -EBUSY;
-	if (bitfield_get_at(&l->bits[frame / BITFIELD_FRAMES],
-			    (unsigned int)(frame % BITFIELD_FRAMES), order))
+	if (bitfield_get_at(lower_bits(l, child), (unsigned int)(frame % BITFIELD_FRAMES), order)) {
+		flush_bits(l, frame, order);
 		return 0;
-	child_put(child, 1U << order);
+	}
+	child_put(entry, 1U << order);
 	return -EBUSY;
 }
 
@@ -70,52 +132,110 @@ int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order)
 static int put_mixed(const struct lower *l, uint64_t first, unsigned int n)
 {
 	for (uint64_t child = first; child < first + n; child++) {
+		struct bitfield bits = lower_bits(l, child);
 		unsigned int entry = child_load(&l->children[child]);
 
-		if (entry != CHILD_HUGE &&
-		    (entry != 0 || !bitfield_is(&l->bits[child], 0, BITFIELD_FRAMES, true)))
+		if (entry != CHILD_HUGE && (entry != 0 || bitfield_held(bits) ||
+					    !bitfield_is(bits, 0, BITFIELD_FRAMES, true)))
 			return -EINVAL;
 	}
 	for (uint64_t child = first; child < first + n; child++) {
 		/* These cannot fail for a block that is the caller's. */
-		if (children_put_huge(&l->children[child], 1))
+		if (children_put_huge(&l->children[child], 1, l->persist))
 			continue;
-		if (!bitfield_put(&l->bits[child], 0, BITFIELD_ORDER) ||
-		    !child_put(&l->children[child], BITFIELD_FRAMES))
+		if (!bitfield_put(lower_bits(l, child), 0, BITFIELD_ORDER))
 			return -EINVAL;
+		child_put(&l->children[child], BITFIELD_FRAMES);
+		bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
+		persist_flush(l->persist, &l->children[child]);
+		persist_fence(l->persist);
 	}
 	return 0;
 }
 
-int lower_put(const struct lower *l, uint64_t frame, unsigned int order, bool *split)
+/* Before a part of a huge frame can be freed. Return: whether this thread has done it. */
+static bool split_huge(const struct lower *l, uint64_t child)
+{
+	if (!child_split_begin(&l->children[child]))
+		return false;
+	if (MUTANT(FLAG_BEFORE_FILL)) {
+		child_split_end(&l->children[child]);
+		bitfield_fill(lower_bits(l, child), true);
+		return true;
+	}
+	bitfield_fill(lower_bits(l, child), true);
+	/* The bits must be persistent before the absence of the flag can be. */
+	if (!MUTANT(NO_FLUSH_SPLIT)) {
+		bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
+		persist_fence(l->persist);
+	}
+	child_split_end(&l->children[child]);
+	return true;
+}
+
+int lower_put_any(const struct lower *l, uint64_t frame, unsigned int order, bool *split)
 {
 	uint64_t child = frame / BITFIELD_FRAMES;
 	child_t *entry = &l->children[child];
 
 	assert(is_aligned(frame, UINT64_C(1) << order));
-	*split = false;
 	if (order >= BITFIELD_ORDER) {
 		unsigned int n = 1U << (order - BITFIELD_ORDER);
 
-		return children_put_huge(entry, n) ? 0 : put_mixed(l, child, n);
+		return children_put_huge(entry, n, l->persist) ? 0 : put_mixed(l, child, n);
 	}
 
 	unsigned int flags = child_load(entry) & (CHILD_HUGE | CHILD_PARTIAL);
 
-	if (__builtin_expect(flags != 0, 0)) {
-		if ((flags & CHILD_PARTIAL) &&
-		    absent_overlaps(l->absent, frame, frame + (UINT64_C(1) << order)))
-			return -EINVAL;
-		if ((flags & CHILD_HUGE) && child_split_begin(entry)) {
-			bitfield_fill(&l->bits[child], true);
-			child_split_end(entry);
-			*split = true;
-		}
-	}
-	if (!bitfield_put(&l->bits[child], (unsigned int)(frame % BITFIELD_FRAMES), order))
+	if ((flags & CHILD_PARTIAL) && lower_is_withheld(l, frame, frame + (UINT64_C(1) << order)))
 		return -EINVAL;
-	/* The counter cannot overflow: the bits just cleared were not counted. */
-	return child_put(entry, 1U << order) ? 0 : -EINVAL;
+	if (flags & CHILD_HUGE)
+		*split = split_huge(l, child);
+	if (MUTANT(COUNTER_BEFORE_BIT))
+		child_put(entry, 1U << order);
+	if (!bitfield_put(lower_bits(l, child), (unsigned int)(frame % BITFIELD_FRAMES), order))
+		return -EINVAL;
+	if (!MUTANT(COUNTER_BEFORE_BIT))
+		child_put(entry, 1U << order);
+	/* The entry, too, whoever split the block: as huge it would be allocated whole. */
+	if (!MUTANT(NO_FLUSH_CHILD))
+		persist_flush(l->persist, entry);
+	if (!MUTANT(NO_FLUSH_PUT))
+		flush_bits(l, frame, order);
+	return 0;
+}
+
+uint64_t lower_hold(const struct lower *l, uint64_t row, unsigned int max)
+{
+	uint64_t child = row / BITFIELD_ROWS;
+	child_t *entry = &l->children[child];
+	/* Relaxed: guesses that the CAS confirms. */
+	uint16_t guess = atom16_load(entry, ATOM_RELAXED);
+	uint64_t held;
+
+	max = (unsigned int)min_u64(max, child_free_frames(guess));
+	if (max == 0 || !child_get(entry, guess, max))
+		return 0;
+	held = bitfield_hold(lower_bits(l, child), (unsigned int)(row % BITFIELD_ROWS), max);
+	if ((unsigned int)__builtin_popcountll(held) < max)
+		child_put(entry, max - (unsigned int)__builtin_popcountll(held));
+	return held;
+}
+
+unsigned int lower_unhold(const struct lower *l, uint64_t row)
+{
+	uint64_t child = row / BITFIELD_ROWS;
+	unsigned int n = bitfield_unhold(lower_bits(l, child), (unsigned int)(row % BITFIELD_ROWS));
+
+	if (n)
+		child_put(&l->children[child], n);
+	return n;
+}
+
+bool lower_is_withheld(const struct lower *l, uint64_t start, uint64_t end)
+{
+	return start < l->span.start || end > l->span.end ||
+	       withheld_overlaps(l->withheld, l->base + start, l->base + end);
 }
 
 bool lower_is_free(const struct lower *l, uint64_t start, uint64_t end)
@@ -125,7 +245,7 @@ bool lower_is_free(const struct lower *l, uint64_t start, uint64_t end)
 		uint64_t stop = min_u64(end, (child + 1) * BITFIELD_FRAMES);
 
 		if ((child_load(&l->children[child]) & CHILD_HUGE) ||
-		    !bitfield_is(&l->bits[child], (unsigned int)(start % BITFIELD_FRAMES),
+		    !bitfield_is(lower_bits(l, child), (unsigned int)(start % BITFIELD_FRAMES),
 				 (unsigned int)(stop - start), false))
 			return false;
 		start = stop;
@@ -136,7 +256,7 @@ bool lower_is_free(const struct lower *l, uint64_t start, uint64_t end)
 void lower_load(const struct lower *l, uint64_t child, uint64_t rows[BITFIELD_ROWS])
 {
 	if (!(child_load(&l->children[child]) & CHILD_HUGE)) {
-		bitfield_load(&l->bits[child], rows);
+		bitfield_load(lower_bits(l, child), rows);
 		return;
 	}
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++)
@@ -159,7 +279,7 @@ uint64_t lower_tree_free(const struct lower *l, uint64_t tree)
 void lower_reset(const struct lower *l)
 {
 	for (uint64_t child = 0; child < l->nr_children; child++) {
-		bitfield_fill(&l->bits[child], true);
+		bitfield_fill(lower_bits(l, child), true);
 		atom16_store(&l->children[child], 0, ATOM_RELAXED);
 	}
 }
@@ -173,70 +293,148 @@ void lower_set_free(const struct lower *l, uint64_t start, uint64_t end)
 		uint16_t entry = atom16_load(&l->children[child], ATOM_RELAXED);
 
 		if (n == BITFIELD_FRAMES)
-			bitfield_fill(&l->bits[child], false);
+			bitfield_fill(lower_bits(l, child), false);
 		else
-			bitfield_set(&l->bits[child], (unsigned int)(start % BITFIELD_FRAMES), n,
-				     false);
+			bitfield_set(lower_bits(l, child), (unsigned int)(start % BITFIELD_FRAMES),
+				     n, false);
 		atom16_store(&l->children[child], (uint16_t)(entry + n), ATOM_RELAXED);
+		/* Before they can be no longer withheld. */
+		bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
 		start = stop;
 	}
+	persist_fence(l->persist);
 }
 
 void lower_set_huge(const struct lower *l, uint64_t child)
 {
-	bitfield_fill(&l->bits[child], false);
+	bitfield_fill(lower_bits(l, child), false);
 	atom16_store(&l->children[child], CHILD_HUGE, ATOM_RELAXED);
 }
 
-void lower_set_absent(const struct lower *l, uint64_t start, uint64_t end)
+/* The withheld frames of a block, as bits. Return: how many. */
+static unsigned int withheld_rows(const struct lower *l, uint64_t child,
+				  uint64_t rows[BITFIELD_ROWS])
 {
-	if (start >= end)
-		return;
-	for (uint64_t child = start / BITFIELD_FRAMES; child <= (end - 1) / BITFIELD_FRAMES;
-	     child++) {
+	uint64_t first = child * BITFIELD_FRAMES, end = first + BITFIELD_FRAMES;
+	struct pfn_range rest = {l->base + first, l->base + end}, piece;
+	unsigned int n = 0;
+
+	memset(rows, 0, BITFIELD_ROWS * sizeof(rows[0]));
+	if (!lower_is_withheld(l, first, end))
+		return 0;
+	for (uint64_t i = first; i < end; i++) {
+		if (i < l->span.start || i >= l->span.end)
+			rows[(i - first) / ROW_FRAMES] |= UINT64_C(1) << (i % ROW_FRAMES);
+	}
+	while (withheld_next(l->withheld, &rest, WITHHELD_ANY, &piece)) {
+		for (uint64_t i = piece.start - l->base - first; i < piece.end - l->base - first;
+		     i++)
+			rows[i / ROW_FRAMES] |= UINT64_C(1) << (i % ROW_FRAMES);
+	}
+	for (unsigned int i = 0; i < BITFIELD_ROWS; i++)
+		n += (unsigned int)__builtin_popcountll(rows[i]);
+	return n;
+}
+
+void lower_set_partial(const struct lower *l, uint64_t start, uint64_t end)
+{
+	uint64_t child = start / BITFIELD_FRAMES;
+
+	for (; start < end && child <= (end - 1) / BITFIELD_FRAMES; child++) {
 		uint64_t frame = child * BITFIELD_FRAMES;
 		unsigned int entry =
 			atom16_load(&l->children[child], ATOM_RELAXED) & ~CHILD_PARTIAL;
 
-		if (absent_overlaps(l->absent, frame, frame + BITFIELD_FRAMES)) {
+		if (lower_is_withheld(l, frame, frame + BITFIELD_FRAMES)) {
 			if (entry & CHILD_HUGE) {
-				bitfield_fill(&l->bits[child], true);
+				bitfield_fill(lower_bits(l, child), true);
+				bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
+				persist_fence(l->persist);
 				entry = 0;
 			}
 			entry |= CHILD_PARTIAL;
 		}
 		atom16_store(&l->children[child], (uint16_t)entry, ATOM_RELAXED);
+		persist_flush(l->persist, &l->children[child]);
 	}
+	persist_fence(l->persist);
+}
+
+void lower_flush(const struct lower *l)
+{
+	for (uint64_t child = 0; child < l->nr_children; child++) {
+		bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
+		persist_flush(l->persist, &l->children[child]);
+	}
+	persist_fence(l->persist);
+}
+
+static void recover_child(const struct lower *l, uint64_t child)
+{
+	struct bitfield bits = lower_bits(l, child);
+	child_t *entry = &l->children[child];
+	uint64_t withheld[BITFIELD_ROWS];
+	bool partial = withheld_rows(l, child, withheld) > 0;
+
+	if (atom16_load(entry, ATOM_RELAXED) & CHILD_HUGE && !partial) {
+		bitfield_fill(bits, false);
+		atom16_store(entry, CHILD_HUGE, ATOM_RELAXED);
+	} else {
+		/* Being withheld wins over both: going offline sets its bits last, coming online
+		   clears them first. */
+		if (atom16_load(entry, ATOM_RELAXED) & CHILD_HUGE)
+			bitfield_fill(bits, true);
+		bitfield_recover(bits);
+		for (unsigned int i = 0; partial && i < BITFIELD_ROWS; i++) {
+			uint64_t row = atom64_load(bitfield_row(bits, i), ATOM_RELAXED);
+
+			atom64_store(bitfield_row(bits, i), row | withheld[i], ATOM_RELAXED);
+		}
+		bitfield_flush(bits, 0, BITFIELD_ROWS);
+		persist_fence(l->persist);
+		atom16_store(entry,
+			     (uint16_t)((BITFIELD_FRAMES - bitfield_allocated(bits)) |
+					(partial ? CHILD_PARTIAL : 0)),
+			     ATOM_RELAXED);
+	}
+	bitfield_flush(bits, 0, BITFIELD_ROWS);
+	persist_flush(l->persist, entry);
+	persist_fence(l->persist);
+}
+
+void lower_recover(const struct lower *l)
+{
+	for (uint64_t child = 0; child < l->nr_children; child++)
+		recover_child(l, child);
 }
 
 static const char *check_child(const struct lower *l, uint64_t child)
 {
-	uint64_t frame = child * BITFIELD_FRAMES;
+	struct bitfield bits = lower_bits(l, child);
 	unsigned int entry = child_load(&l->children[child]);
-	unsigned int allocated = bitfield_allocated(&l->bits[child]);
-	uint64_t absent = absent_frames(l->absent, frame, frame + BITFIELD_FRAMES);
+	unsigned int allocated = bitfield_allocated(bits);
+	uint64_t withheld[BITFIELD_ROWS], rows[BITFIELD_ROWS];
+	bool partial = withheld_rows(l, child, withheld) > 0;
 
 	if (entry & ~(CHILD_HUGE | CHILD_PARTIAL | CHILD_FREE))
 		return "has unknown flags";
-	if (!!(entry & CHILD_PARTIAL) != (absent > 0))
+	if (!!(entry & CHILD_PARTIAL) != partial)
 		return "has a wrong partial flag";
 	if (entry & CHILD_HUGE) {
 		if (entry != CHILD_HUGE)
 			return "is huge and has free frames, or its split never ended";
-		return allocated ? "is huge and has bits set" : NULL;
+		return allocated || bitfield_held(bits) ? "is huge and has bits set" : NULL;
 	}
 	if ((entry & CHILD_FREE) + allocated != BITFIELD_FRAMES)
 		return "counts other frames than its bits";
-	if (!absent)
-		return NULL;
-	for (size_t i = 0; i < l->absent->nr; i++) {
-		const struct pfn_range *r = &l->absent->ranges[i];
-		uint64_t from = max_u64(r->start, frame);
-		uint64_t to = min_u64(r->end, frame + BITFIELD_FRAMES);
-
-		if (from < to && !bitfield_is(&l->bits[child], (unsigned int)(from - frame),
-					      (unsigned int)(to - from), true))
-			return "offers frames that do not exist";
+	bitfield_load(bits, rows);
+	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
+		if (withheld[i] & ~rows[i])
+			return "offers frames that are withheld";
+		/* Relaxed: nothing else runs. */
+		if (l->row_shift &&
+		    atom64_load(bitfield_mask(bits, i), ATOM_RELAXED) & (~rows[i] | withheld[i]))
+			return "has held frames that are free or withheld";
 	}
 	return NULL;
 }
@@ -250,7 +448,7 @@ int lower_check(const struct lower *l, struct error *err)
 			return error_set(err, EUCLEAN,
 					 "llfree: child %" PRIu64 " %s (entry 0x%x, %u bits set)",
 					 child, breach, child_load(&l->children[child]),
-					 bitfield_allocated(&l->bits[child]));
+					 bitfield_allocated(lower_bits(l, child)));
 	}
 	return 0;
 }

@@ -1,67 +1,28 @@
 /* SPDX-License-Identifier: MIT */
 /* LLFree through the allocator interface, against a byte per frame that says what should be so. */
 #include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
-#include "allocators/allocator.h"
-#include "base/bits.h"
+#include "allocators/llfree/test_env.h"
 
 extern const struct allocator_ops llfree_ops;
 
 #define CPUS 8U
 
-static uint64_t next_random(uint64_t *state)
-{
-	uint64_t z = (*state += UINT64_C(0x9e3779b97f4a7c15));
-
-	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
-	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
-	return z ^ (z >> 31);
-}
-
 /* ---- an instance with its environment ---- */
 
 struct bed {
-	struct alloc_env env; /* first: meta() finds the bed by it */
+	struct test_env env;
 	struct machine *machine;
 	struct option_set *options;
 	struct allocator *a;
 	struct error err;
-	void *chunks[512];
-	size_t nr_chunks, metadata_bytes, persistent_bytes;
-	bool starve;
 };
-
-static void *bed_meta(const struct alloc_env *env, size_t bytes, size_t align, enum meta_kind kind)
-{
-	struct bed *bed = (struct bed *)(uintptr_t)env;
-	void *p;
-
-	if (bed->starve && kind == META_VOLATILE)
-		return NULL;
-	assert_true(bed->nr_chunks < ARRAY_SIZE(bed->chunks));
-	p = aligned_alloc(align, align_up(bytes, align));
-	assert_non_null(p);
-	memset(p, 0, bytes);
-	bed->chunks[bed->nr_chunks++] = p;
-	bed->metadata_bytes += bytes;
-	bed->persistent_bytes += kind == META_PERSISTENT ? bytes : 0;
-	return p;
-}
 
 static void bed_release(struct bed *bed)
 {
 	if (bed->a)
 		llfree_ops.destroy(bed->a);
-	while (bed->nr_chunks)
-		free(bed->chunks[--bed->nr_chunks]);
+	test_env_release(&bed->env);
 	option_set_destroy(bed->options);
 	machine_destroy(bed->machine);
 }
@@ -73,8 +34,25 @@ static int bed_init(struct bed *bed, struct machine *machine, const char *spec)
 	bed->machine = machine;
 	assert_int_equal(option_set_create(llfree_ops.options, &bed->options, &bed->err), 0);
 	assert_int_equal(option_set_parse_spec(bed->options, spec, &bed->err), 0);
-	bed->env = (struct alloc_env){machine, bed->options, &bed->err, bed_meta, NULL};
-	return llfree_ops.create(&bed->env, &bed->a);
+	test_env_init(&bed->env, machine, bed->options);
+	bed->env.env.error = &bed->err;
+	return llfree_ops.create(&bed->env.env, &bed->a);
+}
+
+/* Kill the instance, and recover another from what was persistent. */
+static int bed_crash(struct bed *bed)
+{
+	struct test_env dead = bed->env;
+	int ret;
+
+	test_env_crash(&bed->env, &dead);
+	bed->env.env.error = &bed->err;
+	test_env_release(&dead);
+	bed->a = NULL;
+	ret = llfree_ops.recover(&bed->env.env, &bed->a);
+	if (ret == 0)
+		test_env_recovered(&bed->env);
+	return ret;
 }
 
 static struct machine *flat_machine(uint64_t bytes)
@@ -173,8 +151,7 @@ struct world {
 	uint8_t *cells; /* pfn 0..nr */
 	uint64_t nr, seed, random;
 	unsigned int step;
-	pfn_t isolated; /* PFN_NONE: none */
-	unsigned int isolated_order;
+	bool rows;
 };
 
 #define expect(w, cond)                                                                            \
@@ -186,7 +163,7 @@ struct world {
 
 static uint64_t below(struct world *w, uint64_t n)
 {
-	return next_random(&w->random) % n;
+	return test_random(&w->random) % n;
 }
 
 static bool all_are(const struct world *w, pfn_t pfn, uint64_t n, enum cell cell)
@@ -297,10 +274,6 @@ static void do_free(struct world *w)
 		if (pfn < w->nr && w->cells[pfn] == CELL_USED && (i < 10 || n < 8))
 			break;
 	}
-	/* Isolated frames look allocated: freeing one is accepted, wrongly. */
-	if (any_is(w, pfn, n, CELL_ISOLATED))
-		return;
-
 	int ret = llfree_ops.free(w->bed.a, pfn, &req);
 	bool valid = zone_of_range(w, pfn, n) >= 0 && all_are(w, pfn, n, CELL_USED);
 
@@ -351,33 +324,35 @@ static void do_hotplug(struct world *w)
 	}
 }
 
+/* Ranges may overlap, repeat, reach across zones and gaps, and be returned in other pieces. */
 static void do_isolate(struct world *w)
 {
-	uint64_t got, expected = 0;
+	unsigned int order = (unsigned int)below(w, 13);
+	uint64_t n = UINT64_C(1) << order, got = 1, expected = 0;
+	pfn_t start = align_down(below(w, w->nr + 100), n);
+	bool isolate = below(w, 2);
+	enum cell from = isolate ? CELL_FREE : CELL_ISOLATED;
+	int ret = isolate ? llfree_ops.isolate(w->bed.a, start, order, &got)
+			  : llfree_ops.unisolate(w->bed.a, start, order);
 
-	if (w->isolated != PFN_NONE) {
-		uint64_t n = UINT64_C(1) << w->isolated_order;
+	expect(w, ret == 0);
+	for (pfn_t pfn = start; pfn < start + n && pfn < w->nr; pfn++) {
+		if (w->cells[pfn] != from)
+			continue;
+		w->cells[pfn] = isolate ? CELL_ISOLATED : CELL_FREE;
+		expected++;
+	}
+	expect(w, !isolate || got == expected);
+}
 
-		expect(w, llfree_ops.unisolate(w->bed.a, w->isolated, w->isolated_order) == 0);
-		expect(w,
-		       llfree_ops.unisolate(w->bed.a, w->isolated, w->isolated_order) == -EINVAL);
-		for (pfn_t pfn = w->isolated; pfn < w->isolated + n && pfn < w->nr; pfn++) {
-			if (w->cells[pfn] == CELL_ISOLATED)
-				w->cells[pfn] = CELL_FREE;
-		}
-		w->isolated = PFN_NONE;
-		return;
-	}
-	w->isolated_order = (unsigned int)below(w, 13);
-	w->isolated = align_down(below(w, w->nr), UINT64_C(1) << w->isolated_order);
-	expect(w, llfree_ops.isolate(w->bed.a, w->isolated, w->isolated_order, &got) == 0);
-	for (uint64_t i = 0; i < UINT64_C(1) << w->isolated_order; i++) {
-		if (w->isolated + i < w->nr && w->cells[w->isolated + i] == CELL_FREE) {
-			w->cells[w->isolated + i] = CELL_ISOLATED;
-			expected++;
-		}
-	}
-	expect(w, got == expected);
+/* All calls have returned, so nothing may be lost. */
+static void do_crash(struct world *w)
+{
+	int ret = bed_crash(&w->bed);
+
+	if (ret < 0)
+		fail_msg("seed %llu step %u: %s", (unsigned long long)w->seed, w->step,
+			 w->bed.err.text);
 }
 
 /* Hand the model's state over as a snapshot. */
@@ -410,7 +385,6 @@ static void do_adopt(struct world *w)
 				memset(cells + pfn, (int)(FRAME_MOVABLE | order << 4), n);
 		}
 	}
-	w->isolated = PFN_NONE;
 	assert_int_equal(frame_map_from_bytes(w->bed.machine, cells + first, 0, &map, NULL), 0);
 	expect(w, llfree_ops.adopt(w->bed.a, map) == 0);
 	frame_map_destroy(map);
@@ -418,7 +392,7 @@ static void do_adopt(struct world *w)
 	assert_sound(&w->bed);
 }
 
-/* Occupancy and statistics equal what the model counts. */
+/* Occupancy and statistics equal what the model counts; what magazines hold is free, but parked. */
 static void compare(struct world *w)
 {
 	uint64_t nr_blocks = div_round_up(w->nr, HUGE_FRAMES) + 2, total = 0;
@@ -452,8 +426,14 @@ static void compare(struct world *w)
 		}
 	}
 	expect(w, llfree_ops.stats(w->bed.a, ALLOCATOR_ALL_ZONES, &stats) == 0);
-	expect(w, stats.free_frames == total && stats.cached_frames == 0);
-	expect(w, memcmp(stats.free_blocks[MIGRATE_MOVABLE], blocks, sizeof(blocks)) == 0);
+	expect(w, stats.free_frames + stats.cached_frames == total);
+	expect(w, w->rows || stats.cached_frames == 0);
+	total = 0;
+	for (unsigned int order = 0; order < NR_ORDERS; order++)
+		total += stats.free_blocks[MIGRATE_MOVABLE][order] << order;
+	expect(w, stats.free_frames == total);
+	expect(w, stats.cached_frames ||
+			  memcmp(stats.free_blocks[MIGRATE_MOVABLE], blocks, sizeof(blocks)) == 0);
 }
 
 static void world_init(struct world *w, struct machine *m, const char *spec, uint64_t seed)
@@ -461,8 +441,8 @@ static void world_init(struct world *w, struct machine *m, const char *spec, uin
 	memset(w, 0, sizeof(*w));
 	assert_int_equal(bed_init(&w->bed, m, spec), 0);
 	w->nr = machine_end(m);
+	w->rows = strstr(spec, "rows=on") != NULL;
 	w->seed = w->random = seed;
-	w->isolated = PFN_NONE;
 	w->cells = malloc(w->nr);
 	memset(w->cells, CELL_ABSENT, w->nr);
 	for (unsigned int z = 0; z < m->nr_zones; z++)
@@ -489,6 +469,8 @@ static void world_step(struct world *w)
 
 	if (r < 2)
 		do_adopt(w);
+	else if (r < 4)
+		do_crash(w);
 	else if (r < 6)
 		llfree_ops.drain(w->bed.a);
 	else if (r < 30)
@@ -538,6 +520,32 @@ static void random_operations_agree_under_every_option(void **state)
 	(void)state;
 	run_world("tree=4,policy=simple", 4, 6000);
 	run_world("tree=4,last_frees=on", 5, 6000);
+	run_world("tree=4,rows=on", 6, 9000);
+	run_world("tree=4,policy=simple,rows=on,last_frees=on", 7, 6000);
+	run_world("policy=context,tree=64,rows=on", 8, 4000);
+}
+
+/* Is there an instruction to write cache lines back? Without, creation says so. */
+static bool has_adr(void)
+{
+	struct bed bed;
+	int ret = bed_init(&bed, flat_machine(UINT64_C(16) << 20), "persist=adr");
+
+	if (ret < 0) {
+		assert_int_equal(ret, -ENOTSUP);
+		assert_non_null(strstr(bed.err.text, "use persist=eadr"));
+	}
+	bed_release(&bed);
+	return ret == 0;
+}
+
+static void random_operations_agree_with_every_line_written_back(void **state)
+{
+	(void)state;
+	if (!has_adr())
+		skip();
+	run_world("tree=4,persist=adr", 9, 3000);
+	run_world("tree=4,persist=adr,rows=on,policy=reclaimable", 10, 3000);
 }
 
 /* ---- single properties ---- */
@@ -595,13 +603,13 @@ static void the_last_frame_is_found_wherever_it_is(void **state)
 		assert_int_not_equal(llfree_ops.alloc(bed.a, &req).pfn, PFN_NONE);
 	}
 	for (unsigned int i = 0; i < 2000; i++) {
-		pfn_t pfn = next_random(&seed) % frames;
+		pfn_t pfn = test_random(&seed) % frames;
 
-		req = request(0, (unsigned int)(next_random(&seed) % 3),
-			      (unsigned int)(next_random(&seed) % CPUS));
+		req = request(0, (unsigned int)(test_random(&seed) % 3),
+			      (unsigned int)(test_random(&seed) % CPUS));
 		assert_int_equal(llfree_ops.free(bed.a, pfn, &req), 0);
-		req = request(0, (unsigned int)(next_random(&seed) % 3),
-			      (unsigned int)(next_random(&seed) % CPUS));
+		req = request(0, (unsigned int)(test_random(&seed) % 3),
+			      (unsigned int)(test_random(&seed) % CPUS));
 		assert_int_equal(llfree_ops.alloc(bed.a, &req).pfn, pfn);
 	}
 	assert_sound(&bed);
@@ -812,6 +820,11 @@ static void lower_zones_serve_when_the_highest_is_full(void **state)
 	bed_release(&bed);
 }
 
+static size_t metadata_bytes(const struct bed *bed)
+{
+	return bed->env.persistent_bytes + bed->env.volatile_bytes;
+}
+
 static void metadata_stays_near_33_kib_per_gib(void **state)
 {
 	struct alloc_request req = request(10, MIGRATE_MOVABLE, 3);
@@ -821,14 +834,18 @@ static void metadata_stays_near_33_kib_per_gib(void **state)
 	(void)state;
 	/* A machine of 1 TiB, too. */
 	assert_int_equal(bed_init(&bed, flat_machine(gib << 30), ""), 0);
-	assert_int_equal(bed.persistent_bytes, gib * 33 * 1024);
-	assert_true(bed.metadata_bytes < gib * (33 * 1024 + 512));
+	assert_true(bed.env.persistent_bytes < gib * 33 * 1024 + 8192);
+	assert_true(metadata_bytes(&bed) < gib * (33 * 1024 + 512));
 	assert_int_not_equal(llfree_ops.alloc(bed.a, &req).pfn, PFN_NONE);
 	assert_int_equal(free_frames(&bed), (gib << 18) - 1024);
 	bed_release(&bed);
 	/* The slots of a small machine do not outgrow it. */
 	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), ""), 0);
-	assert_true(bed.metadata_bytes <= 8 * 64 + 8 * 2 + 4 + 3 * 64);
+	assert_true(metadata_bytes(&bed) < 8 * 64 + 8 * 2 + 4 + 3 * 64 + 8192);
+	bed_release(&bed);
+	/* Masks double the bits, and magazines are one per class and cpu. */
+	assert_int_equal(bed_init(&bed, flat_machine(gib << 30), "rows=on"), 0);
+	assert_true(bed.env.persistent_bytes < gib * 65 * 1024 + 8192);
 	bed_release(&bed);
 }
 
@@ -843,9 +860,200 @@ static void bad_options_and_missing_memory_fail_creation_with_a_message(void **s
 	bed.a = NULL;
 	assert_int_equal(option_set_parse_spec(bed.options, "tree=12", &bed.err), -ERANGE);
 	assert_non_null(strstr(bed.err.text, "a power of two, 4 to 64"));
-	bed.starve = true;
-	assert_int_equal(llfree_ops.create(&bed.env, &bed.a), -ENOMEM);
+	bed.env.starve_volatile = true;
+	assert_int_equal(llfree_ops.create(&bed.env.env, &bed.a), -ENOMEM);
 	assert_non_null(strstr(bed.err.text, "metadata"));
+	bed_release(&bed);
+}
+
+/* ---- recovery ---- */
+
+/* Fill memory with blocks of all kinds, free every third. Return: how many are live. */
+static size_t populate(struct bed *bed, uint64_t *seed, pfn_t *pfns, uint8_t *orders, size_t max)
+{
+	size_t n = 0, kept = 0;
+
+	while (n < max) {
+		struct alloc_request req =
+			request((unsigned int)(test_random(seed) % NR_ORDERS % (n % 4 + 1)),
+				(unsigned int)(test_random(seed) % 3),
+				(unsigned int)(test_random(seed) % CPUS));
+
+		if (n % 50 == 7)
+			req.order = 10;
+		pfns[n] = llfree_ops.alloc(bed->a, &req).pfn;
+		if (pfns[n] == PFN_NONE)
+			break;
+		orders[n++] = req.order;
+	}
+	for (size_t i = 0; i < n; i++) {
+		struct alloc_request req =
+			request(orders[i], MIGRATE_MOVABLE, (unsigned int)(i % CPUS));
+
+		if (i % 3 == 0) {
+			assert_int_equal(llfree_ops.free(bed->a, pfns[i], &req), 0);
+			continue;
+		}
+		pfns[kept] = pfns[i];
+		orders[kept++] = orders[i];
+	}
+	return kept;
+}
+
+/* Killed with trees reserved and rows in magazines, which nobody drained. */
+static void recovery_finds_every_block_and_every_free_frame(void **state)
+{
+	static const char *const specs[] = {"tree=4", "tree=4,rows=on", "policy=context,rows=on"};
+	enum { MAX = 3000 };
+	pfn_t *pfns = malloc(MAX * sizeof(*pfns));
+	uint8_t *orders = malloc(MAX);
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(specs); i++) {
+		uint64_t seed = i, frames = UINT64_C(1) << 15, used = 0, taken = 0;
+		struct alloc_request req = request(0, MIGRATE_MOVABLE, 0);
+		struct bed bed;
+		size_t n;
+
+		assert_int_equal(bed_init(&bed, flat_machine(frames << 12), specs[i]), 0);
+		n = populate(&bed, &seed, pfns, orders, MAX);
+		assert_true(counter(&bed, "reserved_trees") > 0);
+		assert_int_equal(bed_crash(&bed), 0);
+		assert_sound(&bed);
+		assert_int_equal(counter(&bed, "reserved_trees"), 0);
+		for (size_t k = 0; k < n; k++)
+			used += UINT64_C(1) << orders[k];
+		assert_int_equal(free_frames(&bed), frames - used);
+		for (size_t k = 0; k < n; k++) {
+			req.order = orders[k];
+			assert_int_equal(llfree_ops.alloc_at(bed.a, pfns[k], &req), -EBUSY);
+		}
+		for (req.order = 0; llfree_ops.alloc(bed.a, &req).pfn != PFN_NONE; taken++)
+			req.cpu = (uint16_t)(taken % CPUS);
+		assert_int_equal(taken, frames - used);
+		for (size_t k = 0; k < n; k++) {
+			req.order = orders[k];
+			assert_int_equal(llfree_ops.free(bed.a, pfns[k], &req), 0);
+		}
+		assert_int_equal(free_frames(&bed), used);
+		assert_sound(&bed);
+		bed_release(&bed);
+	}
+	free(orders);
+	free(pfns);
+}
+
+/* Another tree size, or a machine of another size, asks for other pieces than there are. */
+static void recovery_refuses_what_is_not_its_own_with_a_message(void **state)
+{
+	struct bed bed;
+	uint64_t *list;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(18) << 20), "tree=4"), 0);
+	assert_int_equal(option_set_parse_spec(bed.options, "tree=32", &bed.err), 0);
+	assert_int_equal(bed_crash(&bed), -ENOMEM);
+	assert_non_null(strstr(bed.err.text, "metadata"));
+	assert_int_equal(option_set_parse_spec(bed.options, "tree=4", &bed.err), 0);
+	assert_int_equal(bed_crash(&bed), 0);
+	assert_sound(&bed);
+	/* The piece after the rows and the children: where the list of absent frames is. */
+	list = bed.env.persistent[2].memory;
+	list[0] = UINT64_MAX;
+	assert_int_equal(bed_crash(&bed), -EUCLEAN);
+	assert_non_null(strstr(bed.err.text, "list of absent frames"));
+	bed_release(&bed);
+}
+
+static void recovery_without_memory_fails_with_a_message(void **state)
+{
+	struct test_env dead;
+	struct bed bed;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), ""), 0);
+	dead = bed.env;
+	test_env_crash(&bed.env, &dead);
+	test_env_release(&dead);
+	bed.env.env.error = &bed.err;
+	bed.env.starve_volatile = true;
+	bed.a = NULL;
+	assert_int_equal(llfree_ops.recover(&bed.env.env, &bed.a), -ENOMEM);
+	assert_non_null(strstr(bed.err.text, "metadata"));
+	bed_release(&bed);
+}
+
+/* ---- memory that comes and goes ---- */
+
+/* What does not fit in memory changes nothing, whichever call it is. */
+static void calls_that_have_no_memory_for_the_list_change_nothing(void **state)
+{
+	struct bed bed;
+	uint64_t got;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), "tree=4"), 0);
+	/* As many ranges as the first memory has room for: single frames, and one of ten. */
+	for (pfn_t pfn = 0; pfn < 62; pfn++)
+		assert_int_equal(
+			llfree_ops.offline(bed.a, (struct pfn_range){2 * pfn + 1, 2 * pfn + 2}), 0);
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){200, 210}), 0);
+	assert_int_equal(free_frames(&bed), 4096 - 72);
+	bed.env.starve_persistent = true;
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){1000, 1001}), -ENOMEM);
+	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){204, 206}), -ENOMEM);
+	assert_int_equal(llfree_ops.isolate(bed.a, 1000, 0, &got), -ENOMEM);
+	assert_int_equal(got, 0);
+	assert_int_equal(free_frames(&bed), 4096 - 72);
+	assert_sound(&bed);
+	/* What joins a range needs no room, nor does what ends one. */
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){210, 220}), 0);
+	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){1, 2}), 0);
+	assert_int_equal(llfree_ops.isolate(bed.a, 1000, 0, &got), 0);
+	assert_int_equal(got, 1);
+	assert_int_equal(llfree_ops.unisolate(bed.a, 1000, 0), 0);
+	assert_int_equal(free_frames(&bed), 4096 - 81);
+	bed.env.starve_persistent = false;
+	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){0, 4096}), 0);
+	assert_int_equal(free_frames(&bed), 4096);
+	assert_sound(&bed);
+	bed_release(&bed);
+}
+
+/* Frames isolated, absent and free, as each call sees the others'. */
+static void isolated_frames_are_managed_but_of_no_use(void **state)
+{
+	struct alloc_request req = request(0, MIGRATE_MOVABLE, 0);
+	struct bed bed;
+	uint64_t got;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), "tree=4"), 0);
+	assert_int_equal(llfree_ops.isolate(bed.a, 512, 9, &got), 0);
+	assert_int_equal(got, 512);
+	assert_int_equal(llfree_ops.isolate(bed.a, 512, 9, &got), 0);
+	assert_int_equal(got, 0);
+	assert_int_equal(llfree_ops.alloc_at(bed.a, 600, &req), -EBUSY);
+	assert_int_equal(llfree_ops.free(bed.a, 600, &req), -EINVAL);
+	req.order = 9;
+	assert_int_equal(llfree_ops.free(bed.a, 512, &req), -EINVAL);
+	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){512, 1024}), 0);
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){600, 601}), -EBUSY);
+	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){500, 520}), -EBUSY);
+	assert_int_equal(free_frames(&bed), 4096 - 512);
+	/* Returned in parts, in any order, and only once. */
+	for (unsigned int i = 8; i-- > 0;) {
+		assert_int_equal(llfree_ops.unisolate(bed.a, 512 + 64 * i, 6), 0);
+		assert_int_equal(llfree_ops.unisolate(bed.a, 512 + 64 * i, 6), 0);
+		assert_int_equal(free_frames(&bed), 4096 - 64 * i);
+		assert_sound(&bed);
+	}
+	assert_int_equal(llfree_ops.alloc_at(bed.a, 512, &req), 0);
+	assert_int_equal(llfree_ops.isolate(bed.a, 0, 10, &got), 0);
+	assert_int_equal(got, 512);
+	assert_int_equal(llfree_ops.free(bed.a, 512, &req), 0);
+	assert_int_equal(free_frames(&bed), 4096 - 512);
+	assert_sound(&bed);
 	bed_release(&bed);
 }
 
@@ -860,7 +1068,10 @@ static void stats_and_isolate_refuse_what_does_not_exist(void **state)
 	assert_int_equal(llfree_ops.stats(bed.a, 1, &stats), -EINVAL);
 	assert_int_equal(llfree_ops.isolate(bed.a, 1, 1, &got), -EINVAL);
 	assert_int_equal(llfree_ops.isolate(bed.a, 0, 40, &got), -EINVAL);
-	assert_int_equal(llfree_ops.unisolate(bed.a, 0, 3), -EINVAL);
+	assert_int_equal(llfree_ops.unisolate(bed.a, 4, 3), -EINVAL);
+	assert_int_equal(llfree_ops.unisolate(bed.a, 0, 40), -EINVAL);
+	assert_int_equal(llfree_ops.unisolate(bed.a, 0, 3), 0); /* nothing is isolated */
+	assert_int_equal(free_frames(&bed), 4096);
 	assert_int_equal(llfree_ops.online(bed.a, (struct pfn_range){4096, 5000}), -EINVAL);
 	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){4096, 5000}), -EINVAL);
 	assert_int_equal(llfree_ops.offline(bed.a, (struct pfn_range){5, 5}), -EINVAL);
@@ -938,7 +1149,7 @@ static void churn_fill(struct churn *c)
 	for (uint64_t i = 0; i < n; i++)
 		all[i] = churn_get(c, i % CPUS);
 	for (uint64_t i = n - 1; i > 0; i--) {
-		uint64_t k = next_random(&c->random) % (i + 1);
+		uint64_t k = test_random(&c->random) % (i + 1);
 		pfn_t swap = all[i];
 
 		all[i] = all[k];
@@ -959,7 +1170,7 @@ static void churn_round(struct churn *c)
 
 	for (uint64_t i = 0; i < quota * CPUS; i++) {
 		unsigned int cpu = i % CPUS;
-		uint64_t k = next_random(&c->random) % c->nr_live[cpu];
+		uint64_t k = test_random(&c->random) % c->nr_live[cpu];
 		pfn_t pfn = c->live[cpu][k];
 
 		c->live[cpu][k] = c->live[cpu][--c->nr_live[cpu]];
@@ -1030,8 +1241,14 @@ int main(void)
 		cmocka_unit_test(metadata_stays_near_33_kib_per_gib),
 		cmocka_unit_test(bad_options_and_missing_memory_fail_creation_with_a_message),
 		cmocka_unit_test(stats_and_isolate_refuse_what_does_not_exist),
+		cmocka_unit_test(isolated_frames_are_managed_but_of_no_use),
+		cmocka_unit_test(calls_that_have_no_memory_for_the_list_change_nothing),
+		cmocka_unit_test(recovery_finds_every_block_and_every_free_frame),
+		cmocka_unit_test(recovery_refuses_what_is_not_its_own_with_a_message),
+		cmocka_unit_test(recovery_without_memory_fails_with_a_message),
 		cmocka_unit_test(random_operations_agree_with_a_byte_per_frame),
 		cmocka_unit_test(random_operations_agree_under_every_option),
+		cmocka_unit_test(random_operations_agree_with_every_line_written_back),
 		cmocka_unit_test(churn_leaves_far_less_to_compact_than_a_stack_of_frames),
 	};
 

@@ -23,6 +23,13 @@ static const struct policy all_kinds = {
 		},
 };
 
+/* As a caller that has just looked at it. */
+static bool take(struct local *local, uint32_t n, struct reservation *r)
+{
+	*r = local_load(local);
+	return local_take(local, n, r);
+}
+
 static void each_class_has_its_own_slots_and_at_most_one_per_tree(void **state)
 {
 	static const unsigned int seven[] = {0, 1, 7, 4, 7}, three[] = {0, 1, 3, 3, 3};
@@ -56,6 +63,21 @@ static void requests_find_the_slot_their_class_says(void **state)
 	assert_ptr_equal(locals_slot(&l, 4, policy_slot(&all_kinds, 4, &req)), &slots[12 + 1]);
 }
 
+/* What belongs to no slot is noted behind the last one. */
+static void the_common_entry_is_no_slot(void **state)
+{
+	static struct local slots[20];
+	struct locals l = {.slots = slots};
+
+	(void)state;
+	locals_init(&l, &all_kinds, 7, 1000, TREE_ROWS);
+	assert_ptr_equal(locals_common(&l), &slots[19]);
+	for (unsigned int class = 0; class < 5; class ++) {
+		for (unsigned int slot = 0; slot < 20; slot++)
+			assert_ptr_not_equal(locals_slot(&l, class, slot), locals_common(&l));
+	}
+}
+
 static void slots_lie_in_cache_lines_of_their_own(void **state)
 {
 	(void)state;
@@ -71,7 +93,7 @@ static void an_empty_slot_gives_and_takes_nothing(void **state)
 
 	(void)state;
 	locals_init(&l, &all_kinds, 1, 8, TREE_ROWS);
-	assert_false(local_take(&local, 0, &r));
+	assert_false(take(&local, 0, &r));
 	assert_false(r.present);
 	assert_false(local_give(&l, &local, 0, 1));
 	local_move(&local, 0, 1);
@@ -89,10 +111,10 @@ static void counters_move_only_with_their_own_tree(void **state)
 	locals_init(&l, &all_kinds, 1, 8, TREE_ROWS);
 	r = local_swap(&local, (struct reservation){3 * TREE_ROWS, 10, true});
 	assert_false(r.present);
-	assert_true(local_take(&local, 8, &r));
+	assert_true(take(&local, 8, &r));
 	assert_int_equal(r.row, 3 * TREE_ROWS);
 	assert_int_equal(local_tree(&l, r), 3);
-	assert_false(local_take(&local, 4, &r));
+	assert_false(take(&local, 4, &r));
 	assert_int_equal(r.free, 2);
 	assert_false(local_give(&l, &local, 2, 1));
 	assert_false(local_give(&l, &local, 4, 1));
@@ -113,12 +135,42 @@ static void the_largest_rows_and_counters_fit(void **state)
 
 	(void)state;
 	local_swap(&local, r);
-	assert_true(local_take(&local, 64 * 512, &got));
+	assert_true(take(&local, 64 * 512, &got));
 	assert_int_equal(got.row, r.row);
 	got = local_load(&local);
 	assert_int_equal(got.row, r.row);
 	assert_int_equal(got.free, 0);
 	assert_true(got.present);
+}
+
+/* Whatever the entry was taken for, the outcome is that of what it is; and it is told. */
+static void a_wrong_guess_changes_nothing_but_the_number_of_tries(void **state)
+{
+	static const struct reservation guesses[] = {
+		{64, 9, true}, {64, 300, true}, {65, 10, true}, {640, 10, true}};
+	struct local local = {0};
+
+	(void)state;
+	for (unsigned int i = 0; i < ARRAY_SIZE(guesses); i++) {
+		struct reservation r = guesses[i];
+
+		local_swap(&local, (struct reservation){64, 10, true});
+		assert_true(local_take(&local, 4, &r));
+		assert_int_equal(r.row, 64);
+		assert_int_equal(r.free, 10);
+		assert_int_equal(local_load(&local).free, 6);
+		assert_int_equal(local_load(&local).row, 64);
+		assert_true(local_load(&local).present);
+		/* One that holds too little, and one that holds nothing. */
+		r = guesses[i];
+		assert_false(local_take(&local, 7, &r));
+		assert_int_equal(r.free, 6);
+		local_swap(&local, (struct reservation){0});
+		r = guesses[i];
+		assert_false(local_take(&local, 4, &r));
+		assert_false(r.present);
+		assert_false(local_load(&local).present);
+	}
 }
 
 static void row_moves_only_from_where_it_was_seen(void **state)
@@ -152,10 +204,12 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(each_class_has_its_own_slots_and_at_most_one_per_tree),
 		cmocka_unit_test(requests_find_the_slot_their_class_says),
+		cmocka_unit_test(the_common_entry_is_no_slot),
 		cmocka_unit_test(slots_lie_in_cache_lines_of_their_own),
 		cmocka_unit_test(an_empty_slot_gives_and_takes_nothing),
 		cmocka_unit_test(counters_move_only_with_their_own_tree),
 		cmocka_unit_test(the_largest_rows_and_counters_fit),
+		cmocka_unit_test(a_wrong_guess_changes_nothing_but_the_number_of_tries),
 		cmocka_unit_test(row_moves_only_from_where_it_was_seen),
 		cmocka_unit_test(frees_in_a_row_are_counted_per_tree),
 	};

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <string.h>
 
 #include <cmocka.h>
 
@@ -19,6 +17,7 @@ enum { IMMOVABLE, MOVABLE, HUGE_CLASS };
 
 struct fixture {
 	struct trees trees;
+	struct policy policy;
 	_Atomic uint32_t entries[NR];
 	/* What a search tried. */
 	uint64_t tried[NR + 8];
@@ -29,7 +28,8 @@ struct fixture {
 static void fixture_init(struct fixture *f, uint32_t free, unsigned int class)
 {
 	*f = (struct fixture){.accept = UINT64_MAX};
-	f->trees = (struct trees){f->entries, NR, FRAMES, &policy_builtins[0]};
+	assert_int_equal(policy_load("movable", &f->policy, NULL), 0);
+	f->trees = (struct trees){f->entries, NR, FRAMES, &f->policy};
 	for (uint64_t t = 0; t < NR; t++)
 		tree_set(&f->trees, t, free, class);
 }
@@ -119,6 +119,37 @@ static void frames_freed_into_a_reserved_tree_are_synced_or_returned(void **stat
 	assert_tree(&f, 0, FRAMES - 1, IMMOVABLE, false);
 	assert_true(tree_reserve(&f.trees, 0, IMMOVABLE, 1, &old));
 	tree_unreserve(&f.trees, 0, FRAMES, IMMOVABLE);
+	assert_tree(&f, 0, FRAMES, HUGE_CLASS, false);
+}
+
+static void reserved_trees_keep_their_class_even_when_wholly_free(void **state)
+{
+	struct fixture f;
+	struct tree old;
+
+	(void)state;
+	fixture_init(&f, 8, MOVABLE);
+	assert_true(tree_reserve(&f.trees, 0, MOVABLE, 1, &old));
+	tree_give(&f.trees, 0, FRAMES);
+	assert_tree(&f, 0, FRAMES, MOVABLE, true);
+	assert_int_equal(tree_sync(&f.trees, 0, 1), FRAMES);
+	tree_unreserve(&f.trees, 0, FRAMES, MOVABLE);
+	assert_tree(&f, 0, FRAMES, HUGE_CLASS, false);
+}
+
+/* Whoever made it wholly free may come to settle it only after others have used it again. */
+static void settling_a_tree_that_has_moved_on_changes_nothing(void **state)
+{
+	struct fixture f;
+	uint32_t wholly_free;
+
+	(void)state;
+	fixture_init(&f, FRAMES - 1, MOVABLE);
+	wholly_free = f.entries[0] + 1;
+	tree_settle(&f.trees, 0, wholly_free);
+	assert_tree(&f, 0, FRAMES - 1, MOVABLE, false);
+	f.entries[0] = wholly_free;
+	tree_settle(&f.trees, 0, wholly_free);
 	assert_tree(&f, 0, FRAMES, HUGE_CLASS, false);
 }
 
@@ -222,72 +253,6 @@ static void search_works_on_a_single_tree(void **state)
 	assert_false(search(&f, MOVABLE, 11, 0, true));
 }
 
-static void built_in_policies_compile_and_give_every_request_a_class(void **state)
-{
-	struct policy_map map;
-	struct error err;
-
-	(void)state;
-	for (unsigned int i = 0; policy_names[i]; i++) {
-		assert_string_equal(policy_builtins[i].name, policy_names[i]);
-		assert_int_equal(policy_compile(&policy_builtins[i], &map, &err), 0);
-	}
-	assert_int_equal(policy_compile(&policy_builtins[0], &map, &err), 0);
-	assert_int_equal(policy_class_of(&map, 0, MIGRATE_UNMOVABLE), IMMOVABLE);
-	assert_int_equal(policy_class_of(&map, 8, MIGRATE_RECLAIMABLE), IMMOVABLE);
-	assert_int_equal(policy_class_of(&map, 3, MIGRATE_UNKNOWN), IMMOVABLE);
-	assert_int_equal(policy_class_of(&map, 0, MIGRATE_MOVABLE), MOVABLE);
-	assert_int_equal(policy_class_of(&map, 8, MIGRATE_CMA), MOVABLE);
-	assert_int_equal(policy_class_of(&map, 9, MIGRATE_UNMOVABLE), HUGE_CLASS);
-	assert_int_equal(policy_class_of(&map, 10, MIGRATE_MOVABLE), HUGE_CLASS);
-}
-
-static void incomplete_policies_are_refused(void **state)
-{
-	struct policy p = policy_builtins[0];
-	struct policy_map map;
-	struct error err;
-
-	(void)state;
-	p.nr_rules = 2;
-	assert_int_equal(policy_compile(&p, &map, &err), -EINVAL);
-	assert_non_null(strstr(err.text, "no class for order 0"));
-	p = policy_builtins[0];
-	p.rules[2].class = 3;
-	assert_int_equal(policy_compile(&p, &map, &err), -EINVAL);
-	p = policy_builtins[0];
-	p.nr_classes = 9;
-	assert_int_equal(policy_compile(&p, &map, &err), -EINVAL);
-	p = policy_builtins[0];
-	p.perfect_from = 40;
-	assert_int_equal(policy_compile(&p, &map, &err), -EINVAL);
-}
-
-static void ratings_follow_class_order_and_ranges(void **state)
-{
-	const struct policy *p = &policy_builtins[0];
-
-	(void)state;
-	assert_int_equal(policy_rate(p, IMMOVABLE, HUGE_CLASS, FRAMES, FRAMES).priority,
-			 POLICY_PERFECT);
-	assert_int_equal(policy_rate(p, MOVABLE, IMMOVABLE, 100, FRAMES).verdict, POLICY_STEAL);
-	assert_int_equal(policy_rate(p, MOVABLE, HUGE_CLASS, 100, FRAMES).verdict, POLICY_DEMOTE);
-	assert_int_equal(policy_rate(p, MOVABLE, MOVABLE, 100, FRAMES).verdict, POLICY_MATCH);
-	/* [size/64, size/2) is perfect, then [size/2, size), then the rest. */
-	unsigned int least = policy_rate(p, MOVABLE, MOVABLE, FRAMES / 64 - 1, FRAMES).priority;
-	unsigned int perfect = policy_rate(p, MOVABLE, MOVABLE, FRAMES / 64, FRAMES).priority;
-	unsigned int good = policy_rate(p, MOVABLE, MOVABLE, FRAMES / 2, FRAMES).priority;
-
-	assert_int_equal(policy_rate(p, MOVABLE, MOVABLE, FRAMES / 2 - 1, FRAMES).priority,
-			 perfect);
-	assert_int_equal(policy_rate(p, MOVABLE, MOVABLE, FRAMES - 1, FRAMES).priority, good);
-	assert_int_equal(perfect, POLICY_PERFECT);
-	assert_true(least < good && good < perfect);
-	assert_true(policy_rate(p, MOVABLE, IMMOVABLE, 100, FRAMES).priority < least);
-	assert_true(policy_rate(p, IMMOVABLE, HUGE_CLASS, 100, FRAMES).priority <
-		    policy_rate(p, IMMOVABLE, MOVABLE, 10, FRAMES).priority);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -296,15 +261,14 @@ int main(void)
 		cmocka_unit_test(reserving_takes_all_frames_once),
 		cmocka_unit_test(reserving_demotes_but_never_steals),
 		cmocka_unit_test(frames_freed_into_a_reserved_tree_are_synced_or_returned),
+		cmocka_unit_test(reserved_trees_keep_their_class_even_when_wholly_free),
+		cmocka_unit_test(settling_a_tree_that_has_moved_on_changes_nothing),
 		cmocka_unit_test(near_pass_alternates_round_the_start),
 		cmocka_unit_test(near_pass_prefers_perfect_and_free_over_merely_good_trees),
 		cmocka_unit_test(
 			global_pass_takes_its_own_class_before_others_and_nearer_classes_first),
 		cmocka_unit_test(search_skips_short_and_reserved_trees_and_fails_only_after_all),
 		cmocka_unit_test(search_works_on_a_single_tree),
-		cmocka_unit_test(built_in_policies_compile_and_give_every_request_a_class),
-		cmocka_unit_test(incomplete_policies_are_refused),
-		cmocka_unit_test(ratings_follow_class_order_and_ranges),
 	};
 
 	return cmocka_run_group_tests_name("llfree_trees", tests, NULL, NULL);

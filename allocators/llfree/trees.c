@@ -5,10 +5,10 @@
 
 #include "base/bits.h"
 
-#define FREE_BITS   28U
-#define CLASS_SHIFT FREE_BITS
+#define CLASS_SHIFT 28U
 #define CLASS_BITS  7U /* after the shift */
-#define RESERVED    0x80000000U
+
+_Static_assert(TREE_FREE == (1U << CLASS_SHIFT) - 1, "the class follows the counter");
 
 #define NEAR_TREES_MIN 4U
 #define NEAR_SHARE     16U
@@ -17,16 +17,16 @@
 static struct tree unpack(uint32_t entry)
 {
 	return (struct tree){
-		.free = entry & (uint32_t)low_bits(FREE_BITS),
+		.free = entry & TREE_FREE,
 		.class = entry >> CLASS_SHIFT & CLASS_BITS,
-		.reserved = entry & RESERVED,
+		.reserved = entry & TREE_RESERVED,
 	};
 }
 
 static uint32_t pack(struct tree t)
 {
-	assert(t.free <= low_bits(FREE_BITS) && t.class <= CLASS_BITS);
-	return t.free | t.class << CLASS_SHIFT | (t.reserved ? RESERVED : 0);
+	assert(t.free <= TREE_FREE && t.class <= CLASS_BITS);
+	return t.free | t.class << CLASS_SHIFT | (t.reserved ? TREE_RESERVED : 0);
 }
 
 struct tree tree_load(const struct trees *trees, uint64_t t)
@@ -94,16 +94,14 @@ bool tree_take(const struct trees *trees, uint64_t t, unsigned int class, uint32
 	return true;
 }
 
-void tree_give(const struct trees *trees, uint64_t t, uint32_t n)
+void tree_settle(const struct trees *trees, uint64_t t, uint32_t entry)
 {
-	struct tree old = tree_load(trees, t), new;
+	struct tree tree = unpack(entry);
 
-	do {
-		new = old;
-		new.free += n;
-		if (!new.reserved)
-			new.class = settled_class(trees, new.free, new.class);
-	} while (!change(trees, t, old, new, &old));
+	tree.class = policy_default_class(trees->policy);
+	/* Should it have changed meanwhile, it is no longer wholly free, or was so again by someone
+	   else's hand, who has come by here as well. Relaxed: no frames change. */
+	atom32_cas(&trees->entries[t], &entry, pack(tree), ATOM_RELAXED);
 }
 
 bool tree_reserve(const struct trees *trees, uint64_t t, unsigned int class, uint32_t n,

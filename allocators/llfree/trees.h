@@ -40,11 +40,24 @@ void tree_set(const struct trees *trees, uint64_t t, uint32_t free, unsigned int
  */
 bool tree_take(const struct trees *trees, uint64_t t, unsigned int class, uint32_t n, bool any);
 
+#define TREE_FREE     0x0fffffffU /* the counter; above it three bits of class */
+#define TREE_RESERVED 0x80000000U
+
+/* tree_give() has made a tree wholly free: @entry. */
+void tree_settle(const struct trees *trees, uint64_t t, uint32_t entry);
+
 /**
  * tree_give - give @n frames back to a tree's counter; one that is then wholly free, and not
  * reserved, returns to the default class
  */
-void tree_give(const struct trees *trees, uint64_t t, uint32_t n);
+static inline void tree_give(const struct trees *trees, uint64_t t, uint32_t n)
+{
+	/* Release: see tree entries in trees.c. An addition, not a CAS: it is never refused. */
+	uint32_t now = atom32_add(&trees->entries[t], n, ATOM_RELEASE) + n;
+
+	if (__builtin_expect((now & (TREE_RESERVED | TREE_FREE)) == trees->frames, 0))
+		tree_settle(trees, t, now);
+}
 
 /**
  * tree_reserve - reserve a tree for a slot of class @class, with all its frames

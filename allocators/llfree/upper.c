@@ -26,61 +26,127 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 	pfn_t base = align_down(start, tree_frames);
 	uint64_t nr_trees = (align_up(end, tree_frames) - base) / tree_frames;
 	uint64_t nr_children = nr_trees * config->tree_children;
+	unsigned int nr_classes = config->policy->nr_classes;
+	struct magazine *magazines = NULL;
 
 	memset(u, 0, sizeof(*u));
 	u->base = base;
 	u->tree_order = log2_floor(tree_frames);
 	u->last_frees = config->last_frees;
-	u->lower.nr_children = nr_children;
-	u->lower.tree_children = config->tree_children;
-	u->lower.absent = &u->absent;
+	u->lower = (struct lower){
+		.nr_children = nr_children,
+		.tree_children = config->tree_children,
+		.row_shift = config->rows,
+		.persist = config->persist,
+		.base = base,
+		.span = {start - base, end - base},
+		.withheld = config->withheld,
+	};
 	u->trees.nr = nr_trees;
 	u->trees.frames = (uint32_t)tree_frames;
 	u->trees.policy = config->policy;
 	locals_init(&u->locals, config->policy, config->nr_cpus, nr_trees,
 		    (unsigned int)(tree_frames / ROW_FRAMES));
 
-	u->lower.bits = env->meta(env, nr_children * sizeof(struct bitfield),
-				  alignof(struct bitfield), META_PERSISTENT);
-	u->lower.children = env->meta(env, nr_children * sizeof(child_t), alignof(struct bitfield),
-				      META_PERSISTENT);
+	u->lower.rows = env->meta(env, nr_children * BITFIELD_BYTES << config->rows, PERSIST_LINE,
+				  META_PERSISTENT);
+	u->lower.children =
+		env->meta(env, nr_children * sizeof(child_t), PERSIST_LINE, META_PERSISTENT);
 	u->trees.entries = env->meta(env, nr_trees * sizeof(u->trees.entries[0]),
 				     alignof(struct local), META_VOLATILE);
-	u->locals.slots =
-		env->meta(env, max_u64(locals_total(&u->locals), 1) * sizeof(struct local),
-			  alignof(struct local), META_VOLATILE);
-	if (!u->lower.bits || !u->lower.children || !u->trees.entries || !u->locals.slots)
+	u->locals.slots = env->meta(env, (locals_total(&u->locals) + 1) * sizeof(struct local),
+				    alignof(struct local), META_VOLATILE);
+	if (config->rows) {
+		magazines = env->meta(env, nr_classes * config->nr_cpus * sizeof(struct magazine),
+				      alignof(struct magazine), META_VOLATILE);
+		if (!magazines)
+			return -ENOMEM;
+	}
+	magazines_init(&u->magazines, magazines, config->policy, config->nr_cpus);
+	if (!u->lower.rows || !u->lower.children || !u->trees.entries || !u->locals.slots)
 		return -ENOMEM;
 	return 0;
 }
 
-void upper_destroy(struct upper *u)
+/*
+ * Frames on their way from one owner to another, a tree or a slot, are counted nowhere for a moment.
+ * Each slot notes how many such moves it has under way (low half of its word) and how many have ended
+ * (high half), so that an allocation that found nothing knows whether to look again.
+ */
+
+static void move_begin(struct local *by)
 {
-	absent_release(&u->absent);
+	/* Acquire: the frames leave their owner after it. */
+	atom64_add(&by->moves, 1, ATOM_ACQUIRE);
+}
+
+/* @moved: frames have changed place, rather than gone back to where they were. */
+static void move_end(struct local *by, bool moved)
+{
+	/* Release: the frames have their new owner before it. */
+	atom64_add(&by->moves, ((uint64_t)moved << 32) - 1, ATOM_RELEASE);
+}
+
+struct moves {
+	uint64_t under_way, ended;
+};
+
+static struct moves moves_so_far(const struct upper *u)
+{
+	struct moves sum = {0, 0};
+
+	for (unsigned int i = 0; i <= locals_total(&u->locals); i++) {
+		/* Acquire: what was moved is where it was moved to. */
+		uint64_t moves = atom64_load(&u->locals.slots[i].moves, ATOM_ACQUIRE);
+
+		sum.under_way += (uint32_t)moves;
+		sum.ended += moves >> 32;
+	}
+	return sum;
+}
+
+/* The slot itself, or where those that have none note things. */
+static struct local *noted_by(struct upper *u, struct local *local)
+{
+	return local ? local : locals_common(&u->locals);
+}
+
+/* take_synced() for a slot that turned out to be short. */
+static __attribute__((noinline)) bool take_from_tree(struct upper *u, struct local *local,
+						     uint32_t n, struct reservation *r)
+{
+	if (!r->present)
+		return false;
+
+	uint64_t tree = local_tree(&u->locals, *r);
+	uint32_t gained;
+	bool taken = false;
+
+	if (tree_load(&u->trees, tree).free < n - r->free)
+		return false;
+	move_begin(local);
+	gained = tree_sync(&u->trees, tree, n - (uint32_t)r->free);
+	if (gained == 0) {
+		/* Not enough. */
+	} else if (local_give(&u->locals, local, tree, gained)) {
+		*r = local_load(local);
+		taken = local_take(local, n, r);
+	} else {
+		/* The slot has moved on to another tree. */
+		tree_give(&u->trees, tree, gained);
+	}
+	move_end(local, gained > 0);
+	return taken;
 }
 
 /*
  * Take frames off a slot's counter; should it be short, with what others have freed into its tree
  * since it was reserved.
  */
-static bool take_synced(struct upper *u, struct local *local, uint32_t n, struct reservation *r)
+static inline bool take_synced(struct upper *u, struct local *local, uint32_t n,
+			       struct reservation *r)
 {
-	if (local_take(local, n, r))
-		return true;
-	if (!r->present)
-		return false;
-
-	uint64_t tree = local_tree(&u->locals, *r);
-	uint32_t gained = tree_sync(&u->trees, tree, n - r->free);
-
-	if (gained == 0)
-		return false;
-	if (!local_give(&u->locals, local, tree, gained)) {
-		/* The slot has moved on to another tree. */
-		tree_give(&u->trees, tree, gained);
-		return false;
-	}
-	return local_take(local, n, r);
+	return __builtin_expect(local_take(local, n, r), 1) || take_from_tree(u, local, n, r);
 }
 
 /* Frames that turned out not to be usable, or were freed: to whoever counts that tree. */
@@ -91,18 +157,20 @@ static void give(struct upper *u, struct local *local, uint64_t tree, uint32_t n
 }
 
 /* A block from the tree a slot holds. */
-static uint64_t get_reserved(struct upper *u, struct local *local, unsigned int order)
+static inline uint64_t get_reserved(struct upper *u, struct local *local, unsigned int order)
 {
-	struct reservation r;
+	struct reservation r = local_load(local);
+	uint64_t guessed = r.row, frame;
+	struct lower_peek peek = lower_peek(&u->lower, guessed);
 
 	if (!take_synced(u, local, 1U << order, &r))
 		return LOWER_NONE;
-
-	uint64_t frame = lower_get(&u->lower, r.row, order);
-
-	if (frame == LOWER_NONE)
+	if (__builtin_expect(r.row != guessed, 0))
+		peek = lower_peek(&u->lower, r.row);
+	frame = lower_get(&u->lower, r.row, order, peek);
+	if (__builtin_expect(frame == LOWER_NONE, 0))
 		give(u, local, local_tree(&u->locals, r), 1U << order);
-	else if (frame / ROW_FRAMES != r.row)
+	else if (__builtin_expect(frame / ROW_FRAMES != r.row, 0))
 		local_move(local, r.row, frame / ROW_FRAMES);
 	return frame;
 }
@@ -113,7 +181,7 @@ static void install(struct upper *u, struct local *local, unsigned int class, st
 	struct reservation old = local_swap(local, r);
 
 	if (old.present)
-		tree_unreserve(&u->trees, local_tree(&u->locals, old), old.free, class);
+		tree_unreserve(&u->trees, local_tree(&u->locals, old), (uint32_t)old.free, class);
 }
 
 /* A request on its way through the trees. */
@@ -124,25 +192,37 @@ struct search {
 	uint64_t frame, flags;
 };
 
+/* From the first row of a tree on. */
+static uint64_t get_first(const struct upper *u, uint64_t t, unsigned int order)
+{
+	uint64_t row = first_row(u, t);
+
+	return lower_get(&u->lower, row, order, lower_peek(&u->lower, row));
+}
+
 static bool reserve_tree(struct search *s, uint64_t t)
 {
 	struct upper *u = s->u;
 	uint32_t n = 1U << s->req.order;
 	struct tree old;
 
-	if (!tree_reserve(&u->trees, t, s->req.class, n, &old))
-		return false;
-	s->frame = lower_get(&u->lower, first_row(u, t), s->req.order);
-	if (s->frame == LOWER_NONE) {
-		tree_unreserve(&u->trees, t, old.free, old.class);
+	move_begin(s->local);
+	if (!tree_reserve(&u->trees, t, s->req.class, n, &old)) {
+		move_end(s->local, false);
 		return false;
 	}
-	install(u, s->local, s->req.class,
-		(struct reservation){s->frame / ROW_FRAMES, old.free - n, true});
+	s->frame = get_first(u, t, s->req.order);
+	if (s->frame == LOWER_NONE) {
+		tree_unreserve(&u->trees, t, old.free, old.class);
+		move_end(s->local, false);
+		return false;
+	}
+	install(u, s->local, s->req.class, reservation_of(s->frame / ROW_FRAMES, old.free - n));
+	move_end(s->local, true);
 	s->flags = RESULT_REFILL;
 	if (old.class != s->req.class && old.free != u->trees.frames)
 		s->flags |= RESULT_FALLBACK;
-	atom64_count(&u->events.reservations);
+	atom64_count(&s->local->events.reservations);
 	return true;
 }
 
@@ -158,7 +238,7 @@ static bool steal_from_tree(struct search *s, uint64_t t)
 
 	if (!tree_take(&u->trees, t, s->req.class, n, false))
 		return false;
-	s->frame = lower_get(&u->lower, first_row(u, t), s->req.order);
+	s->frame = get_first(u, t, s->req.order);
 	if (s->frame == LOWER_NONE) {
 		tree_give(&u->trees, t, n);
 		return false;
@@ -166,7 +246,7 @@ static bool steal_from_tree(struct search *s, uint64_t t)
 	if (old.class != s->req.class && old.free != u->trees.frames)
 		s->flags = RESULT_FALLBACK;
 	if (s->local)
-		atom64_count(&u->events.steals);
+		atom64_count(&s->local->events.steals);
 	return true;
 }
 
@@ -221,17 +301,24 @@ static struct local *steal_from_class(struct search *s, unsigned int class)
 static void take_over(struct search *s, struct local *from)
 {
 	struct upper *u = s->u;
-	struct reservation r = local_swap(from, (struct reservation){0});
+	struct local *by = noted_by(u, s->local);
+	struct reservation r;
 
-	if (!r.present)
+	move_begin(by);
+	r = local_swap(from, (struct reservation){0});
+	if (!r.present) {
+		move_end(by, false);
 		return;
+	}
 	if (s->local) {
 		tree_set_class(&u->trees, local_tree(&u->locals, r), s->req.class);
 		install(u, s->local, s->req.class, r);
 	} else {
-		tree_unreserve(&u->trees, local_tree(&u->locals, r), r.free, s->req.class);
+		tree_unreserve(&u->trees, local_tree(&u->locals, r), (uint32_t)r.free,
+			       s->req.class);
 	}
-	atom64_count(&u->events.demotions);
+	move_end(by, true);
+	atom64_count(&by->events.demotions);
 }
 
 /* No unreserved tree will do: use the others' reservations, nearest class first. */
@@ -246,7 +333,7 @@ static bool raid_slots(struct search *s)
 
 		if ((verdict == POLICY_MATCH || verdict == POLICY_STEAL) &&
 		    steal_from_class(s, class)) {
-			atom64_count(&s->u->events.steals);
+			atom64_count(&noted_by(s->u, s->local)->events.steals);
 			return true;
 		}
 	}
@@ -263,18 +350,9 @@ static bool raid_slots(struct search *s)
 	return false;
 }
 
-uint64_t upper_get(struct upper *u, struct upper_request req, uint64_t *flags)
+/* All that can be done for a request whose slot has nothing. */
+static struct upper_result search(struct upper *u, struct upper_request req, struct local *local)
 {
-	struct local *local = locals_slot(&u->locals, req.class, req.slot);
-
-	*flags = RESULT_PCP_HIT;
-	if (local) {
-		uint64_t frame = get_reserved(u, local, req.order);
-
-		if (frame != LOWER_NONE)
-			return frame;
-	}
-
 	struct search s = {.u = u, .req = req, .local = local, .frame = LOWER_NONE};
 	struct tree_search ts = {
 		.class = req.class,
@@ -287,8 +365,104 @@ uint64_t upper_get(struct upper *u, struct upper_request req, uint64_t *flags)
 
 	if (!trees_search(&u->trees, &ts) && !raid_slots(&s))
 		s.frame = LOWER_NONE;
-	*flags = s.flags;
-	return s.frame;
+	return (struct upper_result){s.frame, s.flags};
+}
+
+/* How often a search is repeated for no better reason than that something was on its way. */
+#define PATIENCE 64U
+
+/*
+ * Was it in vain because frames were between two owners, or in magazines? @seen: the moves before
+ * the search. Each move that has ended was somebody's progress; of those under way none may be.
+ */
+static bool look_again(struct upper *u, struct moves seen, unsigned int *patience)
+{
+	struct moves now = moves_so_far(u);
+
+	if (upper_raid(u) > 0 || now.ended != seen.ended)
+		return true;
+	if (now.under_way == 0 || *patience == 0)
+		return false;
+	--*patience;
+	atom_wait();
+	return true;
+}
+
+static __attribute__((noinline)) struct upper_result get_slowly(struct upper *u,
+								struct upper_request req,
+								struct local *local)
+{
+	unsigned int patience = PATIENCE;
+	struct upper_result result = search(u, req, local);
+	struct moves seen;
+
+	/* To know what moved during a search one has to look before it. Most succeed: only another
+	   one is worth that. */
+	while (result.frame == LOWER_NONE) {
+		seen = moves_so_far(u);
+		if (local)
+			result.frame = get_reserved(u, local, req.order);
+		if (result.frame != LOWER_NONE)
+			return (struct upper_result){result.frame, RESULT_PCP_HIT};
+		result = search(u, req, local);
+		if (result.frame == LOWER_NONE && !look_again(u, seen, &patience))
+			break;
+	}
+	return result;
+}
+
+/* For fewer, holding a row costs more than it saves. */
+#define HOLD_MIN 4U
+
+/* The magazine may have what is left of the row that @frame came from, if that is the slot's. */
+static void fill_magazine(struct upper *u, struct local *local, struct magazine *m, uint64_t frame)
+{
+	uint64_t row = frame / ROW_FRAMES, tree = tree_of(u, frame), held;
+	struct reservation r = local_load(local);
+	uint32_t want = (uint32_t)min_u64(r.free, ROW_FRAMES);
+
+	if (!r.present || local_tree(&u->locals, r) != tree || magazine_row(m) != LOWER_NONE)
+		return;
+	/* Relaxed: a guess. */
+	held = ~atom64_load(lower_row(&u->lower, row), ATOM_RELAXED);
+	want = (uint32_t)min_u64(want, (unsigned int)__builtin_popcountll(held));
+	if (want < HOLD_MIN)
+		return;
+	move_begin(local);
+	if (local_take(local, want, &r)) {
+		bool same = local_tree(&u->locals, r) == tree;
+
+		held = same ? lower_hold(&u->lower, row, want) : 0;
+		if (held)
+			magazine_hold(&u->magazines, m, row);
+		want -= (uint32_t)__builtin_popcountll(held);
+		if (want)
+			give(u, local, local_tree(&u->locals, r), want);
+	}
+	move_end(local, held);
+}
+
+struct upper_result upper_get_and_fill(struct upper *u, struct upper_request req,
+				       struct magazine *m)
+{
+	struct local *local = locals_slot(&u->locals, req.class, req.slot);
+	struct upper_result result = upper_get_shared(u, req);
+
+	if (local && result.frame != LOWER_NONE)
+		fill_magazine(u, local, m, result.frame);
+	return result;
+}
+
+struct upper_result upper_get_shared(struct upper *u, struct upper_request req)
+{
+	struct local *local = locals_slot(&u->locals, req.class, req.slot);
+	struct upper_result result = {LOWER_NONE, RESULT_PCP_HIT};
+
+	if (local)
+		result.frame = get_reserved(u, local, req.order);
+	if (__builtin_expect(result.frame == LOWER_NONE, 0))
+		return get_slowly(u, req, local);
+	return result;
 }
 
 /* Take frames off a slot's counter if that is where those of @tree are counted. */
@@ -324,20 +498,34 @@ static bool take_at(struct upper *u, struct upper_request req, uint64_t tree, st
 	return false;
 }
 
-int upper_get_at(struct upper *u, struct upper_request req, uint64_t frame)
+static int get_at(struct upper *u, struct upper_request req, uint64_t frame)
 {
 	uint64_t tree = tree_of(u, frame);
 	struct local *from;
+	int ret;
 
 	/* Refuse at once what cannot be: taking frames off a tree may change its class. */
 	if (!lower_is_free(&u->lower, frame, frame + (UINT64_C(1) << req.order)) ||
 	    !take_at(u, req, tree, &from))
 		return -EBUSY;
-
-	int ret = lower_get_at(&u->lower, frame, req.order);
-
+	ret = lower_get_at(&u->lower, frame, req.order);
 	if (ret < 0)
 		give(u, from, tree, 1U << req.order);
+	return ret;
+}
+
+int upper_get_at(struct upper *u, struct upper_request req, uint64_t frame)
+{
+	unsigned int patience = PATIENCE;
+	struct moves seen;
+	int ret = get_at(u, req, frame);
+
+	while (ret < 0) {
+		seen = moves_so_far(u);
+		ret = get_at(u, req, frame);
+		if (ret < 0 && !look_again(u, seen, &patience))
+			break;
+	}
 	return ret;
 }
 
@@ -350,22 +538,19 @@ static void follow_frees(struct upper *u, struct upper_request req, struct local
 	if (local_count_free(local, tree) < FREES_TO_FOLLOW)
 		return;
 	old = tree_load(&u->trees, tree);
-	if (old.class != req.class || !tree_reserve(&u->trees, tree, req.class, 1, &old))
+	if (old.class != req.class)
 		return;
-	install(u, local, req.class, (struct reservation){first_row(u, tree), old.free, true});
-	atom64_count(&u->events.reservations);
+	move_begin(local);
+	if (!tree_reserve(&u->trees, tree, req.class, 1, &old)) {
+		move_end(local, false);
+		return;
+	}
+	install(u, local, req.class, reservation_of(first_row(u, tree), old.free));
+	move_end(local, true);
+	atom64_count(&local->events.reservations);
 }
 
-int upper_release(struct upper *u, uint64_t frame, unsigned int order, bool *split)
-{
-	int ret = lower_put(&u->lower, frame, order, split);
-
-	if (__builtin_expect(*split, 0))
-		atom64_count(&u->events.splits);
-	return ret;
-}
-
-void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
+static inline void credit(struct upper *u, struct upper_request req, uint64_t frame)
 {
 	struct local *local = locals_slot(&u->locals, req.class, req.slot);
 	uint64_t tree = tree_of(u, frame);
@@ -377,38 +562,90 @@ void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
 		follow_frees(u, req, local, tree);
 }
 
-int upper_put(struct upper *u, struct upper_request req, uint64_t frame)
+void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
 {
-	bool split;
-	int ret = upper_release(u, frame, req.order, &split);
+	credit(u, req, frame);
+}
 
-	if (ret == 0)
-		upper_credit(u, req, frame);
-	return ret;
+int upper_put(struct upper *u, struct upper_request req, uint64_t frame, bool *split)
+{
+	struct magazine *m = magazine_of(&u->magazines, req.class, req.cpu, req.order);
+	int ret;
+
+	*split = false;
+	if (m) {
+		ret = magazine_put(&u->magazines, m, &u->lower, frame);
+		if (ret != -EAGAIN)
+			return ret;
+	}
+	ret = lower_put(&u->lower, frame, req.order, split);
+	if (__builtin_expect(ret < 0, 0))
+		return ret;
+	if (__builtin_expect(*split, 0)) {
+		/* As the slot's whose request has this order; whose the frame was shows later. */
+		atom64_count(
+			&noted_by(u, locals_slot(&u->locals, req.class, req.slot))->events.splits);
+		return 0;
+	}
+	credit(u, req, frame);
+	return 0;
+}
+
+static void credit_row(void *arg, uint64_t row, unsigned int frames)
+{
+	struct upper *u = arg;
+
+	tree_give(&u->trees, tree_of(u, row * ROW_FRAMES), frames);
+}
+
+uint64_t upper_raid(struct upper *u)
+{
+	uint64_t frames;
+
+	if (!magazines_hold_any(&u->magazines))
+		return 0;
+	move_begin(locals_common(&u->locals));
+	frames = magazines_raid(&u->magazines, &u->lower, credit_row, u);
+	move_end(locals_common(&u->locals), frames > 0);
+	return frames;
 }
 
 void upper_drain(struct upper *u)
 {
+	upper_raid(u);
+	move_begin(locals_common(&u->locals));
 	for (unsigned int class = 0; class < u->trees.policy->nr_classes; class ++) {
 		for (unsigned int slot = 0; slot < locals_nr(&u->locals, class); slot++)
 			install(u, locals_slot(&u->locals, class, slot), class,
 				(struct reservation){0});
 	}
+	move_end(locals_common(&u->locals), true);
 }
 
-void upper_build_begin(struct upper_build *b, struct upper *u, struct absent_set *absent)
+/* No slot holds a tree, no magazine a row. */
+static void forget_volatile(struct upper *u)
 {
-	memset(b, 0, sizeof(*b));
-	b->u = u;
-	absent_release(&u->absent);
-	u->absent = *absent;
-	*absent = (struct absent_set){0};
-
-	lower_reset(&u->lower);
+	magazines_forget(&u->magazines);
 	for (unsigned int i = 0; i < locals_total(&u->locals); i++) {
 		local_swap(&u->locals.slots[i], (struct reservation){0});
 		atom64_store(&u->locals.slots[i].last_frees, 0, ATOM_RELAXED);
 	}
+}
+
+void upper_recover(struct upper *u, unsigned int class)
+{
+	lower_recover(&u->lower);
+	forget_volatile(u);
+	for (uint64_t t = 0; t < u->trees.nr; t++)
+		tree_set(&u->trees, t, (uint32_t)lower_tree_free(&u->lower, t), class);
+}
+
+void upper_build_begin(struct upper_build *b, struct upper *u)
+{
+	memset(b, 0, sizeof(*b));
+	b->u = u;
+	lower_reset(&u->lower);
+	forget_volatile(u);
 	for (uint64_t t = 0; t < u->trees.nr; t++)
 		tree_set(&u->trees, t, 0, policy_default_class(u->trees.policy));
 }
@@ -460,68 +697,45 @@ void upper_build_end(struct upper_build *b)
 	struct upper *u = b->u;
 
 	build_flush(b);
-	for (size_t i = 0; i < u->absent.nr; i++)
-		lower_set_absent(&u->lower, u->absent.ranges[i].start, u->absent.ranges[i].end);
+	lower_set_partial(&u->lower, 0, u->lower.nr_children * BITFIELD_FRAMES);
+	lower_flush(&u->lower);
 	for (uint64_t t = 0; t < u->trees.nr; t++)
 		tree_set(&u->trees, t, (uint32_t)lower_tree_free(&u->lower, t),
 			 tree_load(&u->trees, t).class);
 }
 
-int upper_online(struct upper *u, struct pfn_range range)
+void upper_set_free(struct upper *u, uint64_t start, uint64_t end)
 {
-	struct pfn_range rest = range, piece;
+	lower_set_free(&u->lower, start, end);
+	while (start < end) {
+		uint64_t tree = tree_of(u, start);
+		uint64_t stop = min_u64(end, (tree + 1) << u->tree_order);
 
-	if (absent_reserve(&u->absent) < 0)
-		return -ENOMEM;
-	while (absent_next(&u->absent, &rest, true, &piece)) {
-		lower_set_free(&u->lower, piece.start, piece.end);
-		while (piece.start < piece.end) {
-			uint64_t tree = tree_of(u, piece.start);
-			uint64_t stop = min_u64(piece.end, (tree + 1) << u->tree_order);
-
-			tree_give(&u->trees, tree, (uint32_t)(stop - piece.start));
-			piece.start = stop;
-		}
+		tree_give(&u->trees, tree, (uint32_t)(stop - start));
+		start = stop;
 	}
-	absent_remove(&u->absent, range);
-	lower_set_absent(&u->lower, range.start, range.end);
-	return 0;
 }
 
-bool upper_may_offline(const struct upper *u, struct pfn_range range)
-{
-	struct pfn_range piece;
-
-	while (absent_next(&u->absent, &range, false, &piece)) {
-		if (!lower_is_free(&u->lower, piece.start, piece.end))
-			return false;
-	}
-	return true;
-}
-
-int upper_offline(struct upper *u, struct pfn_range range)
+void upper_take(struct upper *u, uint64_t start, uint64_t end)
 {
 	/* As the default class: it demotes no tree. */
-	struct upper_request req = {.class = policy_default_class(u->trees.policy)};
-	struct pfn_range rest = range, piece;
+	struct upper_request req = {.class = (uint8_t)policy_default_class(u->trees.policy)};
 
-	if (absent_reserve(&u->absent) < 0)
-		return -ENOMEM;
-	while (absent_next(&u->absent, &rest, false, &piece)) {
-		while (piece.start < piece.end) {
-			req.order = largest_order(piece.start, piece.end, BITFIELD_ORDER);
+	while (start < end) {
+		int ret;
 
-			/* Cannot fail: it is free, and nothing else runs. */
-			int ret = upper_get_at(u, req, piece.start);
-
-			assert(ret == 0);
-			(void)ret;
-			piece.start += UINT64_C(1) << req.order;
-		}
+		req.order = (uint8_t)largest_order(start, end, BITFIELD_ORDER);
+		/* Cannot fail: it is free, and nothing else runs. */
+		ret = upper_get_at(u, req, start);
+		assert(ret == 0);
+		(void)ret;
+		start += UINT64_C(1) << req.order;
 	}
-	absent_add(&u->absent, range);
-	lower_set_absent(&u->lower, range.start, range.end);
-	return 0;
+}
+
+void upper_note_withheld(struct upper *u, uint64_t start, uint64_t end)
+{
+	lower_set_partial(&u->lower, start, end);
 }
 
 static void count_children(const struct lower *l, struct upper_counts *counts)
@@ -548,6 +762,18 @@ static void count_children(const struct lower *l, struct upper_counts *counts)
 	}
 }
 
+/* How many frames a magazine holds, by now perhaps of no row. */
+static unsigned int held_by(const struct upper *u, const struct magazine *m)
+{
+	uint64_t row = magazine_row(m);
+
+	if (row == LOWER_NONE)
+		return 0;
+	/* Relaxed: a statistic. */
+	return (unsigned int)__builtin_popcountll(
+		atom64_load(lower_row(&u->lower, row) + 1, ATOM_RELAXED));
+}
+
 void upper_count(const struct upper *u, struct upper_counts *counts)
 {
 	count_children(&u->lower, counts);
@@ -558,8 +784,33 @@ void upper_count(const struct upper *u, struct upper_counts *counts)
 		counts->reserved_frames += tree.reserved ? tree.free : 0;
 		counts->free_trees += !tree.reserved && tree.free == u->trees.frames;
 	}
-	for (unsigned int i = 0; i < locals_total(&u->locals); i++)
-		counts->reserved_frames += local_load(&u->locals.slots[i]).free;
+	for (unsigned int i = 0; i <= locals_total(&u->locals); i++) {
+		const struct local *local = &u->locals.slots[i];
+
+		counts->reserved_frames += local_load(local).free;
+		/* Relaxed: statistics. */
+		counts->reservations += atom64_load(&local->events.reservations, ATOM_RELAXED);
+		counts->steals += atom64_load(&local->events.steals, ATOM_RELAXED);
+		counts->demotions += atom64_load(&local->events.demotions, ATOM_RELAXED);
+		counts->splits += atom64_load(&local->events.splits, ATOM_RELAXED);
+	}
+	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++)
+		counts->held_frames += held_by(u, &u->magazines.list[i]);
+}
+
+void upper_occupancy(const struct upper *u, uint64_t first, size_t n, uint16_t *free_frames)
+{
+	for (uint64_t i = 0; i < n; i++)
+		free_frames[i] +=
+			(uint16_t)child_free_frames(child_load(&u->lower.children[first + i]));
+	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++) {
+		uint64_t row = magazine_row(&u->magazines.list[i]);
+
+		if (row != LOWER_NONE && row / BITFIELD_ROWS >= first &&
+		    row / BITFIELD_ROWS - first < n)
+			free_frames[row / BITFIELD_ROWS - first] +=
+				(uint16_t)held_by(u, &u->magazines.list[i]);
+	}
 }
 
 static int check_local(const struct upper *u, unsigned int class, unsigned int slot, uint32_t *held,
@@ -614,11 +865,42 @@ static int check_tree(const struct upper *u, uint64_t t, uint32_t held, struct e
 	return 0;
 }
 
+/* Every held row has one magazine, and every magazine a held row. */
+static int check_magazines(const struct upper *u, struct error *err)
+{
+	uint64_t rows = 0, held = 0;
+
+	for (uint64_t row = 0; u->magazines.list && row < u->lower.nr_children * BITFIELD_ROWS;
+	     row++)
+		/* Relaxed: nothing else runs. */
+		rows += atom64_load(lower_row(&u->lower, row) + 1, ATOM_RELAXED) != 0;
+	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++) {
+		const struct magazine *m = &u->magazines.list[i];
+
+		if (magazine_row(m) == LOWER_NONE)
+			continue;
+		held++;
+		if (magazine_row(m) >= u->lower.nr_children * BITFIELD_ROWS || !held_by(u, m))
+			return error_set(err, EUCLEAN, "llfree: magazine %u: an empty row", i);
+		for (unsigned int k = 0; k < i; k++)
+			if (magazine_row(&u->magazines.list[k]) == magazine_row(m))
+				return error_set(err, EUCLEAN,
+						 "llfree: magazines %u and %u hold one row", k, i);
+	}
+	if (rows != held)
+		return error_set(err, EUCLEAN,
+				 "llfree: %" PRIu64 " rows are held, by %" PRIu64 " magazines",
+				 rows, held);
+	return 0;
+}
+
 int upper_check(const struct upper *u, struct error *err)
 {
 	int ret = lower_check(&u->lower, err);
 	uint32_t *held; /* by tree: the holding slot's free frames + 1 */
 
+	if (ret == 0)
+		ret = check_magazines(u, err);
 	if (ret < 0)
 		return ret;
 	held = calloc(u->trees.nr, sizeof(*held));

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What every back end has to do, whatever its idea: the promises of allocators/allocator.h, each
- * checked against one byte per frame. Runs over all built-in back ends, or over the specifications
- * given as arguments ("buddy:pcp=off"). What a back end does not offer is left out of its list.
+ * checked against one byte per frame. Runs over all built-in back ends, each with every configuration
+ * it ships as data, or over the specifications given as arguments ("buddy:pcp=off"). What a back end
+ * does not offer is left out of its list.
  */
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <setjmp.h>
@@ -243,7 +245,17 @@ static struct alloc_request random_request(struct fixture *f)
 
 	if (random_below(f, 8) == 0)
 		gfp |= GFP_THISNODE;
-	return request(f, gfp, order, random_below(f, f->m->nr_cpus));
+
+	struct alloc_request req = request(f, gfp, order, random_below(f, f->m->nr_cpus));
+
+	/* What recordings may know. */
+	if (random_below(f, 2)) {
+		req.context = random_below(f, 40);
+		req.flags = ALLOC_HAS_CONTEXT;
+	}
+	if ((gfp & GFP_MOVABLE) && random_below(f, 3) == 0)
+		req.flags |= ALLOC_PAGE_CACHE;
+	return req;
 }
 
 static void drain(struct fixture *f)
@@ -1254,24 +1266,46 @@ static int add_tests(const char *text, struct CMUnitTest *tests, size_t *n)
 	return 0;
 }
 
+#define SPECS_MAX 64
+
+/* A back end as it is, and with each of the files it ships in place of its default one. */
+static void add_specs(const struct allocator_ops *ops, char **specs, size_t *n)
+{
+	specs[(*n)++] = strdup(ops->name);
+	for (const struct option *row = ops->options; row && row->name; row++) {
+		if (!(row->flags & OPTION_FILE))
+			continue;
+		for (const char *const *choice = row->choices; *choice; choice++) {
+			assert(*n < SPECS_MAX);
+			if (strcmp(*choice, row->fallback) != 0 &&
+			    asprintf(&specs[*n], "%s:%s=%s", ops->name, row->name, *choice) > 0)
+				(*n)++;
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
+	char *specs[SPECS_MAX];
 	size_t nr_specs = 0, n = 0;
 	struct CMUnitTest *tests;
 	int failed = 0;
 
-	while (allocator_builtins[nr_specs])
-		nr_specs++;
-	if (argc > 1)
-		nr_specs = (size_t)argc - 1;
+	if (argc > SPECS_MAX)
+		return 1;
+	for (int i = 1; i < argc; i++)
+		specs[nr_specs++] = strdup(argv[i]);
+	for (size_t i = 0; argc == 1 && allocator_builtins[i]; i++)
+		add_specs(allocator_builtins[i], specs, &nr_specs);
 	tests = calloc(nr_specs * ARRAY_SIZE(conformance_tests), sizeof(*tests));
 	for (size_t i = 0; i < nr_specs; i++)
-		failed +=
-			add_tests(argc > 1 ? argv[i + 1] : allocator_builtins[i]->name, tests, &n);
+		failed += add_tests(specs[i], tests, &n);
 	/* one group: a TAP stream has one plan */
 	failed += _cmocka_run_group_tests("conformance", tests, n, NULL, NULL);
 	while (n)
 		free((void *)(uintptr_t)tests[--n].name);
 	free(tests);
+	while (nr_specs)
+		free(specs[--nr_specs]);
 	return failed;
 }

@@ -354,7 +354,9 @@ static void huge_state_is_provided_or_passed_on(void **state)
 	assert_int_equal(rig->instance->metadata_bytes, sizeof(struct allocator));
 	allocator_instance_destroy(rig->instance);
 	rig->instance = NULL;
-	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, mine, &rig->instance, NULL),
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m,
+						   &(struct allocator_place){.huge_state = mine},
+						   &rig->instance, NULL),
 			 0);
 	assert_ptr_equal(rig->instance->env.huge_state, mine);
 	assert_ptr_equal(rig->instance->env.machine, rig->m);

@@ -555,6 +555,43 @@ static void a_benchmark_needs_neither_trace_nor_label(void **state)
 	assert_answer(f, "SELECT count(*) FROM v_latest WHERE trace IS NULL", "1");
 }
 
+static struct result_record bench_record(const char *allocator, uint32_t fill)
+{
+	struct result_record run = run_record(allocator);
+
+	run.run.trace = run.run.trace_digest = run.run.trace_note = NULL;
+	run.run.mode = "bench-bulk";
+	run.run.point_id = fill ? "filled" : "empty";
+	run.run.order = 3;
+	run.run.repetitions = 5;
+	run.run.fill = fill;
+	return run;
+}
+
+static void a_benchmark_keeps_its_parameters_and_its_latest_run(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+
+	for (uint32_t i = 0; i < 3; i++) {
+		struct result_record run = bench_record("llfree", i ? 90 : 0);
+
+		must_take(store, &run);
+		send_metric(store, METRIC_alloc_ns, 10 + i);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_close(store);
+	assert_answer(f,
+		      "SELECT group_concat(bench || ',' || threads || ',' || block_order || ',' ||"
+		      " fill || ',' || repetitions || ',' || alloc_ns, ' ') FROM v_bench",
+		      "bulk,1,3,0,5,10.0 bulk,1,3,90,5,12.0");
+	assert_answer(f, "SELECT count(*) FROM run WHERE rounds IS NULL", "3");
+	assert_answer(f, "SELECT count(*) FROM v_comparison", "0");
+	write_run(f, "buddy");
+	assert_answer(f, "SELECT count(*) FROM v_bench", "2");
+	assert_answer(f, "SELECT fill IS NULL AND repetitions IS NULL FROM run WHERE id = 4", "1");
+}
+
 /* ---- views ------------------------------------------------------------------------------------ */
 
 static void views_show_the_latest_finished_run(void **state)
@@ -877,9 +914,33 @@ static void a_newer_schema_is_refused(void **state)
 	const struct fixture *f = *state;
 
 	write_run(f, "llfree");
-	tell(f, "PRAGMA user_version = 2");
+	tell(f, "PRAGMA user_version = 3");
 	assert_open_fails(f->path, EPROTONOSUPPORT, "newer quire");
+	assert_answer(f, "PRAGMA user_version", "3");
+}
+
+static void an_older_schema_is_brought_up_to_date(void **state)
+{
+	const struct fixture *f = *state;
+	char sql[1024], views[16];
+
+	write_run(f, "llfree");
+	snprintf(views, sizeof(views), "%s",
+		 ask(f, "SELECT count(*) FROM sqlite_schema WHERE type = 'view'"));
+	/* As version 1 had it. */
+	snprintf(sql, sizeof(sql), "%s",
+		 ask(f, "SELECT group_concat('DROP VIEW ' || name, ';') FROM sqlite_schema"
+			" WHERE type = 'view'"));
+	tell(f, sql);
+	tell(f, "CREATE VIEW v_run AS SELECT 1 AS outdated;"
+		"ALTER TABLE run DROP COLUMN repetitions; ALTER TABLE run DROP COLUMN rounds;"
+		"ALTER TABLE run DROP COLUMN fill; PRAGMA user_version = 1");
+	write_run(f, "buddy");
 	assert_answer(f, "PRAGMA user_version", "2");
+	assert_answer(f, "SELECT group_concat(allocator) FROM v_run WHERE fill IS NULL",
+		      "llfree,buddy");
+	assert_answer(f, "SELECT count(*) FROM sqlite_schema WHERE type = 'view'", views);
+	assert_answer(f, "PRAGMA foreign_key_check", "");
 }
 
 static void a_damaged_database_is_refused(void **state)
@@ -1084,6 +1145,7 @@ int main(void)
 		TEST(block_maps_out_of_order_fail_the_run),
 		TEST(a_long_run_waits_outside_of_memory_and_locks_nobody_out),
 		TEST(a_benchmark_needs_neither_trace_nor_label),
+		TEST(a_benchmark_keeps_its_parameters_and_its_latest_run),
 		TEST(views_show_the_latest_finished_run),
 		TEST(runs_of_traces_without_a_digest_stand_for_themselves),
 		TEST(the_comparison_names_metrics_that_exist),
@@ -1100,6 +1162,7 @@ int main(void)
 		TEST(other_files_are_refused_and_left_as_they_are),
 		TEST(other_databases_are_refused_and_left_as_they_are),
 		TEST(a_newer_schema_is_refused),
+		TEST(an_older_schema_is_brought_up_to_date),
 		TEST(a_damaged_database_is_refused),
 		TEST(a_locked_database_is_busy),
 		TEST(a_missing_directory_is_named),

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -613,6 +614,7 @@ static void an_inconsistent_table_is_refused(void **state)
 		{{.name = "x", .type = OPTION_CHOICE, .choices = modes, .fallback = "none"}},
 		{{.name = "x", .type = OPTION_UINT, .min = 5, .max = 1}},
 		{{.name = "x", .type = OPTION_UINT, .flags = OPTION_REPEATS}},
+		{{.name = "x", .type = OPTION_STRING, .flags = OPTION_FILE}},
 	};
 
 	(void)state;
@@ -776,6 +778,115 @@ static void any_single_slip_is_forgiven(void **state)
 	}
 }
 
+/* ---- files ---- */
+
+static const struct option file_table[] = {
+	{.name = "policy",
+	 .type = OPTION_CHOICE,
+	 .choices = modes,
+	 .fallback = "parallel",
+	 .flags = OPTION_FILE,
+	 .help = "how"},
+	{0},
+};
+
+static void write_file(const char *path, const char *text, size_t n)
+{
+	FILE *out = fopen(path, "w");
+
+	assert_non_null(out);
+	assert_int_equal(fwrite(text, 1, n, out), n);
+	assert_int_equal(fclose(out), 0);
+}
+
+/* A path in a new directory, which remove_path() removes. */
+static void make_path(char path[64])
+{
+	strcpy(path, "/tmp/quire-option-XXXXXX");
+	assert_non_null(mkdtemp(path));
+	strcat(path, "/a,b.yaml");
+}
+
+static void remove_path(char path[64])
+{
+	unlink(path);
+	*strrchr(path, '/') = '\0';
+	assert_int_equal(rmdir(path), 0);
+}
+
+static void a_choice_may_be_a_file_known_by_its_content(void **state)
+{
+	struct option_set *set = new_set(file_table), *again = new_set(file_table);
+	char path[64], *first, *second, *other;
+	struct error err = {0};
+	size_t n;
+
+	(void)state;
+	make_path(path);
+	assert_null(option_file(set, "policy", &n));
+	assert_string_equal(option_string(set, "policy"), "parallel");
+	write_file(path, "one\0two", 7);
+	assert_int_equal(option_set_assign(set, "policy", path, &err), 0);
+	assert_memory_equal(option_file(set, "policy", &n), "one\0two", 8);
+	assert_int_equal(n, 7);
+	assert_string_equal(option_string(set, "policy"), path);
+	first = option_canonical(set);
+	assert_non_null(strstr(first, path));
+	/* What it says is taken back as long as it is true. */
+	assert_int_equal(option_set_parse_spec(again, first, &err), 0);
+	second = option_canonical(again);
+	assert_string_equal(first, second);
+	free(second);
+
+	write_file(path, "one\0TWO", 7);
+	assert_int_equal(option_set_parse_spec(again, first, &err), -ESTALE);
+	assert_non_null(strstr(err.text, "has changed, its hash is now"));
+	/* The set keeps what it has read. */
+	second = option_canonical(set);
+	assert_string_equal(first, second);
+	assert_int_equal(option_set_assign(set, "policy", path, &err), 0);
+	other = option_canonical(set);
+	assert_string_not_equal(first, other);
+	assert_int_equal(option_set_assign(set, "policy", "timed", &err), 0);
+	assert_null(option_file(set, "policy", &n));
+	assert_int_equal(option_choice(set, "policy"), 2);
+	free(first);
+	free(second);
+	free(other);
+	option_set_destroy(set);
+	option_set_destroy(again);
+	remove_path(path);
+}
+
+static void a_file_that_cannot_be_read_is_refused_and_the_old_value_stays(void **state)
+{
+	struct option_set *set = new_set(file_table);
+	char path[64], *large = calloc(1, OPTION_FILE_MAX + 1);
+	struct error err = {0};
+	size_t n;
+
+	(void)state;
+	assert_int_equal(option_set_assign(set, "policy", "timed", &err), 0);
+	assert_int_equal(option_set_assign(set, "policy", "./none", &err), -ENOENT);
+	assert_non_null(strstr(err.text, "option policy: ./none: No such file or directory; give a "
+					 "file that can be read, or one of sequential"));
+	assert_int_equal(option_set_assign(set, "policy", "none.yaml", &err), -ENOENT);
+	assert_int_equal(option_set_assign(set, "policy", "/", &err), -EISDIR);
+	assert_int_equal(option_set_assign(set, "policy", "tined", &err), -EINVAL);
+	assert_non_null(strstr(err.text, "did you mean 'timed'?"));
+	make_path(path);
+	write_file(path, large, OPTION_FILE_MAX + 1);
+	assert_int_equal(option_set_assign(set, "policy", path, &err), -EFBIG);
+	write_file(path, large, OPTION_FILE_MAX);
+	assert_int_equal(option_choice(set, "policy"), 2);
+	assert_int_equal(option_set_assign(set, "policy", path, &err), 0);
+	assert_non_null(option_file(set, "policy", &n));
+	assert_int_equal(n, OPTION_FILE_MAX);
+	free(large);
+	option_set_destroy(set);
+	remove_path(path);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -801,6 +912,8 @@ int main(void)
 		cmocka_unit_test(a_size_alone_parses_like_an_option),
 		cmocka_unit_test(the_nearest_name_is_the_one_meant),
 		cmocka_unit_test(any_single_slip_is_forgiven),
+		cmocka_unit_test(a_choice_may_be_a_file_known_by_its_content),
+		cmocka_unit_test(a_file_that_cannot_be_read_is_refused_and_the_old_value_stays),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -48,6 +48,9 @@ static const struct result_run run = {
 	.cpus = 5,
 	.order = -1,
 	.oracle = true,
+	.repetitions = 5,
+	.rounds = 6,
+	.fill = 90,
 };
 
 static size_t make_records(struct result_record *r)
@@ -113,7 +116,8 @@ static void assert_same_run(const struct result_run *a, const struct result_run 
 	assert_true(a->seed == b->seed && a->events == b->events && a->ops == b->ops &&
 		    a->managed_frames == b->managed_frames && a->start_ns == b->start_ns);
 	assert_true(a->threads == b->threads && a->cpus == b->cpus && a->order == b->order &&
-		    a->oracle == b->oracle);
+		    a->oracle == b->oracle && a->repetitions == b->repetitions &&
+		    a->rounds == b->rounds && a->fill == b->fill);
 }
 
 static void assert_same(const struct result_record *a, const struct result_record *b)

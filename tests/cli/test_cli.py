@@ -14,6 +14,7 @@ import io
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -26,6 +27,7 @@ import traceback
 
 OK, CHECK, USAGE, RUN = 0, 1, 2, 3
 NOBODY = 65534
+SOURCE = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 INSTANCES = "/sys/kernel/tracing/instances"
 PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
@@ -988,6 +990,87 @@ def options_are_echoed_resolved():
     check("tree=16" in run["options"] and "policy=" in run["options"], run["options"])
 
 
+POLICY = """name: mine
+description: two classes
+classes:
+  - {name: small, slots: cpus}
+  - {name: large, slots: one}
+rules:
+  - {class: large, orders: [4, 10]}
+  - {class: small}
+ranges: {perfect: [1, 32], good: [32, 64]}
+"""
+
+
+def a_policy_is_a_name_or_a_file():
+    name = trace()
+    refuses(USAGE, ("llfree: option policy: no choice 'movabel'", "did you mean 'movable'?"),
+            "replay", name, "-a", "llfree:policy=movabel")
+    refuses(USAGE, ("no choice 'xyzzy'", "simple, movable, pagecache, reclaimable, context"),
+            "replay", name, "-a", "llfree:policy=xyzzy")
+    refuses(USAGE, ("./none.yaml: No such file", "or one of simple, movable"),
+            "replay", name, "-a", "llfree:policy=./none.yaml")
+    refuses(USAGE, (".: Is a directory",), "replay", name, "-a", "llfree:policy=.")
+    choices = [option["choices"] for backend in
+               succeeds("list", "allocators", "--format", "json").json()["allocators"]
+               for option in backend["options"] if option["name"] == "policy"]
+    same(choices, [["simple", "movable", "pagecache", "reclaimable", "context"]], "choices")
+
+
+def a_wrong_policy_file_is_told_by_place():
+    name = trace()
+    for words, text in (
+            (("line 1, column 1: unknown key 'nam'", "did you mean 'name'?"),
+             POLICY.replace("name: mine", "nam: mine")),
+            (("rule 1: orders: '11' is not a whole number from 0 to 10",),
+             POLICY.replace("[4, 10]", "[4, 11]")),
+            (("order 0, Unmovable: none fits", "add a last one"),
+             POLICY.replace("  - {class: small}\n", "")),
+            (("not YAML",), POLICY.replace("- {class: small}", "- {class: small")),
+            (("empty",), "")):
+        write("mine.yaml", text)
+        result = refuses(RUN, ("llfree: mine.yaml: ", *words), "replay", name, "-a",
+                         "llfree:policy=mine.yaml", "--format", "json")
+        same([run["status"] for run in result.json()["runs"]], ["failed"], "status")
+
+
+def a_policy_file_is_known_by_its_content():
+    name = trace()
+
+    def point(path):
+        run = succeeds("replay", name, "-a", f"llfree:policy={path}", "--format", "json").json()["runs"][0]
+        same((run["status"], run["metrics"]["oracle_violations"]), ("done", 0), path)
+        return run["point_id"], run["options"]
+
+    write("mine.yaml", POLICY)
+    first, options = point("mine.yaml")
+    check("policy=mine.yaml#" in options, options)
+    same(point("mine.yaml"), (first, options), "the same file again")
+    hashed = options[options.index("mine.yaml#"):].split(",")[0]
+    same(point(hashed), (first, options), "the file by its hash")
+    write("mine.yaml", POLICY.replace("[4, 10]", "[5, 10]"))
+    check(point("mine.yaml")[0] != first, "changed content, same point")
+    refuses(USAGE, ("mine.yaml has changed",), "replay", name, "-a", f"llfree:policy={hashed}")
+
+
+def what_docs_say_of_policies_works():
+    with open(os.path.join(SOURCE, "docs", "policies.md"), encoding="utf-8") as file:
+        text = file.read()
+    blocks = re.findall(r"^```(yaml|sh)\n(.*?)^```", text, re.S | re.M)
+    name, ran = trace(), 0
+    for language, block in blocks:
+        if language == "yaml":
+            write(re.search(r"Save it as `([^`]+)`", text).group(1), block)
+            continue
+        for command in block.replace("\\\n", " ").splitlines():
+            quire_, *args = command.replace("traces/samples/small-server.quire", name).split()
+            same(quire_, "quire", command)
+            runs = succeeds(*args, "--format", "json").json()["runs"]
+            same([run["metrics"]["oracle_violations"] for run in runs], [0] * len(runs), command)
+            ran += len(runs)
+    same(ran, 7, "runs")
+
+
 def what_is_undefined_is_null():
     write("in.txt", alloc("100.0"))
     succeeds("import", "in.txt", "-o", "one.quire")
@@ -1088,6 +1171,122 @@ def a_machine_too_large_is_refused_at_once():
                 "json")
 
 
+def a_benchmark_that_makes_no_sense_is_refused():
+    for code, words, args in (
+            (USAGE, ("'bulc'", "bulk"), ("bulc",)),
+            (USAGE, ("operand", "usage"), ()),
+            (USAGE, ("--threads", "'1,x'", "list"), ("bulk", "--threads", "1,x")),
+            (USAGE, ("--order", "''"), ("bulk", "--order", "")),
+            (USAGE, ("--order", "'1,'"), ("bulk", "--order", "1,")),
+            (USAGE, ("--fill", "'12345'"), ("bulk", "--fill", "12345")),
+            (USAGE, ("--order 11", "10"), ("bulk", "--order", "0,11")),
+            (USAGE, ("--fill 100", "99"), ("rand", "--fill", "100")),
+            (USAGE, ("--threads 4096", f"{len(os.sched_getaffinity(0))}"),
+             ("bulk", "--threads", "4096")),
+            (USAGE, ("--threads 2", "--cpus"), ("bulk", "--threads", "2", "--cpus", "1")),
+            (USAGE, ("--threads 2", "one thread"), ("frag", "--threads", "2")),
+            (USAGE, ("--rounds", "frag"), ("bulk", "--rounds", "3")),
+            (USAGE, ("--memory", "4095"), ("bulk", "--memory", "4095")),
+            (USAGE, ("--memory 4M", "raise --memory"),
+             ("bulk", "--memory", "4M", "--order", "10")),
+            (USAGE, ("--memory 4M", "raise --memory"),
+             ("frag", "--memory", "4M", "--order", "9")),
+            (USAGE, ("--no-oracle",), ("frag", "--no-oracle")),
+            (USAGE, ("--repetitions",), ("bulk", "--repetitions", "0")),
+            (USAGE, ("'nul'", "null"), ("bulk", "-a", "nul")),
+            (RUN, ("recorded", "no recording"), ("bulk", "-a", "recorded", "--memory", "64M")),
+            (RUN, ("null", "fragmentation"), ("frag", "-a", "null", "--memory", "64M"))):
+        for output in ("table", "json"):
+            refuses(code, words, "bench", *args, "--format", output)
+    same(files(), [], "files left")
+
+
+def what_one_back_end_cannot_do_the_others_do():
+    if len(os.sched_getaffinity(0)) < 2:
+        raise Skip("one CPU")
+    result = quire("bench", "bulk", "-a", "firstfit", "--memory", "64M", "--threads", "1,2",
+                   "--repetitions", "1", "--format", "json")
+    judge(result, RUN, ("firstfit", "--threads 2", "concurrent"))
+    same([(run["threads"], run["status"]) for run in result.json()["runs"]], [(1, "done")], "runs")
+
+
+def bench_json_has_the_documented_keys():
+    document = succeeds("bench", "bulk", "--memory", "64M", "--order", "0,3", "--fill", "0,50",
+                        "--repetitions", "2", "-l", "mine", "--db", "r.db", "--format",
+                        "json").json()
+    same(sorted(document), ["runs", "schema"], "document")
+    backends = [name for name in BACKENDS if name != "recorded"]
+    same([(run["fill"], run["order"], run["allocator"]) for run in document["runs"]],
+         [(fill, order, name) for fill in (0, 50) for order in (0, 3) for name in backends],
+         "the matrix")
+    for number, run in enumerate(document["runs"], 1):
+        for key, value in (("id", number), ("label", "mine"), ("spec", run["allocator"]),
+                           ("trace", None), ("mode", "bench-bulk"), ("threads", 1), ("cpus", 1),
+                           ("rounds", None), ("repetitions", 2), ("managed_frames", 16384),
+                           ("status", "done"), ("error", None), ("samples", [])):
+            same(run[key], value, f"{run['spec']}: {key}")
+        metrics = run["metrics"]
+        blocks = 16384 >> run["order"]
+        same(metrics["allocs"], (blocks - blocks * run["fill"] // 100) // 2, f"{run['spec']}")
+        same(metrics["frees"], metrics["allocs"], f"{run['spec']}: frees")
+        for key in ("alloc_failures", "oracle_violations"):
+            same(metrics[key], 0, f"{run['spec']}: {key}")
+        for key in ("alloc_ns", "free_ns", "pair_ns", "cas_ns", "alloc_cas", "metadata_bytes"):
+            check(metrics[key] > 0, f"{run['spec']}: {key}: {metrics[key]}")
+    same(len({run["point_id"] for run in document["runs"]}), len(document["runs"]), "points")
+    same(rows("r.db", "SELECT count(*), min(status), max(status), min(fill), max(fill),"
+                      " min(repetitions) FROM run"),
+         [(len(document["runs"]), "done", "done", 0, 50, 2)], "stored")
+    same(rows("r.db", "SELECT alloc_ns FROM v_bench WHERE run_id = 1"),
+         [(document["runs"][0]["metrics"]["alloc_ns"],)], "stored time")
+
+
+def bench_frag_tells_every_round_and_the_same_each_time():
+    def frag(*more):
+        return succeeds("bench", "frag", "-a", "buddy", "-a", "firstfit", "--memory", "64M",
+                        "--cpus", "4", "--rounds", "3", *more, "--format", "json").json()["runs"]
+
+    first, second, other = frag(), frag("--repetitions", "2"), frag("--seed", "2")
+    for run, again, another in zip(first, second, other):
+        same([sample["round"] for sample in run["samples"]], [0, 1, 2, 3], "rounds")
+        same((run["mode"], run["rounds"], run["fill"], run["cpus"], run["threads"], run["order"]),
+             ("bench-frag", 3, 90, 4, 1, 0), "parameters")
+        for sample in run["samples"]:
+            for key in ("moves_to_compact", "free_huge", "free_share_2m"):
+                check(sample[key] is not None, f"{run['spec']}: {key}")
+        last = run["samples"][-1]
+        same(run["metrics"]["moves_to_compact"], last["moves_to_compact"], "the end")
+        same(again["samples"], run["samples"], f"{run['spec']}: the same seed")
+        check(another["samples"] != run["samples"], f"{run['spec']}: another seed")
+        check(again["warnings"] == run["warnings"] == [], str(run["warnings"]))
+    moves = [run["metrics"]["moves_to_compact"] for run in first]
+    same([run["moves_saved"] for run in first], [None, 1 - moves[1] / moves[0]], "saved")
+
+
+def a_benchmark_that_dies_costs_only_its_point():
+    with running("bench", "frag", "-a", "buddy", "-a", "firstfit", "--memory", "1G", "--rounds",
+                 "300", "--db", "r.db", "--format", "json") as process:
+        wait_for("the first point", lambda: children(process.pid), process)
+        os.kill(children(process.pid)[0], signal.SIGKILL)
+        result = end_of(process)
+    judge(result, RUN, ("buddy", "signal 9"))
+    same([(run["spec"], run["status"]) for run in result.json()["runs"]],
+         [("buddy", "crashed"), ("firstfit", "done")], "runs")
+    same(statuses("r.db"), ["crashed", "done"], "stored")
+
+
+def an_interrupted_benchmark_says_so():
+    with running("bench", "frag", "-a", "buddy", "-a", "firstfit", "--memory", "1G", "--rounds",
+                 "100000", "--db", "r.db", "--format", "json") as process:
+        wait_for("the first point", lambda: children(process.pid), process)
+        process.send_signal(signal.SIGINT)
+        result = end_of(process)
+    judge(result, RUN, ("buddy", "interrupted"))
+    same([(run["spec"], run["status"], run["samples"]) for run in result.json()["runs"]],
+         [("buddy", "interrupted", [])], "runs")
+    same(statuses("r.db"), ["interrupted"], "stored")
+
+
 TESTS = [
     a_flipped_byte_is_told_with_its_place,
     a_damaged_block_fails_the_run_not_the_document,
@@ -1143,6 +1342,10 @@ TESTS = [
     replay_json_has_the_documented_keys,
     an_id_is_null_without_a_database,
     options_are_echoed_resolved,
+    a_policy_is_a_name_or_a_file,
+    a_wrong_policy_file_is_told_by_place,
+    a_policy_file_is_known_by_its_content,
+    what_docs_say_of_policies_works,
     what_is_undefined_is_null,
     exact_metrics_are_exact,
     csv_has_a_row_per_run,
@@ -1152,6 +1355,12 @@ TESTS = [
     traces_without_events_can_be_replayed,
     a_damaged_snapshot_can_be_salvaged,
     a_machine_too_large_is_refused_at_once,
+    a_benchmark_that_makes_no_sense_is_refused,
+    what_one_back_end_cannot_do_the_others_do,
+    bench_json_has_the_documented_keys,
+    bench_frag_tells_every_round_and_the_same_each_time,
+    a_benchmark_that_dies_costs_only_its_point,
+    an_interrupted_benchmark_says_so,
 ]
 
 

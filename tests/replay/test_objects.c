@@ -68,8 +68,9 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 	(void)unused;
 	for (uint32_t round = 0; round < 2; round++)
 		for (uint32_t i = 0; i < 20000; i++)
-			assert_int_equal(
-				objects_classify(o, GFP_KSWAPD_RECLAIM | (i & 7), i, i % 3), i);
+			assert_int_equal(objects_classify(o, GFP_KSWAPD_RECLAIM | (i & 7), i, i % 3,
+							  i & ALLOC_PAGE_CACHE),
+					 i);
 	assert_int_equal(o->nr_classes, 20000);
 	assert_int_equal(o->class[12345].req.context, 12345);
 	assert_int_equal(o->class[12345].req.migratetype, 12345 % 3);

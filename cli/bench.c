@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT */
+#include "cli/cli.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "analysis/store.h"
+#include "base/bits.h"
+#include "cli/runs.h"
+#include "cli/specs.h"
+#include "replay/bench.h"
+
+#define LIST_MAX 64 /* values in a list */
+
+static const struct option bench_options[] = {
+	{.name = "allocator",
+	 .letter = 'a',
+	 .type = OPTION_STRING,
+	 .flags = OPTION_REPEATS,
+	 .argument = "BACKEND[:k=v,...]",
+	 .help = "back end to measure, repeatable; without it, every built-in one that fits"},
+	{.name = "memory",
+	 .type = OPTION_SIZE,
+	 .fallback = "8G",
+	 .min = 4096,
+	 .max = 17592186044416.0,
+	 .unit = "bytes",
+	 .help = "the simulated machine's: one zone from frame 0"},
+	{.name = "cpus",
+	 .type = OPTION_UINT,
+	 .min = 1,
+	 .max = MACHINE_CPUS_MAX,
+	 .help = "of the simulated machine (default: as many as threads; frag: 8)"},
+	{.name = "threads",
+	 .type = OPTION_STRING,
+	 .argument = "N[,N...]",
+	 .fallback = "1",
+	 .help = "threads that allocate at once, each pinned to a CPU of its own and playing one "
+		 "cpu of the machine"},
+	{.name = "order",
+	 .type = OPTION_STRING,
+	 .argument = "N[,N...]",
+	 .fallback = "0",
+	 .help = "blocks of 2^N frames"},
+	{.name = "fill",
+	 .type = OPTION_STRING,
+	 .argument = "P[,P...]",
+	 .help = "percent of memory in use at the start, scattered (default 0; frag: 90, allocated "
+		 "before half is freed)"},
+	{.name = "rounds",
+	 .type = OPTION_UINT,
+	 .fallback = "10",
+	 .max = 100000,
+	 .help = "frag: rounds of freeing and allocating a tenth"},
+	{.name = "repetitions",
+	 .type = OPTION_UINT,
+	 .min = 1,
+	 .max = BENCH_REPETITIONS_MAX,
+	 .help = "how often each point is measured, all points in turn; times are the median "
+		 "(default 5; frag, which is exact: 1)"},
+	{.name = "seed", .type = OPTION_UINT, .fallback = "1", .help = "of everything random"},
+	{.name = "oracle",
+	 .type = OPTION_BOOL,
+	 .fallback = "on",
+	 .help = "check every frame handed out, outside what is timed"},
+	{.name = "timeout",
+	 .type = OPTION_UINT,
+	 .fallback = "600",
+	 .unit = "s",
+	 .max = 1000000,
+	 .help = "stop a back end that has been silent for so long; 0: never"},
+	{.name = "label", .letter = 'l', .type = OPTION_STRING, .help = "name these runs"},
+	{.name = "db",
+	 .type = OPTION_STRING,
+	 .argument = "FILE",
+	 .help = "add the results to this SQLite file (created if missing)"},
+	CLI_OPTION_FORMAT,
+	{.name = NULL},
+};
+
+struct list {
+	uint32_t value[LIST_MAX];
+	size_t n;
+};
+
+/* Everything one invocation works on. */
+struct bench_job {
+	const struct option_set *options;
+	enum bench_kind kind;
+	struct list threads, orders, fills;
+	uint32_t cpus, repetitions;
+	struct specs specs;
+	struct bench_point *points;
+	size_t nr_points;
+	struct store *store;
+	struct runs runs;
+	struct result_sink sink; /* says what failed, and passes on to runs */
+	int code;
+};
+
+static void raise_code(struct bench_job *job, int code)
+{
+	if (code > job->code)
+		job->code = code;
+}
+
+/* ---- the command line ---- */
+
+/* "1,2,4": numbers of at most four digits. What they may be in detail, bench_fits() knows. */
+static int parse_list(const struct option_set *options, const char *name, const char *fallback,
+		      struct list *list)
+{
+	const char *text = option_string(options, name), *at;
+
+	if (!text)
+		text = fallback;
+	for (at = text; isdigit((unsigned char)*at) && list->n < LIST_MAX; at++) {
+		uint32_t value = 0;
+
+		for (size_t digits = 0; isdigit((unsigned char)*at) && digits < 4; digits++)
+			value = value * 10 + (uint32_t)(*at++ - '0');
+		list->value[list->n++] = value;
+		if (*at != ',')
+			break;
+	}
+	if (*at || at == text || at[-1] == ',')
+		return cli_usage("bench: --%s: '%s' is not a list of up to %d numbers, such as 1,2",
+				 name, text, LIST_MAX);
+	return EXIT_OK;
+}
+
+static int parse_numbers(struct bench_job *job)
+{
+	const struct option_set *o = job->options;
+	const bool frag = job->kind == BENCH_FRAG;
+	uint32_t most = 1;
+	int code = parse_list(o, "threads", "1", &job->threads);
+
+	if (code == EXIT_OK)
+		code = parse_list(o, "order", "0", &job->orders);
+	if (code == EXIT_OK)
+		code = parse_list(o, "fill", frag ? "90" : "0", &job->fills);
+	if (code == EXIT_OK && !frag && option_given(o, "rounds"))
+		code = cli_usage("bench: --rounds: only frag has rounds; drop it, or raise "
+				 "--repetitions");
+	if (code != EXIT_OK)
+		return code;
+	for (size_t i = 0; i < job->threads.n; i++)
+		most = (uint32_t)max_u64(most, job->threads.value[i]);
+	job->cpus = frag ? 8 : (uint32_t)min_u64(most, MACHINE_CPUS_MAX);
+	if (option_given(o, "cpus"))
+		job->cpus = (uint32_t)option_uint(o, "cpus");
+	job->repetitions = frag ? 1 : 5;
+	if (option_given(o, "repetitions"))
+		job->repetitions = (uint32_t)option_uint(o, "repetitions");
+	return EXIT_OK;
+}
+
+/* ---- the matrix ---- */
+
+/* One point more, if it fits. */
+static int add_point(struct bench_job *job, const struct allocator_spec *spec, uint32_t threads,
+		     uint32_t order, uint32_t fill)
+{
+	const struct option_set *o = job->options;
+	const struct bench_point point = {
+		.kind = job->kind,
+		.spec = spec,
+		.memory_bytes = option_uint(o, "memory"),
+		.cpus = job->cpus,
+		.threads = threads,
+		.order = order,
+		.fill = fill,
+		.rounds = (uint32_t)option_uint(o, "rounds"),
+		.repetitions = job->repetitions,
+		.seed = option_uint(o, "seed"),
+		.oracle = option_bool(o, "oracle"),
+		.label = option_string(o, "label"),
+	};
+	struct error err = {0};
+	int rc = bench_fits(&point, &err);
+
+	if (rc == -ENOTSUP && job->specs.all)
+		return EXIT_OK;
+	if (rc) {
+		error_prefix(&err, "bench");
+		if (rc != -ENOTSUP)
+			return cli_fail(rc == -EINVAL ? EXIT_USAGE : EXIT_RUN, &err);
+		raise_code(job, cli_fail(EXIT_RUN, &err)); /* the others can still be measured */
+		return EXIT_OK;
+	}
+	job->points[job->nr_points++] = point;
+	return EXIT_OK;
+}
+
+static int make_points(struct bench_job *job)
+{
+	const size_t n = job->specs.n * job->threads.n * job->orders.n * job->fills.n;
+	int code = EXIT_OK;
+
+	job->points = calloc(n, sizeof(*job->points));
+	if (!job->points)
+		return cli_fail(EXIT_RUN, &(struct error){.code = ENOMEM});
+	for (size_t i = 0; code == EXIT_OK && i < n; i++) {
+		size_t at = i / job->specs.n;
+		uint32_t threads = job->threads.value[at % job->threads.n];
+		uint32_t order = job->orders.value[at / job->threads.n % job->orders.n];
+		uint32_t fill = job->fills.value[at / job->threads.n / job->orders.n];
+
+		code = add_point(job, job->specs.spec[i % job->specs.n], threads, order, fill);
+	}
+	if (code == EXIT_OK && !job->nr_points && job->specs.all)
+		code = cli_usage("bench: no built-in back end can do that; `quire list allocators` "
+				 "tells what each can");
+	return code;
+}
+
+static int take(struct result_sink *sink, const struct result_record *record, struct error *err)
+{
+	struct bench_job *job =
+		(struct bench_job *)((char *)sink - offsetof(struct bench_job, sink));
+	struct result_sink *runs = runs_sink(&job->runs);
+
+	if (record->kind == RESULT_DONE && record->done.status != RUN_DONE) {
+		struct error failure = {0};
+
+		error_set(&failure, EIO, "bench: %s",
+			  record->done.text ? record->done.text : "failed");
+		raise_code(job, cli_fail(EXIT_RUN, &failure));
+	}
+	return runs->take(runs, record, err);
+}
+
+static void measure(struct bench_job *job, struct emitter *e)
+{
+	const struct bench_watch watch = {
+		.timeout_s = (unsigned int)option_uint(job->options, "timeout"),
+		.stop = &cli_stop,
+		.progress = isatty(STDERR_FILENO),
+	};
+	struct error err = {0};
+	int rc;
+
+	job->sink.take = take;
+	runs_begin(&job->runs, e, job->store, job->kind == BENCH_FRAG ? RUNS_FRAG : RUNS_TIMES);
+	rc = bench_run_all(job->points, job->nr_points, &watch, &job->sink, &err);
+	/* Of what was interrupted, each run has told. */
+	if (rc == -EINTR && job->code == EXIT_RUN)
+		rc = 0;
+	if (rc)
+		raise_code(job, cli_fail(EXIT_RUN, &err));
+	if (job->runs.failed_checks)
+		raise_code(job, EXIT_CHECK);
+	runs_end(&job->runs);
+	job->code = cli_emitter_end(e, job->code);
+}
+
+static void close_job(struct bench_job *job)
+{
+	struct error err = {0};
+
+	if (store_close(job->store, &err))
+		raise_code(job, cli_fail(EXIT_RUN, &err));
+	specs_release(&job->specs);
+	free(job->points);
+}
+
+static int prepare(struct bench_job *job)
+{
+	const char *db = option_string(job->options, "db");
+	struct error err = {0};
+	int code = parse_numbers(job);
+
+	if (code == EXIT_OK)
+		code = specs_parse("bench", job->options, &job->specs);
+	if (code == EXIT_OK)
+		code = make_points(job);
+	if (code == EXIT_OK && db && store_open(db, &job->store, &err))
+		code = cli_fail(EXIT_RUN, &err);
+	return code;
+}
+
+static int run(const struct option_set *options, int n, char **operands)
+{
+	struct bench_job job = {.options = options};
+	int kind = cli_pick("bench", operands[0], bench_kind_names), code;
+	struct emitter *e = NULL;
+
+	(void)n;
+	if (kind < 0)
+		return EXIT_USAGE;
+	cli_catch_stop();
+	job.kind = (enum bench_kind)kind;
+	code = prepare(&job);
+	if (code == EXIT_OK) {
+		e = cli_emitter(options);
+		if (e)
+			measure(&job, e);
+		else
+			code = EXIT_RUN;
+	}
+	raise_code(&job, code);
+	close_job(&job);
+	return job.code;
+}
+
+const struct verb verb_bench = {
+	.name = "bench",
+	.summary = "measure back ends without a trace: cost per operation, fragmentation",
+	.operands = "bulk|repeat|rand|frag",
+	.details =
+		"  bulk    allocate half of what is free, then free it in the same order\n"
+		"  repeat  free a block and allocate one, again and again\n"
+		"  rand    as bulk, freed in random order\n"
+		"  frag    rounds of random frees and allocations: how does memory fragment?\n\n"
+		"--threads, --order and --fill take lists; every combination with every back end "
+		"is one\n"
+		"row. Repetitions are interleaved over the rows, each in a process of its own. "
+		"Times "
+		"are\n"
+		"the median over them, also in units of one uncontended compare-and-swap of the "
+		"same "
+		"run.\n"
+		"frag is exact: the same seed gives the same figures anywhere.\n",
+	.options = bench_options,
+	.min_operands = 1,
+	.max_operands = 1,
+	.run = run,
+};
