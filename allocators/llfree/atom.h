@@ -6,8 +6,9 @@
  *
  * The order is an argument at each call site, and the comment there says what it orders. A failed
  * compare-and-swap orders nothing: its caller either tries again, and the successful one orders, or
- * gives up and uses nothing it has read. Built with LLFREE_SEQ_CST, every access is sequentially
- * consistent whatever it asks for; that measures what the weaker orders are worth.
+ * gives up and uses nothing it has read. Built with LLFREE_SEQ_CST, every access that
+ * succeeds is sequentially consistent whatever it asks for; that measures what the weaker orders are
+ * worth.
  */
 #ifndef ALLOCATORS_LLFREE_ATOM_H
 #define ALLOCATORS_LLFREE_ATOM_H
@@ -200,6 +201,15 @@ static inline bool atom_pair_cas(_Atomic uint64_t *p, struct atom_pair *expected
 	return false;
 }
 #endif
+
+/** atom_fence_acquire - no load before it is performed after one that follows it. */
+static inline void atom_fence_acquire(void)
+{
+	/* Only the order of guesses hangs on it, and the thread sanitizer does not know fences. */
+#ifndef __SANITIZE_THREAD__
+	atomic_thread_fence(memory_order_acquire);
+#endif
+}
 
 /** atom64_count - add one to an event counter nobody orders by, and which is no step; wraps. */
 static inline void atom64_count(_Atomic uint64_t *p)

@@ -43,9 +43,14 @@ static bool children_are(const child_t *child, unsigned int n, uint16_t value)
 	return true;
 }
 
+bool children_are_free(const child_t *child, unsigned int n)
+{
+	return children_are(child, n, BITFIELD_FRAMES);
+}
+
 bool children_get_huge(child_t *child, unsigned int n, enum persist persist)
 {
-	return children_are(child, n, BITFIELD_FRAMES) &&
+	return children_are_free(child, n) &&
 	       children_change(child, n, BITFIELD_FRAMES, CHILD_HUGE, persist);
 }
 

@@ -58,6 +58,9 @@ static inline void child_put(child_t *child, unsigned int n)
 	atom16_add(child, (uint16_t)n, ATOM_RELEASE);
 }
 
+/** children_are_free - are @n neighbouring blocks wholly free? A hint while others run. */
+bool children_are_free(const child_t *child, unsigned int n);
+
 /**
  * children_get_huge - allocate @n neighbouring, wholly free blocks whole
  * Return: false if one of them is not wholly free; then none has changed.

@@ -30,8 +30,6 @@ struct allocator {
 #define BUILD_NOTE ""
 #endif
 
-#define ISOLATE_ORDER_MAX 20U /* 4 GiB */
-
 static const char *const persist_names[] = {"eadr", "adr", NULL};
 
 static const struct option llfree_options[] = {
@@ -495,28 +493,30 @@ static int llfree_offline(struct allocator *a, struct pfn_range range)
 	return 0;
 }
 
-/* What is free of zone @z's @part is to be isolated. */
+/* What is free of zone @z's @part is to be isolated, run by run. */
 static int isolate_free(const struct allocator *a, unsigned int z, struct pfn_range part,
 			struct withheld_edit *edit)
 {
 	const struct upper *u = &a->zones[z];
+	uint64_t rows[BITFIELD_ROWS];
+	struct pfn_range run = {part.start, part.start};
 	int ret = 0;
 
-	while (part.start < part.end && ret == 0) {
-		uint64_t frame = part.start - u->base, row = frame / ROW_FRAMES;
-		uint64_t end = min_u64(part.end - u->base, (row + 1) * ROW_FRAMES);
-		uint64_t rows[BITFIELD_ROWS];
+	for (pfn_t pfn = part.start; pfn < part.end && ret == 0; pfn++) {
+		uint64_t frame = pfn - u->base, offset = frame % BITFIELD_FRAMES;
 
-		lower_load(&u->lower, row / BITFIELD_ROWS, rows);
-		for (; frame < end && ret == 0; frame++) {
-			pfn_t pfn = u->base + frame;
-
-			if (!(rows[row % BITFIELD_ROWS] >> (frame % ROW_FRAMES) & 1))
-				ret = withheld_change(edit, (struct pfn_range){pfn, pfn + 1},
-						      WITHHELD_ISOLATED);
+		if (pfn == part.start || offset == 0)
+			lower_load(&u->lower, frame / BITFIELD_FRAMES, rows);
+		if (!(rows[offset / ROW_FRAMES] >> (offset % ROW_FRAMES) & 1)) {
+			run.end = pfn + 1;
+			continue;
 		}
-		part.start = u->base + end;
+		if (run.start < run.end)
+			ret = withheld_change(edit, run, WITHHELD_ISOLATED);
+		run = (struct pfn_range){pfn + 1, pfn + 1};
 	}
+	if (ret == 0 && run.start < run.end)
+		ret = withheld_change(edit, run, WITHHELD_ISOLATED);
 	return ret;
 }
 
@@ -525,18 +525,19 @@ static int llfree_isolate(struct allocator *a, pfn_t pfn, unsigned int order, ui
 	struct withheld before = a->withheld;
 	struct pfn_range range, part;
 	struct withheld_edit edit;
-	int ret = 0;
+	int ret = -EINVAL;
 
 	*got = 0;
-	if (order > ISOLATE_ORDER_MAX || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
+	if (order > MAX_ORDER || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
 		return -EINVAL;
 	range = (struct pfn_range){pfn, pfn + (UINT64_C(1) << order)};
 	if (withheld_begin(&edit, &a->withheld, false) < 0)
 		return -ENOMEM;
-	for (unsigned int z = 0; z < a->nr_zones && ret == 0; z++) {
+	for (unsigned int z = 0; z < a->nr_zones && ret != -ENOMEM; z++) {
+		if (!part_in_zone(a, range, z, &part))
+			continue;
 		upper_raid(&a->zones[z]);
-		if (part_in_zone(a, range, z, &part))
-			ret = isolate_free(a, z, part, &edit);
+		ret = isolate_free(a, z, part, &edit);
 	}
 	if (ret < 0)
 		return ret;
@@ -552,14 +553,10 @@ static int llfree_isolate(struct allocator *a, pfn_t pfn, unsigned int order, ui
 
 static int llfree_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 {
-	if (order > ISOLATE_ORDER_MAX || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
+	if (order > MAX_ORDER || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
 		return -EINVAL;
-
-	int ret = recirculate(a, (struct pfn_range){pfn, pfn + (UINT64_C(1) << order)},
-			      WITHHELD_ISOLATED);
-
-	/* Where there is no zone, isolate() took nothing. */
-	return ret == -EINVAL ? 0 : ret;
+	return recirculate(a, (struct pfn_range){pfn, pfn + (UINT64_C(1) << order)},
+			   WITHHELD_ISOLATED);
 }
 
 static void add_counter(struct allocator_stats *stats, const char *name, uint64_t value)

@@ -27,7 +27,8 @@ struct local_events {
 struct local {
 	alignas(64) _Atomic uint64_t entry;
 	_Atomic uint64_t last_frees; /* tree << 8 | how often in a row; for the heuristic */
-	_Atomic uint64_t moves;	     /* see upper.c */
+	_Atomic uint64_t moves;	     /* see upper.c, like the next */
+	_Atomic uint64_t returns;
 	struct local_events events;
 };
 
@@ -145,6 +146,26 @@ static inline bool local_take(struct local *local, uint32_t n, struct reservatio
 			return false;
 		r.free = (r.free - n) & RESERVATION_FREE_MAX;
 		/* Acquire: frames are asked for after they are ours; pairs with local_give(). */
+	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_ACQUIRE));
+	return true;
+}
+
+/**
+ * local_take_to - the same, and continue at row @to
+ * Return: false also if @to is no row of the slot's tree.
+ */
+static inline bool local_take_to(const struct locals *l, struct local *local, uint32_t n,
+				 struct reservation *found, uint64_t to)
+{
+	uint64_t old = reservation_pack(*found);
+	struct reservation r;
+
+	do {
+		r = *found = reservation_unpack(old);
+		if (!r.present || r.free < n || local_tree(l, r) != to >> l->tree_shift)
+			return false;
+		r = reservation_of(to, r.free - n);
+		/* Acquire: as in local_take(). */
 	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_ACQUIRE));
 	return true;
 }

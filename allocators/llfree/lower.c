@@ -75,22 +75,56 @@ static uint64_t get_small(const struct lower *l, uint64_t first, uint64_t start,
 			frame = get_in_child(l, child, row, order);
 		if (frame != LOWER_NONE)
 			return frame;
-		child = first + (child + 1 - first) % l->tree_children;
+		child = first | ((child + 1) & (l->tree_children - 1));
 		row = 0;
 		counted = false;
 	}
 	return LOWER_NONE;
 }
 
-static uint64_t get_huge(const struct lower *l, uint64_t first, uint64_t start, unsigned int order)
+/* The blocks of 2^@order frames, 9 or 10, of a tree, each once, from that of row @start on. */
+struct huge_walk {
+	uint64_t first, child; /* of the tree; the current one */
+	unsigned int n, left;  /* children in a block; blocks left */
+};
+
+static struct huge_walk huge_walk_begin(const struct lower *l, uint64_t start, unsigned int order)
 {
 	unsigned int n = 1U << (order - BITFIELD_ORDER);
-	uint64_t child = align_down(start / BITFIELD_ROWS, n);
+	uint64_t child = start / BITFIELD_ROWS;
 
-	for (unsigned int i = 0; i < l->tree_children; i += n) {
-		if (children_get_huge(&l->children[child], n, l->persist))
-			return child * BITFIELD_FRAMES;
-		child = first + (child + n - first) % l->tree_children;
+	return (struct huge_walk){
+		.first = align_down(child, l->tree_children),
+		.child = align_down(child, n),
+		.n = n,
+		.left = l->tree_children / n,
+	};
+}
+
+static void huge_walk_next(const struct lower *l, struct huge_walk *w)
+{
+	w->child = w->first | ((w->child + w->n) & (l->tree_children - 1));
+	w->left--;
+}
+
+uint64_t lower_find_huge(const struct lower *l, uint64_t start, unsigned int order)
+{
+	struct huge_walk w = huge_walk_begin(l, start, order);
+
+	for (; w.left; huge_walk_next(l, &w)) {
+		if (children_are_free(&l->children[w.child], w.n))
+			return w.child * BITFIELD_ROWS;
+	}
+	return LOWER_NONE;
+}
+
+static uint64_t get_huge(const struct lower *l, uint64_t start, unsigned int order)
+{
+	struct huge_walk w = huge_walk_begin(l, start, order);
+
+	for (; w.left; huge_walk_next(l, &w)) {
+		if (children_get_huge(&l->children[w.child], w.n, l->persist))
+			return w.child * BITFIELD_FRAMES;
 	}
 	return LOWER_NONE;
 }
@@ -102,7 +136,7 @@ uint64_t lower_get_anywhere(const struct lower *l, uint64_t start, unsigned int 
 	assert(first < l->nr_children);
 	if (order < BITFIELD_ORDER)
 		return get_small(l, first, start, order, counted);
-	return get_huge(l, first, start, order);
+	return get_huge(l, start, order);
 }
 
 int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order)
@@ -145,10 +179,11 @@ static int put_mixed(const struct lower *l, uint64_t first, unsigned int n)
 			continue;
 		if (!bitfield_put(lower_bits(l, child), 0, BITFIELD_ORDER))
 			return -EINVAL;
-		child_put(&l->children[child], BITFIELD_FRAMES);
+		/* Persistent before anybody can count on it; see lower_put_any(). */
 		bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
 		persist_flush(l->persist, &l->children[child]);
 		persist_fence(l->persist);
+		child_put(&l->children[child], BITFIELD_FRAMES);
 	}
 	return 0;
 }
@@ -195,13 +230,18 @@ int lower_put_any(const struct lower *l, uint64_t frame, unsigned int order, boo
 		child_put(entry, 1U << order);
 	if (!bitfield_put(lower_bits(l, child), (unsigned int)(frame % BITFIELD_FRAMES), order))
 		return -EINVAL;
-	if (!MUTANT(COUNTER_BEFORE_BIT))
-		child_put(entry, 1U << order);
-	/* The entry, too, whoever split the block: as huge it would be allocated whole. */
-	if (!MUTANT(NO_FLUSH_CHILD))
+	/*
+	 * Cleared bits are persistent before the counter offers them: else another thread could
+	 * allocate and free the whole block by its entry alone, and a crash would bring back bits
+	 * that this thread has not come to write back. The entry, too, whoever split the block: as
+	 * huge it would be allocated whole.
+	 */
+	if (!MUTANT(NO_FLUSH_CHILD) || *split)
 		persist_flush(l->persist, entry);
 	if (!MUTANT(NO_FLUSH_PUT))
 		flush_bits(l, frame, order);
+	if (!MUTANT(COUNTER_BEFORE_BIT))
+		child_put(entry, 1U << order);
 	return 0;
 }
 
@@ -216,6 +256,9 @@ uint64_t lower_hold(const struct lower *l, uint64_t row, unsigned int max)
 	max = (unsigned int)min_u64(max, child_free_frames(guess));
 	if (max == 0 || !child_get(entry, guess, max))
 		return 0;
+	/* For the frees into the magazine, which rely on the block's not being huge as all frees do. A
+	   held row keeps it so. Complete with the row's own write-back. */
+	persist_flush(l->persist, entry);
 	held = bitfield_hold(lower_bits(l, child), (unsigned int)(row % BITFIELD_ROWS), max);
 	if ((unsigned int)__builtin_popcountll(held) < max)
 		child_put(entry, max - (unsigned int)__builtin_popcountll(held));

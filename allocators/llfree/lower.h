@@ -95,6 +95,12 @@ static inline uint64_t lower_get(const struct lower *l, uint64_t start, unsigned
 	return lower_get_anywhere(l, start, order, counted);
 }
 
+/**
+ * lower_find_huge - where lower_get() of order 9 or 10 would begin to try
+ * Return: the first row of the block, or LOWER_NONE. A hint while others run.
+ */
+uint64_t lower_find_huge(const struct lower *l, uint64_t start, unsigned int order);
+
 /** lower_get_at - allocate exactly that block. Return: 0; -EBUSY: not all of it is free. */
 int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order);
 

@@ -38,11 +38,12 @@ static void barrier(const struct magazines *ms)
 
 void magazine_enter_slowly(const struct magazines *ms, struct magazine *m)
 {
-	/* Inside was said too early: the raider may be there. Nothing has been done. */
-	magazine_leave(m);
-	while (atom32_load(&m->raided, ATOM_RELAXED) != 0)
-		atom_wait();
-	magazine_enter(ms, m);
+	do {
+		/* Inside was said too early: the raider may be there. Nothing has been done. */
+		magazine_leave(m);
+		while (atom32_load(&m->raided, ATOM_RELAXED) != 0)
+			atom_wait();
+	} while (!magazine_try_enter(ms, m));
 }
 
 /* Raiders come one at a time. */

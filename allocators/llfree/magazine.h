@@ -58,10 +58,8 @@ static inline uint64_t magazine_row(const struct magazine *m)
 	return atom64_load(&m->held, ATOM_RELAXED) - 1;
 }
 
-/* The owner's way in where somebody has raided or is about to. */
-void magazine_enter_slowly(const struct magazines *ms, struct magazine *m);
-
-static inline void magazine_enter(const struct magazines *ms, struct magazine *m)
+/* Say that one is inside. Return: whether one is; if not, one has to leave again. */
+static inline bool magazine_try_enter(const struct magazines *ms, struct magazine *m)
 {
 	/* Relaxed: the raider's membarrier orders it before the load below. */
 	atom32_store(&m->busy, 1, ATOM_RELAXED);
@@ -70,7 +68,15 @@ static inline void magazine_enter(const struct magazines *ms, struct magazine *m
 	else
 		atomic_signal_fence(memory_order_seq_cst);
 	/* Acquire: what a raider has done before it left. */
-	if (__builtin_expect(atom32_load(&m->raided, ATOM_ACQUIRE) != 0, 0))
+	return __builtin_expect(atom32_load(&m->raided, ATOM_ACQUIRE) == 0, 1);
+}
+
+/* The owner's way in after somebody has raided or is about to. */
+void magazine_enter_slowly(const struct magazines *ms, struct magazine *m);
+
+static inline void magazine_enter(const struct magazines *ms, struct magazine *m)
+{
+	if (!magazine_try_enter(ms, m))
 		magazine_enter_slowly(ms, m);
 }
 

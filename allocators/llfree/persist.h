@@ -7,9 +7,12 @@
  *
  * What has to be written back before an operation returns: the rows, masks and huge flags it has
  * changed, undone changes included, since recovery counts the free frames afresh and believes no
- * counter. In between there is one order to keep: the bits of a huge frame that is being split must
- * be persistent before its flag can go. And a free also writes back its block's entry, for it may
- * rely on a split whose author has not come to that yet.
+ * counter. Beyond that:
+ * - The bits of a huge frame that is being split must be persistent before its flag can go.
+ * - The bits a free has cleared must be persistent before a counter offers them.
+ * - A free also writes back its block's entry, for it may rely on a split whose author has not come
+ *   to that yet. A magazine does so once for all frees into its row.
+ * A line is taken to be written back whole, so that a row and its mask are never torn.
  */
 #ifndef ALLOCATORS_LLFREE_PERSIST_H
 #define ALLOCATORS_LLFREE_PERSIST_H

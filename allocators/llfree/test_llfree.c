@@ -325,9 +325,19 @@ static void do_hotplug(struct world *w)
 }
 
 /* Ranges may overlap, repeat, reach across zones and gaps, and be returned in other pieces. */
+/* Has any zone part of it? */
+static bool zoned(const struct machine *m, pfn_t start, uint64_t n)
+{
+	for (unsigned int z = 0; z < m->nr_zones; z++) {
+		if (start < m->zones[z].end && start + n > m->zones[z].start)
+			return true;
+	}
+	return false;
+}
+
 static void do_isolate(struct world *w)
 {
-	unsigned int order = (unsigned int)below(w, 13);
+	unsigned int order = (unsigned int)below(w, NR_ORDERS + 1);
 	uint64_t n = UINT64_C(1) << order, got = 1, expected = 0;
 	pfn_t start = align_down(below(w, w->nr + 100), n);
 	bool isolate = below(w, 2);
@@ -335,6 +345,10 @@ static void do_isolate(struct world *w)
 	int ret = isolate ? llfree_ops.isolate(w->bed.a, start, order, &got)
 			  : llfree_ops.unisolate(w->bed.a, start, order);
 
+	if (order > MAX_ORDER || !zoned(w->bed.machine, start, n)) {
+		expect(w, ret == -EINVAL);
+		return;
+	}
 	expect(w, ret == 0);
 	for (pfn_t pfn = start; pfn < start + n && pfn < w->nr; pfn++) {
 		if (w->cells[pfn] != from)

@@ -71,36 +71,55 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 /*
  * Frames on their way from one owner to another, a tree or a slot, are counted nowhere for a moment.
  * Each slot notes how many such moves it has under way (low half of its word) and how many have ended
- * (high half), so that an allocation that found nothing knows whether to look again.
+ * (high half), so that an allocation that found nothing knows whether to look again. Frames that came
+ * back to where they had been, since what was asked for was not among them, are noted apart: that was
+ * nobody's progress.
  */
 
 static void move_begin(struct local *by)
 {
-	/* Acquire: the frames leave their owner after it. */
-	atom64_add(&by->moves, 1, ATOM_ACQUIRE);
+	/* Relaxed: the steps that take frames from their owner release it. (fill_magazine() alone
+	   takes them by an acquire; magazines exist only where every locked step orders all.) */
+	atom64_add(&by->moves, 1, ATOM_RELAXED);
 }
 
-/* @moved: frames have changed place, rather than gone back to where they were. */
-static void move_end(struct local *by, bool moved)
+static void move_end(struct local *by)
 {
 	/* Release: the frames have their new owner before it. */
-	atom64_add(&by->moves, ((uint64_t)moved << 32) - 1, ATOM_RELEASE);
+	atom64_add(&by->moves, (UINT64_C(1) << 32) - 1, ATOM_RELEASE);
+}
+
+/* The frames are back. */
+static void move_undone(struct local *by)
+{
+	/* Release, both: they are back before it; and who sees no move under way sees the return. */
+	atom64_add(&by->returns, 1, ATOM_RELEASE);
+	atom64_add(&by->moves, UINT64_MAX, ATOM_RELEASE);
+}
+
+/* There were no frames to move. */
+static void move_cancel(struct local *by)
+{
+	/* Relaxed: nothing happened. */
+	atom64_add(&by->moves, UINT64_MAX, ATOM_RELAXED);
 }
 
 struct moves {
-	uint64_t under_way, ended;
+	uint64_t under_way, ended, returned;
 };
 
 static struct moves moves_so_far(const struct upper *u)
 {
-	struct moves sum = {0, 0};
+	struct moves sum = {0};
 
 	for (unsigned int i = 0; i <= locals_total(&u->locals); i++) {
+		const struct local *slot = &u->locals.slots[i];
 		/* Acquire: what was moved is where it was moved to. */
-		uint64_t moves = atom64_load(&u->locals.slots[i].moves, ATOM_ACQUIRE);
+		uint64_t moves = atom64_load(&slot->moves, ATOM_ACQUIRE);
 
 		sum.under_way += (uint32_t)moves;
 		sum.ended += moves >> 32;
+		sum.returned += atom64_load(&slot->returns, ATOM_ACQUIRE);
 	}
 	return sum;
 }
@@ -111,42 +130,43 @@ static struct local *noted_by(struct upper *u, struct local *local)
 	return local ? local : locals_common(&u->locals);
 }
 
-/* take_synced() for a slot that turned out to be short. */
-static __attribute__((noinline)) bool take_from_tree(struct upper *u, struct local *local,
-						     uint32_t n, struct reservation *r)
+/*
+ * Give a slot that is short of @n frames what others have freed into its tree since it was reserved.
+ * Return: false: even so there are too few. @r: the slot's entry; afterwards as it then is.
+ */
+static __attribute__((noinline)) bool sync_slot(struct upper *u, struct local *local, uint32_t n,
+						struct reservation *r)
 {
 	if (!r->present)
 		return false;
 
 	uint64_t tree = local_tree(&u->locals, *r);
 	uint32_t gained;
-	bool taken = false;
+	bool kept;
 
 	if (tree_load(&u->trees, tree).free < n - r->free)
 		return false;
 	move_begin(local);
 	gained = tree_sync(&u->trees, tree, n - (uint32_t)r->free);
 	if (gained == 0) {
-		/* Not enough. */
-	} else if (local_give(&u->locals, local, tree, gained)) {
-		*r = local_load(local);
-		taken = local_take(local, n, r);
-	} else {
+		move_cancel(local);
+		return false;
+	}
+	kept = local_give(&u->locals, local, tree, gained);
+	if (!kept)
 		/* The slot has moved on to another tree. */
 		tree_give(&u->trees, tree, gained);
-	}
-	move_end(local, gained > 0);
-	return taken;
+	move_end(local);
+	*r = local_load(local);
+	return kept;
 }
 
-/*
- * Take frames off a slot's counter; should it be short, with what others have freed into its tree
- * since it was reserved.
- */
+/* Take frames off a slot's counter, which is synced if it should be short. */
 static inline bool take_synced(struct upper *u, struct local *local, uint32_t n,
 			       struct reservation *r)
 {
-	return __builtin_expect(local_take(local, n, r), 1) || take_from_tree(u, local, n, r);
+	return __builtin_expect(local_take(local, n, r), 1) ||
+	       (sync_slot(u, local, n, r) && local_take(local, n, r));
 }
 
 /* Frames that turned out not to be usable, or were freed: to whoever counts that tree. */
@@ -156,9 +176,34 @@ static void give(struct upper *u, struct local *local, uint64_t tree, uint32_t n
 		tree_give(&u->trees, tree, n);
 }
 
+/*
+ * A block of order 9 or 10 from the tree a slot holds. Every one of these leads to another row, so
+ * taking the frames off the counter and moving on are one step.
+ */
+static uint64_t get_reserved_huge(struct upper *u, struct local *local, unsigned int order)
+{
+	struct reservation r = local_load(local);
+	uint32_t n = 1U << order;
+	uint64_t row, frame;
+
+	if ((!r.present || r.free < n) && !sync_slot(u, local, n, &r))
+		return LOWER_NONE;
+	row = lower_find_huge(&u->lower, r.row, order);
+	/* Should the slot have moved on meanwhile, that counts as not found. */
+	if (row == LOWER_NONE || !local_take_to(&u->locals, local, n, &r, row))
+		return LOWER_NONE;
+	frame = lower_get_anywhere(&u->lower, row, order, false);
+	if (frame == LOWER_NONE)
+		give(u, local, local_tree(&u->locals, r), n);
+	return frame;
+}
+
 /* A block from the tree a slot holds. */
 static inline uint64_t get_reserved(struct upper *u, struct local *local, unsigned int order)
 {
+	if (order >= BITFIELD_ORDER)
+		return get_reserved_huge(u, local, order);
+
 	struct reservation r = local_load(local);
 	uint64_t guessed = r.row, frame;
 	struct lower_peek peek = lower_peek(&u->lower, guessed);
@@ -190,6 +235,7 @@ struct search {
 	struct upper_request req;
 	struct local *local; /* NULL: the class has no slots */
 	uint64_t frame, flags;
+	uint64_t returned; /* trees it has reserved in vain and returned */
 };
 
 /* From the first row of a tree on. */
@@ -208,17 +254,18 @@ static bool reserve_tree(struct search *s, uint64_t t)
 
 	move_begin(s->local);
 	if (!tree_reserve(&u->trees, t, s->req.class, n, &old)) {
-		move_end(s->local, false);
+		move_cancel(s->local);
 		return false;
 	}
 	s->frame = get_first(u, t, s->req.order);
 	if (s->frame == LOWER_NONE) {
 		tree_unreserve(&u->trees, t, old.free, old.class);
-		move_end(s->local, false);
+		move_undone(s->local);
+		s->returned++;
 		return false;
 	}
 	install(u, s->local, s->req.class, reservation_of(s->frame / ROW_FRAMES, old.free - n));
-	move_end(s->local, true);
+	move_end(s->local);
 	s->flags = RESULT_REFILL;
 	if (old.class != s->req.class && old.free != u->trees.frames)
 		s->flags |= RESULT_FALLBACK;
@@ -307,7 +354,7 @@ static void take_over(struct search *s, struct local *from)
 	move_begin(by);
 	r = local_swap(from, (struct reservation){0});
 	if (!r.present) {
-		move_end(by, false);
+		move_cancel(by);
 		return;
 	}
 	if (s->local) {
@@ -317,7 +364,7 @@ static void take_over(struct search *s, struct local *from)
 		tree_unreserve(&u->trees, local_tree(&u->locals, r), (uint32_t)r.free,
 			       s->req.class);
 	}
-	move_end(by, true);
+	move_end(by);
 	atom64_count(&by->events.demotions);
 }
 
@@ -351,7 +398,8 @@ static bool raid_slots(struct search *s)
 }
 
 /* All that can be done for a request whose slot has nothing. */
-static struct upper_result search(struct upper *u, struct upper_request req, struct local *local)
+static struct upper_result search(struct upper *u, struct upper_request req, struct local *local,
+				  uint64_t *returned)
 {
 	struct search s = {.u = u, .req = req, .local = local, .frame = LOWER_NONE};
 	struct tree_search ts = {
@@ -365,25 +413,37 @@ static struct upper_result search(struct upper *u, struct upper_request req, str
 
 	if (!trees_search(&u->trees, &ts) && !raid_slots(&s))
 		s.frame = LOWER_NONE;
+	*returned = s.returned;
 	return (struct upper_result){s.frame, s.flags};
 }
 
-/* How often a search is repeated for no better reason than that something was on its way. */
-#define PATIENCE 64U
+/*
+ * How often an allocation that has found nothing looks again. Mostly once is enough; while others
+ * keep moving trees, to look for ever would be worse than to say now and then that there is nothing.
+ */
+#define PATIENCE 8U
 
 /*
- * Was it in vain because frames were between two owners, or in magazines? @seen: the moves before
- * the search. Each move that has ended was somebody's progress; of those under way none may be.
+ * Was a search in vain because frames were between two owners, or in magazines? @seen: the moves
+ * before it; @returned: how many of the returns since were its own.
  */
-static bool look_again(struct upper *u, struct moves seen, unsigned int *patience)
+static bool look_again(struct upper *u, struct moves seen, uint64_t returned,
+		       unsigned int *patience)
 {
-	struct moves now = moves_so_far(u);
+	bool raided = upper_raid(u) > 0;
+	struct moves now;
 
-	if (upper_raid(u) > 0 || now.ended != seen.ended)
-		return true;
-	if (now.under_way == 0 || *patience == 0)
+	/* What the search has read, it read before the moves are counted: a tree it saw taken is one
+	   whose move is seen. */
+	atom_fence_acquire();
+	now = moves_so_far(u);
+	if (*patience == 0)
 		return false;
 	--*patience;
+	if (raided || now.ended != seen.ended)
+		return true;
+	if (now.under_way == 0 && now.returned - seen.returned == returned)
+		return false;
 	atom_wait();
 	return true;
 }
@@ -393,7 +453,8 @@ static __attribute__((noinline)) struct upper_result get_slowly(struct upper *u,
 								struct local *local)
 {
 	unsigned int patience = PATIENCE;
-	struct upper_result result = search(u, req, local);
+	uint64_t returned;
+	struct upper_result result = search(u, req, local, &returned);
 	struct moves seen;
 
 	/* To know what moved during a search one has to look before it. Most succeed: only another
@@ -404,8 +465,8 @@ static __attribute__((noinline)) struct upper_result get_slowly(struct upper *u,
 			result.frame = get_reserved(u, local, req.order);
 		if (result.frame != LOWER_NONE)
 			return (struct upper_result){result.frame, RESULT_PCP_HIT};
-		result = search(u, req, local);
-		if (result.frame == LOWER_NONE && !look_again(u, seen, &patience))
+		result = search(u, req, local, &returned);
+		if (result.frame == LOWER_NONE && !look_again(u, seen, returned, &patience))
 			break;
 	}
 	return result;
@@ -439,7 +500,10 @@ static void fill_magazine(struct upper *u, struct local *local, struct magazine 
 		if (want)
 			give(u, local, local_tree(&u->locals, r), want);
 	}
-	move_end(local, held);
+	if (held)
+		move_end(local);
+	else
+		move_undone(local);
 }
 
 struct upper_result upper_get_and_fill(struct upper *u, struct upper_request req,
@@ -520,10 +584,12 @@ int upper_get_at(struct upper *u, struct upper_request req, uint64_t frame)
 	struct moves seen;
 	int ret = get_at(u, req, frame);
 
-	while (ret < 0) {
+	/* Frames in use are in use, wherever others may be on their way to. */
+	while (ret < 0 && (magazines_hold_any(&u->magazines) ||
+			   lower_is_free(&u->lower, frame, frame + (UINT64_C(1) << req.order)))) {
 		seen = moves_so_far(u);
 		ret = get_at(u, req, frame);
-		if (ret < 0 && !look_again(u, seen, &patience))
+		if (ret < 0 && !look_again(u, seen, 0, &patience))
 			break;
 	}
 	return ret;
@@ -542,11 +608,11 @@ static void follow_frees(struct upper *u, struct upper_request req, struct local
 		return;
 	move_begin(local);
 	if (!tree_reserve(&u->trees, tree, req.class, 1, &old)) {
-		move_end(local, false);
+		move_cancel(local);
 		return;
 	}
 	install(u, local, req.class, reservation_of(first_row(u, tree), old.free));
-	move_end(local, true);
+	move_end(local);
 	atom64_count(&local->events.reservations);
 }
 
@@ -606,7 +672,10 @@ uint64_t upper_raid(struct upper *u)
 		return 0;
 	move_begin(locals_common(&u->locals));
 	frames = magazines_raid(&u->magazines, &u->lower, credit_row, u);
-	move_end(locals_common(&u->locals), frames > 0);
+	if (frames > 0)
+		move_end(locals_common(&u->locals));
+	else
+		move_cancel(locals_common(&u->locals));
 	return frames;
 }
 
@@ -619,7 +688,7 @@ void upper_drain(struct upper *u)
 			install(u, locals_slot(&u->locals, class, slot), class,
 				(struct reservation){0});
 	}
-	move_end(locals_common(&u->locals), true);
+	move_end(locals_common(&u->locals));
 }
 
 /* No slot holds a tree, no magazine a row. */

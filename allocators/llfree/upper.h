@@ -6,9 +6,10 @@
  * Frames are numbered from the instance's base, the zone's start aligned down to a tree. What pads
  * the zone to whole trees is absent like a hole.
  *
- * get, get_at, put, drain and count may run at once. They are lock-free, but for two waits: for
- * another thread to finish splitting a huge frame, and, before memory is said to be exhausted, for
- * another to finish moving a tree. Everything else is never concurrent with anything.
+ * get, get_at, put, drain, raid and count may run at once. They are lock-free, but for these waits:
+ * for another thread to finish splitting a huge frame; before memory is said to be exhausted, a few
+ * turns for another to finish moving a tree; with magazines, a raider's for the owner to be outside
+ * and the owner's for a raider. Everything else is never concurrent with anything.
  */
 #ifndef ALLOCATORS_LLFREE_UPPER_H
 #define ALLOCATORS_LLFREE_UPPER_H

@@ -131,15 +131,6 @@ int withheld_recover(struct withheld *w, const struct alloc_env *env, enum persi
 		if (!list_is_sane(w->list, capacity))
 			return -EUCLEAN;
 	}
-	/* One that was asked for, but not yet counted, may be there or not: have it in either case. */
-	if (nr < PIECES_MAX) {
-		uint64_t capacity = atom64_load(&w->root->capacity[nr], ATOM_RELAXED), place;
-
-		if (capacity > ALLOCATOR_FRAMES_MAX)
-			return -EUCLEAN;
-		if (capacity && !grow(w, capacity, &place))
-			return -ENOMEM;
-	}
 	return 0;
 }
 

@@ -409,6 +409,43 @@ static unsigned int preemptions_after(const struct explorer *x, uint32_t i, int 
 	return n->preemptions + 1U;
 }
 
+/* Which threads can go on; a bit for each. */
+static unsigned int enabled_threads(const struct explorer *x)
+{
+	unsigned int enabled = 0, patient = 0;
+
+	for (unsigned int t = 0; t < EXPLORE_THREADS_MAX && t < x->e->nr_threads; t++) {
+		const struct thread *th = &x->threads[t];
+
+		enabled |= (unsigned int)is_enabled(x, t) << t;
+		patient |= (unsigned int)(!th->finished && th->idle < IDLE_TURNS) << t;
+	}
+	/* If nothing will come of waiting, it ends all the same: what it was for may have happened
+	   before an earlier wait, in another loop, or the loop may know when to give up. */
+	return enabled ? enabled : patient;
+}
+
+/* Whom to let run first, and whom later. Return: false: the replayed thread cannot go on. */
+static bool choose(const struct explorer *x, struct node *node, int last)
+{
+	const struct explore *e = x->e;
+	unsigned int todo = node->enabled;
+
+	node->chosen = (uint8_t)trailing_zeros(todo);
+	if (last >= 0 && (todo & 1U << last)) {
+		node->chosen = (uint8_t)last;
+		if (node->preemptions >= e->preemptions)
+			todo = 0;
+	}
+	if (e->replay) {
+		todo = 0;
+		if (x->nr_nodes < x->nr_plan)
+			node->chosen = x->plan[x->nr_nodes];
+	}
+	node->todo = (uint8_t)(todo & ~(1U << node->chosen));
+	return node->enabled & 1U << node->chosen;
+}
+
 /*
  * A state never been in: judge it, and decide how to go on.
  * Return: false: the execution ends here, and @leaf is how many schedules end in it.
@@ -418,27 +455,19 @@ static bool state_open(struct explorer *x, uint64_t key, int last, unsigned int 
 {
 	const struct explore *e = x->e;
 	struct node node = {.key = key, .preemptions = (uint16_t)preemptions};
-	bool finished = true, waiting_helps;
+	bool finished = true;
 
 	*leaf = 1;
 	call(x, e->state);
 	if (explore_failed())
 		return false;
-	for (unsigned int t = 0; t < e->nr_threads; t++) {
+	for (unsigned int t = 0; t < e->nr_threads; t++)
 		finished = finished && x->threads[t].finished;
-		node.enabled |= (uint8_t)(is_enabled(x, t) << t);
-	}
-	waiting_helps = node.enabled != 0;
 	if (finished) {
 		call(x, e->end);
 		return false;
 	}
-	/* If nothing will come of waiting, it ends all the same: what it was for may have happened
-	   before an earlier wait, in another loop, or the loop may know when to give up. */
-	for (unsigned int t = 0; t < e->nr_threads && !waiting_helps; t++) {
-		if (!x->threads[t].finished && x->threads[t].idle < IDLE_TURNS)
-			node.enabled |= (uint8_t)(1U << t);
-	}
+	node.enabled = (uint8_t)enabled_threads(x);
 	if (!node.enabled) {
 		explore_fail("deadlock", "every thread that has not finished waits for another");
 		return false;
@@ -447,22 +476,9 @@ static bool state_open(struct explorer *x, uint64_t key, int last, unsigned int 
 		explore_fail("livelock", "no end after %" PRIu32 " steps", x->nr_nodes);
 		return false;
 	}
-	node.todo = node.enabled;
-	node.chosen = (uint8_t)trailing_zeros(node.enabled);
-	if (last >= 0 && (node.enabled & 1U << last)) {
-		node.chosen = (uint8_t)last;
-		if (preemptions >= e->preemptions)
-			node.todo = (uint8_t)(1U << last);
-	}
-	node.todo &= (uint8_t) ~(1U << node.chosen);
-	if (e->replay) {
-		node.todo = 0;
-		if (x->nr_nodes < x->nr_plan)
-			node.chosen = x->plan[x->nr_nodes];
-		if (!(node.enabled & 1U << node.chosen)) {
-			x->error = -EINVAL;
-			return false;
-		}
+	if (!choose(x, &node, last)) {
+		x->error = -EINVAL;
+		return false;
 	}
 	return push_node(x, node);
 }
@@ -488,8 +504,7 @@ static bool state_known(struct explorer *x, uint64_t key, double *interleavings)
 		return true;
 	}
 	s->slots[slot].key = key;
-	s->slots[slot].interleavings =
-		1; /* for those it ends in; backtrack() knows of the others */
+	s->slots[slot].interleavings = 1; /* if it is an end; else backtrack() finds out */
 	s->used++;
 	x->r->states++;
 	return false;

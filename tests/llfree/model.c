@@ -61,8 +61,12 @@ static void collect_taken(const struct model *m, uint64_t *taken)
 	for (unsigned int t = 0; t < m->nr_threads; t++) {
 		const struct model_op *op = &m->ops[t];
 
-		if (is_put(op) && (op->live || op->racing) && !op->settled && !op->overtaken)
-			model_set(taken, op->frame, op->order, true);
+		if (is_put(op) && (op->live || op->racing) && !op->settled && !op->overtaken) {
+			uint64_t b[MODEL_WORDS_MAX] = {0};
+			model_set(b, op->frame, op->order, true);
+			for (unsigned int i = 0; i < m->nr_words; i++)
+				taken[i] |= b[i] & ~op->again[i];
+		}
 	}
 }
 
@@ -85,6 +89,8 @@ static void note_event(struct model *m, unsigned int thread)
 		if (!op->in_flight)
 			continue;
 		op->history = mix(op->history, 2 * thread + m->ops[thread].in_flight);
+		for (unsigned int i = 0; i < m->nr_words; i++)
+			claim = mix(claim, op->again[i]);
 		claim = mix(claim, op->frame << 16 | (unsigned int)op->kind << 8 | op->order << 3 |
 					   op->live * 4U | op->racing * 2U |
 					   (op->settled || op->overtaken));
@@ -212,6 +218,7 @@ static void judge_got(struct model *m, unsigned int order, uint64_t frame)
 		if (!is_put(op) ||
 		    align_down(frame, max_u64(n, size)) != align_down(op->frame, max_u64(n, size)))
 			continue;
+		model_set(op->again, frame, order, true);
 		op->regot += (uint32_t)min_u64(n, size);
 		op->overtaken = op->overtaken || n >= size;
 	}

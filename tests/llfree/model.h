@@ -43,10 +43,11 @@ struct model_op {
 	unsigned int order;
 	uint64_t frame; /* not of a get */
 	bool in_flight;
-	bool live;	    /* put: the frames were held when it began, and are its own to free */
-	bool settled;	    /* put: another one that raced for the block has freed it */
-	bool racing;	    /* put: another one races for the same block */
-	bool overtaken;	    /* put: the whole block has been got again already */
+	bool live;	/* put: the frames were held when it began, and are its own to free */
+	bool settled;	/* put: another one that raced for the block has freed it */
+	bool racing;	/* put: another one races for the same block */
+	bool overtaken; /* put: the whole block has been got again already */
+	uint64_t again[MODEL_WORDS_MAX];
 	uint32_t regot;	    /* put: how many of its frames have been */
 	unsigned int since; /* index of the event of its beginning */
 	uint64_t history;   /* a hash of the events since */

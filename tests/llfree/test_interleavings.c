@@ -361,6 +361,31 @@ static void some_without_a_bound(void **state)
 		explore_list("larger without a bound", larger, EXPLORE_UNBOUNDED);
 }
 
+/* Each of these was a bug. */
+static void faults_once_found_stay_gone(void **state)
+{
+	static const char *const list[] = {
+		/* The search ended as another thread had just returned the tree it had in vain. */
+		"ohHo | g9 | g1",
+		"ohHo | g0 | g9",
+		/* Moves were counted after the slot had been looked at. */
+		"FFFF | g0 | g0",
+		/* Another's drain emptied the magazine between two looks. */
+		"FFAA rows warm=1 | a0@0 | d",
+		/* A block whose last bit was cleared, but not written back, went and came whole. */
+		"oFAA adr | f0@0 | g9 f9#0",
+		"oFAA adr rows | f0@0 | g9 f9#0",
+		"xFAA adr | f8@0 | g9 f9#0",
+		/* A magazine took frees into a block whose flag was not yet written back. */
+		"HFAA adr rows | f9@0 | g0 f0#0",
+		"HFAA adr rows | f3@0 | g0 f0#0",
+		NULL,
+	};
+
+	(void)state;
+	explore_list("faults once found", list, effort() == QUICK ? 2 : 3);
+}
+
 static void rows_with_single_operations(void **state)
 {
 	static const char *const ops[] = {"g0", "g3", "g6", "g8", "g9", "f0", "f3",
@@ -640,6 +665,7 @@ int main(void)
 		cmocka_unit_test(any_three_operations),
 		cmocka_unit_test(frees_of_one_block_at_once_and_of_free_ones),
 		cmocka_unit_test(some_without_a_bound),
+		cmocka_unit_test(faults_once_found_stay_gone),
 		cmocka_unit_test(rows_with_single_operations),
 		cmocka_unit_test(rows_with_sequences),
 		cmocka_unit_test(caches_that_a_crash_loses),
