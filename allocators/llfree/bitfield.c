@@ -172,6 +172,25 @@ uint64_t bitfield_hold(struct bitfield b, unsigned int row, unsigned int max)
 	return new.second;
 }
 
+bool bitfield_hold_one(struct bitfield b, unsigned int offset)
+{
+	_Atomic uint64_t *p = bitfield_row(b, offset / ROW_FRAMES);
+	uint64_t bit = UINT64_C(1) << (offset % ROW_FRAMES);
+	/* Relaxed: guesses that the CAS confirms. */
+	struct atom_pair old = {
+		.first = atom64_load(p, ATOM_RELAXED),
+		.second = atom64_load(p + 1, ATOM_RELAXED),
+	};
+
+	do {
+		if (old.second || !(old.first & bit))
+			return false;
+		/* Release, as in row_put(): it is free from here on. */
+	} while (!atom_pair_cas(p, &old, (struct atom_pair){old.first, bit}));
+	bitfield_flush(b, offset / ROW_FRAMES, 1);
+	return true;
+}
+
 unsigned int bitfield_unhold(struct bitfield b, unsigned int row)
 {
 	_Atomic uint64_t *p = bitfield_row(b, row);

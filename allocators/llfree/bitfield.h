@@ -148,6 +148,12 @@ bool bitfield_put(struct bitfield b, unsigned int offset, unsigned int order);
  */
 uint64_t bitfield_hold(struct bitfield b, unsigned int row, unsigned int max);
 
+/**
+ * bitfield_hold_one - have a magazine hold an allocated frame of a row that none holds
+ * Return: false if the frame is free, or a magazine holds the row. Begins to write it back.
+ */
+bool bitfield_hold_one(struct bitfield b, unsigned int offset);
+
 /** bitfield_unhold - return a held row's frames to the row. Return: how many. Its owner only. */
 unsigned int bitfield_unhold(struct bitfield b, unsigned int row);
 

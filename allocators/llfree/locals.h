@@ -27,8 +27,11 @@ struct local_events {
 struct local {
 	alignas(64) _Atomic uint64_t entry;
 	_Atomic uint64_t last_frees; /* tree << 8 | how often in a row; for the heuristic */
-	_Atomic uint64_t moves;	     /* see upper.c, like the next */
+
+	/* What only slow paths look at, off the line that others may be changing. */
+	alignas(64) _Atomic uint64_t moves; /* see upper.c, like the next */
 	_Atomic uint64_t returns;
+	_Atomic uint64_t emptied; /* 1 + the tree its last free made wholly free; 0: none */
 	struct local_events events;
 };
 

@@ -46,6 +46,33 @@ void magazine_enter_slowly(const struct magazines *ms, struct magazine *m)
 	} while (!magazine_try_enter(ms, m));
 }
 
+int magazine_take_up(const struct magazines *ms, struct magazine *m, const struct lower *l,
+		     uint64_t frame)
+{
+	uint64_t row = frame / ROW_FRAMES;
+	child_t *entry = &l->children[row / BITFIELD_ROWS];
+	int ret = -EAGAIN;
+
+	magazine_enter(ms, m);
+	/* Relaxed: only who is inside changes it. */
+	if (atom64_load(&m->row, ATOM_RELAXED) == magazine_word(row, false)) {
+		unsigned int flags = child_load(entry) & (CHILD_HUGE | CHILD_PARTIAL);
+
+		/* What is huge, withheld or free is for others to judge. */
+		if (!(flags & CHILD_HUGE) && !(flags && lower_is_withheld(l, frame, frame + 1)) &&
+		    bitfield_hold_one(lower_bits(l, row / BITFIELD_ROWS),
+				      (unsigned int)(frame % BITFIELD_FRAMES))) {
+			/* As every free; see lower_put_any(). */
+			persist_flush(l->persist, entry);
+			persist_fence(l->persist);
+			atom64_store(&m->row, magazine_word(row, true), ATOM_RELAXED);
+			ret = 0;
+		}
+	}
+	magazine_leave(m);
+	return ret;
+}
+
 /* Raiders come one at a time. */
 static void raid_begin(struct magazine *m)
 {
@@ -66,11 +93,11 @@ static unsigned int raid(struct magazine *m, const struct lower *l, uint64_t *ro
 	while (atom32_load(&m->busy, ATOM_ACQUIRE) != 0)
 		atom_wait();
 	*row = magazine_row(m);
-	if (*row != LOWER_NONE) {
+	if (*row != LOWER_NONE)
 		n = lower_unhold(l, *row);
-		/* Relaxed: the release below. */
-		atom64_store(&m->held, 0, ATOM_RELAXED);
-	}
+	/* Nor is the row remembered: whoever drains wants frames to go where all go. Relaxed: the release
+	   below. */
+	atom64_store(&m->row, 0, ATOM_RELAXED);
 	/* Release: all this, before the owner goes in again. */
 	atom32_store(&m->raided, 0, ATOM_RELEASE);
 	return n;
@@ -108,5 +135,5 @@ void magazines_forget(const struct magazines *ms)
 {
 	/* Relaxed: nothing else runs. */
 	for (unsigned int i = 0; ms->list && i < ms->nr; i++)
-		atom64_store(&ms->list[i].held, 0, ATOM_RELAXED);
+		atom64_store(&ms->list[i].row, 0, ATOM_RELAXED);
 }

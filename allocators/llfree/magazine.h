@@ -11,7 +11,9 @@
  * pass a memory barrier (membarrier(2)), then waits for the owner to be outside. So the owner pays
  * for no barrier, and a raider waits for a few instructions of its.
  *
- * A magazine holds a row only while the mask is not 0; its last frame lets go of the row.
+ * A magazine holds a row only while the mask is not 0. Its last frame lets go of the row, which anyone
+ * may then take; but the cpu remembers it, and a frame of it that it frees while nobody holds the row
+ * makes it hold the row again.
  */
 #ifndef ALLOCATORS_LLFREE_MAGAZINE_H
 #define ALLOCATORS_LLFREE_MAGAZINE_H
@@ -25,7 +27,7 @@
 struct magazine {
 	alignas(64) _Atomic uint32_t busy; /* its cpu is inside */
 	_Atomic uint32_t raided;	   /* another thread wants in, or is */
-	_Atomic uint64_t held;		   /* row + 1; 0: none. Changed inside only */
+	_Atomic uint64_t row; /* (row + 1) * 2, + 1 if it holds it; 0: none. Changed inside only */
 };
 
 struct magazines {
@@ -51,11 +53,19 @@ static inline struct magazine *magazine_of(const struct magazines *ms, unsigned 
 	return &ms->list[class * ms->nr_cpus + cpu];
 }
 
+/* The two words of struct magazine's row. */
+static inline uint64_t magazine_word(uint64_t row, bool holds)
+{
+	return (row + 1) << 1 | holds;
+}
+
 /** magazine_row - the row it holds; LOWER_NONE: none. A hint for anyone but its cpu. */
 static inline uint64_t magazine_row(const struct magazine *m)
 {
-	/* Relaxed: looked at again inside. LOWER_NONE is 0 - 1. */
-	return atom64_load(&m->held, ATOM_RELAXED) - 1;
+	/* Relaxed: looked at again inside. */
+	uint64_t word = atom64_load(&m->row, ATOM_RELAXED);
+
+	return word & 1 ? (word >> 1) - 1 : LOWER_NONE;
 }
 
 /* Say that one is inside. Return: whether one is; if not, one has to leave again. */
@@ -104,7 +114,7 @@ static inline uint64_t magazine_get(const struct magazines *ms, struct magazine 
 
 		frame = row * ROW_FRAMES + (unsigned int)__builtin_ctzll(held);
 		if (rest == 0)
-			atom64_store(&m->held, 0, ATOM_RELAXED);
+			atom64_store(&m->row, magazine_word(row, false), ATOM_RELAXED);
 		atom64_store(mask, rest, ATOM_RELAXED);
 		persist_flush(l->persist, mask);
 		persist_fence(l->persist);
@@ -113,18 +123,26 @@ static inline uint64_t magazine_get(const struct magazines *ms, struct magazine 
 	return frame;
 }
 
+/* magazine_put() for a frame of the row it held last. */
+int magazine_take_up(const struct magazines *ms, struct magazine *m, const struct lower *l,
+		     uint64_t frame);
+
 /**
  * magazine_put - take a frame back
- * Return: 0; -EAGAIN: it is not of the row held; -EINVAL: it is free already, or withheld.
+ * Return: 0; -EAGAIN: its row is not, and cannot be, held; -EINVAL: it is free already, or withheld.
  */
 static inline int magazine_put(const struct magazines *ms, struct magazine *m,
 			       const struct lower *l, uint64_t frame)
 {
 	uint64_t row = frame / ROW_FRAMES, bit = UINT64_C(1) << (frame % ROW_FRAMES);
+	/* Relaxed: looked at again inside. */
+	uint64_t word = atom64_load(&m->row, ATOM_RELAXED);
 	int ret = -EAGAIN;
 
-	if (magazine_row(m) != row)
+	if (word >> 1 != row + 1)
 		return ret;
+	if (!(word & 1))
+		return magazine_take_up(ms, m, l, frame);
 	magazine_enter(ms, m);
 	if (magazine_row(m) == row) {
 		_Atomic uint64_t *mask = lower_row(l, row) + 1;
@@ -151,7 +169,7 @@ static inline void magazine_hold(const struct magazines *ms, struct magazine *m,
 {
 	magazine_enter(ms, m);
 	/* Relaxed: seen inside only, or as a hint. */
-	atom64_store(&m->held, row + 1, ATOM_RELAXED);
+	atom64_store(&m->row, magazine_word(row, true), ATOM_RELAXED);
 	magazine_leave(m);
 }
 

@@ -162,12 +162,46 @@ static void all_frames_of_a_row_are_handed_out_once_and_the_last_lets_go(void **
 	assert_int_equal(get(f, m), LOWER_NONE);
 	assert_int_equal(bitfield_held(lower_bits(&f->lower, 0)), 0);
 	assert_int_equal(child_load(&f->children[0]), BITFIELD_FRAMES - ROW_FRAMES);
-	/* They are frames like any others now. */
+	/* They are frames like any others now, for everyone else. */
 	for (unsigned int i = 0; i < ROW_FRAMES; i++) {
-		assert_int_equal(put(f, m, 3 * ROW_FRAMES + i), -EAGAIN);
+		assert_int_equal(put(f, magazine(f, 0, 1), 3 * ROW_FRAMES + i), -EAGAIN);
 		assert_int_equal(lower_put(&f->lower, 3 * ROW_FRAMES + i, 0, &split), 0);
 	}
 	assert_int_equal(child_load(&f->children[0]), BITFIELD_FRAMES);
+	check(f);
+}
+
+static void a_row_let_go_is_taken_up_again_by_a_free(void **state)
+{
+	struct fixture *f = *state;
+	struct magazine *m = magazine(f, 0, 0), *other = magazine(f, 0, 1);
+	bool split;
+
+	assert_int_equal(fill(f, m, 0, 2), 2);
+	get(f, m);
+	get(f, m);
+	assert_int_equal(magazine_row(m), LOWER_NONE);
+	assert_int_equal(put(f, m, 1), 0);
+	check(f);
+	assert_int_equal(magazine_row(m), 0);
+	/* The row is held again: the next free is one into it, and a second one is refused. */
+	assert_int_equal(put(f, m, 0), 0);
+	assert_int_equal(put(f, m, 0), -EINVAL);
+	assert_int_equal(get(f, m), 0);
+	assert_int_equal(get(f, m), 1);
+	check(f);
+	/* Not for a frame that is free, not while another holds it, not after a raid. */
+	assert_int_equal(put(f, m, 7), -EAGAIN);
+	assert_int_equal(fill(f, other, 0, 3), 3);
+	assert_int_equal(put(f, m, 0), -EAGAIN);
+	assert_int_equal(lower_put(&f->lower, 0, 0, &split), 0);
+	for (unsigned int i = 0; i < 3; i++)
+		get(f, other);
+	assert_int_equal(put(f, m, 1), 0);
+	assert_int_equal(put(f, other, 3), -EAGAIN);
+	assert_int_equal(get(f, m), 1);
+	raid(f);
+	assert_int_equal(put(f, m, 1), -EAGAIN);
 	check(f);
 }
 
@@ -409,6 +443,7 @@ int main(void)
 		TEST(each_cpu_and_class_has_one_for_single_frames_but_contexts_are_kept_apart),
 		TEST(an_empty_one_gives_and_takes_nothing),
 		TEST(all_frames_of_a_row_are_handed_out_once_and_the_last_lets_go),
+		TEST(a_row_let_go_is_taken_up_again_by_a_free),
 		TEST(frames_come_back_to_the_row_that_is_held_and_only_there),
 		TEST(what_is_free_already_is_refused),
 		TEST(withheld_frames_are_refused),

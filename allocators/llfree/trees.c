@@ -205,7 +205,13 @@ static struct policy_rating candidate(const struct trees *trees, const struct tr
 	return rate(trees, s->class, tree);
 }
 
-/* The trees round the start, which is aligned down so that neighbouring slots share a window. */
+/*
+ * The trees round the start, which is aligned down so that neighbouring slots share a window. A slot
+ * that finds one below that centre has the next window below for its next search: it wanders, and so
+ * spreads over memory instead of filling one place. That is what packs: looking round the tree where
+ * the slot is, within the aligned window, leaves a fifth more to move after ten rounds of frag. The
+ * price is that neighbouring trees, whose entries share cache lines, belong to different cpus.
+ */
 static bool search_near(const struct trees *trees, const struct tree_search *s)
 {
 	uint64_t window = min_u64(max_u64(trees->nr / NEAR_SHARE, NEAR_TREES_MIN), trees->nr - 1);

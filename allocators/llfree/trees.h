@@ -49,14 +49,17 @@ void tree_settle(const struct trees *trees, uint64_t t, uint32_t entry);
 /**
  * tree_give - give @n frames back to a tree's counter; one that is then wholly free, and not
  * reserved, returns to the default class
+ * Return: whether it is.
  */
-static inline void tree_give(const struct trees *trees, uint64_t t, uint32_t n)
+static inline bool tree_give(const struct trees *trees, uint64_t t, uint32_t n)
 {
 	/* Release: see tree entries in trees.c. An addition, not a CAS: it is never refused. */
 	uint32_t now = atom32_add(&trees->entries[t], n, ATOM_RELEASE) + n;
 
-	if (__builtin_expect((now & (TREE_RESERVED | TREE_FREE)) == trees->frames, 0))
-		tree_settle(trees, t, now);
+	if (__builtin_expect((now & (TREE_RESERVED | TREE_FREE)) != trees->frames, 1))
+		return false;
+	tree_settle(trees, t, now);
+	return true;
 }
 
 /**

@@ -306,20 +306,30 @@ static bool attempt(void *arg, uint64_t tree, enum policy_verdict verdict)
 	return reserve_tree(s, tree);
 }
 
-static uint64_t search_start(const struct upper *u, struct upper_request req,
-			     const struct local *local)
+static uint64_t search_start(const struct upper *u, struct upper_request req, struct local *local)
 {
 	if (!local)
 		return 0;
 
 	struct reservation r = local_load(local);
+	unsigned int nr = locals_nr(&u->locals, req.class);
+	/* Relaxed: a hint. */
+	uint64_t emptied =
+		req.order < BITFIELD_ORDER ? 0 : atom64_load(&local->emptied, ATOM_RELAXED);
 
+	/*
+	 * Small blocks stay near where the slot is. Large ones use up a tree in a few steps, and no
+	 * tree that is wholly free is better than another but for the one that this slot has just
+	 * made so. Without it, a slot that frees as much as it allocates would walk through all of
+	 * memory, and through what other cpus have in their caches.
+	 */
+	if (emptied) {
+		atom64_store(&local->emptied, 0, ATOM_RELAXED);
+		return emptied - 1;
+	}
 	if (r.present)
 		return local_tree(&u->locals, r);
-
 	/* Slots begin far apart. */
-	unsigned int nr = locals_nr(&u->locals, req.class);
-
 	return u->trees.nr / nr * (req.slot % nr);
 }
 
@@ -623,7 +633,9 @@ static inline void credit(struct upper *u, struct upper_request req, uint64_t fr
 
 	if (local && local_give(&u->locals, local, tree, 1U << req.order))
 		return;
-	tree_give(&u->trees, tree, 1U << req.order);
+	if (tree_give(&u->trees, tree, 1U << req.order) && local)
+		/* Relaxed: a hint; see search_start(). */
+		atom64_store(&local->emptied, tree + 1, ATOM_RELAXED);
 	if (u->last_frees && local)
 		follow_frees(u, req, local, tree);
 }
