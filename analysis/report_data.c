@@ -354,7 +354,8 @@ static int read_all(struct reader *r, const char *label)
 		return rc;
 	if (n <= 0)
 		return error_set(r->err, ENOENT,
-				 "%s: no finished replay%s%s%s; 'quire replay' first",
+				 "%s: no finished replay%s%s%s; 'quire replay' first (benchmarks "
+				 "are not drawn: see the view v_bench)",
 				 r->database.path, label ? " labelled '" : "", label ? label : "",
 				 label ? "'" : "");
 	rc = read_runs(r, label, (size_t)n);

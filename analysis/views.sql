@@ -30,7 +30,8 @@ SELECT * FROM v_run WHERE run_id IN (
 -- Every final metric of every finished run, one row each.
 DROP VIEW IF EXISTS v_metric;
 CREATE VIEW v_metric AS
-SELECT v_run.run_id, trace, allocator, options, label, name, value, unit, direction, kind
+SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, value, unit, direction,
+	kind
 FROM v_run
 JOIN metric ON metric.run_id = v_run.run_id
 JOIN metric_info ON metric_info.id = metric.metric_id
@@ -111,7 +112,7 @@ WHERE latency.count > 0
 GROUP BY v_latest.run_id, op, order_class
 ORDER BY trace, allocator, options, label, op, order_class;
 
--- How memory fragmented while the trace ran, one row per sample of the latest runs.
+-- How memory fragmented while a trace ran, one row per sample of its latest runs.
 DROP VIEW IF EXISTS v_free_huge_over_time;
 CREATE VIEW v_free_huge_over_time AS
 SELECT v_latest.run_id, trace, allocator, options, label, sample.sample, sample.event,
@@ -129,9 +130,10 @@ LEFT JOIN sample_metric AS score ON score.run_id = sample.run_id
 LEFT JOIN sample_metric AS frames ON frames.run_id = sample.run_id
 	AND frames.sample = sample.sample
 	AND frames.metric_id = (SELECT id FROM metric_info WHERE name = 'free_frames')
+WHERE repetitions IS NULL
 ORDER BY v_latest.run_id, sample.sample;
 
--- Free blocks by order at the end of the latest runs: the engine's cut of its free map, the back
+-- Free blocks by order at the end of the latest runs of traces: the engine's cut of its free map, the back
 -- end's own lists, and what the kernel's snapshot said.
 DROP VIEW IF EXISTS v_free_blocks;
 CREATE VIEW v_free_blocks AS
@@ -142,6 +144,7 @@ SELECT v_latest.run_id, trace, allocator, options, label, freelist.block_order,
 FROM v_latest
 JOIN sample ON sample.run_id = v_latest.run_id AND is_end
 JOIN freelist ON freelist.run_id = sample.run_id AND freelist.sample = sample.sample
+WHERE repetitions IS NULL
 GROUP BY v_latest.run_id, freelist.block_order
 ORDER BY v_latest.run_id, freelist.block_order;
 

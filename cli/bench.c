@@ -67,17 +67,9 @@ static const struct option bench_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "on",
 	 .help = "check every frame handed out, outside what is timed"},
-	{.name = "timeout",
-	 .type = OPTION_UINT,
-	 .fallback = "600",
-	 .unit = "s",
-	 .max = 1000000,
-	 .help = "stop a back end that has been silent for so long; 0: never"},
-	{.name = "label", .letter = 'l', .type = OPTION_STRING, .help = "name these runs"},
-	{.name = "db",
-	 .type = OPTION_STRING,
-	 .argument = "FILE",
-	 .help = "add the results to this SQLite file (created if missing)"},
+	CLI_OPTION_TIMEOUT,
+	CLI_OPTION_LABEL,
+	CLI_OPTION_DB,
 	CLI_OPTION_FORMAT,
 	{.name = NULL},
 };
@@ -102,12 +94,6 @@ struct bench_job {
 	int code;
 };
 
-static void raise_code(struct bench_job *job, int code)
-{
-	if (code > job->code)
-		job->code = code;
-}
-
 /* ---- the command line ---- */
 
 /* "1,2,4": numbers of at most four digits. What they may be in detail, bench_fits() knows. */
@@ -128,8 +114,10 @@ static int parse_list(const struct option_set *options, const char *name, const 
 			break;
 	}
 	if (*at || at == text || at[-1] == ',')
-		return cli_usage("bench: --%s: '%s' is not a list of up to %d numbers, such as 1,2",
-				 name, text, LIST_MAX);
+		return cli_usage(
+			"bench: --%s: '%s' is not a list of up to %d whole numbers without "
+			"blanks, such as 1,2",
+			name, text, LIST_MAX);
 	return EXIT_OK;
 }
 
@@ -162,12 +150,12 @@ static int parse_numbers(struct bench_job *job)
 
 /* ---- the matrix ---- */
 
-/* One point more, if it fits. */
-static int add_point(struct bench_job *job, const struct allocator_spec *spec, uint32_t threads,
-		     uint32_t order, uint32_t fill)
+static struct bench_point point_of(const struct bench_job *job, const struct allocator_spec *spec,
+				   uint32_t threads, uint32_t order, uint32_t fill)
 {
 	const struct option_set *o = job->options;
-	const struct bench_point point = {
+
+	return (struct bench_point){
 		.kind = job->kind,
 		.spec = spec,
 		.memory_bytes = option_uint(o, "memory"),
@@ -177,24 +165,63 @@ static int add_point(struct bench_job *job, const struct allocator_spec *spec, u
 		.fill = fill,
 		.rounds = (uint32_t)option_uint(o, "rounds"),
 		.repetitions = job->repetitions,
+		.least_blocks = BENCH_LEAST_BLOCKS,
 		.seed = option_uint(o, "seed"),
 		.oracle = option_bool(o, "oracle"),
 		.label = option_string(o, "label"),
 	};
-	struct error err = {0};
-	int rc = bench_fits(&point, &err);
+}
 
-	if (rc == -ENOTSUP && job->specs.all)
-		return EXIT_OK;
-	if (rc) {
-		error_prefix(&err, "bench");
-		if (rc != -ENOTSUP)
-			return cli_fail(rc == -EINVAL ? EXIT_USAGE : EXIT_RUN, &err);
-		raise_code(job, cli_fail(EXIT_RUN, &err)); /* the others can still be measured */
-		return EXIT_OK;
+/* One point more, if it fits. */
+static int add_point(struct bench_job *job, const struct bench_point *point)
+{
+	struct error err = {0};
+	int rc = bench_fits(point, &err);
+
+	if (rc == 0)
+		job->points[job->nr_points++] = *point;
+	if (rc == 0 || rc == -ENOTSUP)
+		return EXIT_OK; /* the others can still be measured; tell_left_out() has said so */
+	error_prefix(&err, "bench");
+	return cli_fail(rc == -EINVAL ? EXIT_USAGE : EXIT_RUN, &err);
+}
+
+/* Which back ends cannot do it at all, or not with so many threads; orders and fills do not matter. */
+static void tell_left_out(const struct bench_job *job)
+{
+	for (size_t i = 0; i < job->specs.n; i++) {
+		char last[ERROR_TEXT_MAX] = "";
+
+		for (size_t t = 0; t < job->threads.n; t++) {
+			struct bench_point point =
+				point_of(job, job->specs.spec[i], job->threads.value[t],
+					 job->orders.value[0], job->fills.value[0]);
+			struct error err = {0};
+			int rc = bench_fits(&point, &err);
+
+			/* Nobody has asked for one that never could. */
+			point.threads = 1;
+			if (rc != -ENOTSUP || strcmp(last, err.text) == 0 ||
+			    (job->specs.all && bench_fits(&point, NULL) == -ENOTSUP))
+				continue;
+			fprintf(stderr, "quire: bench: left out: %s\n", err.text);
+			snprintf(last, sizeof(last), "%s", err.text);
+		}
 	}
-	job->points[job->nr_points++] = point;
-	return EXIT_OK;
+}
+
+/* Say why, of the first. */
+static int nothing_fits(const struct bench_job *job)
+{
+	struct bench_point point = point_of(job, job->specs.spec[0], job->threads.value[0],
+					    job->orders.value[0], job->fills.value[0]);
+	struct error err = {0};
+
+	if (job->specs.all)
+		return cli_usage("bench: no built-in back end can do that; `quire list allocators` "
+				 "tells what each can");
+	bench_fits(&point, &err);
+	return cli_usage("bench: %s; choose another back end", err.text);
 }
 
 static int make_points(struct bench_job *job)
@@ -211,11 +238,15 @@ static int make_points(struct bench_job *job)
 		uint32_t order = job->orders.value[at / job->threads.n % job->orders.n];
 		uint32_t fill = job->fills.value[at / job->threads.n / job->orders.n];
 
-		code = add_point(job, job->specs.spec[i % job->specs.n], threads, order, fill);
+		struct bench_point point =
+			point_of(job, job->specs.spec[i % job->specs.n], threads, order, fill);
+
+		code = add_point(job, &point);
 	}
-	if (code == EXIT_OK && !job->nr_points && job->specs.all)
-		code = cli_usage("bench: no built-in back end can do that; `quire list allocators` "
-				 "tells what each can");
+	if (code == EXIT_OK && job->nr_points)
+		tell_left_out(job);
+	else if (code == EXIT_OK)
+		code = nothing_fits(job);
 	return code;
 }
 
@@ -230,7 +261,7 @@ static int take(struct result_sink *sink, const struct result_record *record, st
 
 		error_set(&failure, EIO, "bench: %s",
 			  record->done.text ? record->done.text : "failed");
-		raise_code(job, cli_fail(EXIT_RUN, &failure));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &failure));
 	}
 	return runs->take(runs, record, err);
 }
@@ -252,9 +283,9 @@ static void measure(struct bench_job *job, struct emitter *e)
 	if (rc == -EINTR && job->code == EXIT_RUN)
 		rc = 0;
 	if (rc)
-		raise_code(job, cli_fail(EXIT_RUN, &err));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 	if (job->runs.failed_checks)
-		raise_code(job, EXIT_CHECK);
+		cli_raise(&job->code, EXIT_CHECK);
 	runs_end(&job->runs);
 	job->code = cli_emitter_end(e, job->code);
 }
@@ -264,7 +295,7 @@ static void close_job(struct bench_job *job)
 	struct error err = {0};
 
 	if (store_close(job->store, &err))
-		raise_code(job, cli_fail(EXIT_RUN, &err));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 	specs_release(&job->specs);
 	free(job->points);
 }
@@ -303,7 +334,7 @@ static int run(const struct option_set *options, int n, char **operands)
 		else
 			code = EXIT_RUN;
 	}
-	raise_code(&job, code);
+	cli_raise(&job.code, code);
 	close_job(&job);
 	return job.code;
 }

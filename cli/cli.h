@@ -58,7 +58,29 @@ void cli_schema(struct emitter *e);
 /** Finish it. Return: @code, or EXIT_RUN after telling that stdout could not be written. */
 int cli_emitter_end(struct emitter *e, int code);
 
+/** The exit code of several things: the largest. */
+static inline void cli_raise(int *code, int other)
+{
+	if (other > *code)
+		*code = other;
+}
+
 /* Rows that several verbs have. */
+#define CLI_OPTION_TIMEOUT                                                                         \
+	{                                                                                          \
+		.name = "timeout", .type = OPTION_UINT, .fallback = "600", .unit = "s",            \
+		.max = 1000000,                                                                    \
+		.help = "stop a back end that has been silent for so long; 0: never"               \
+	}
+#define CLI_OPTION_LABEL                                                                           \
+	{                                                                                          \
+		.name = "label", .letter = 'l', .type = OPTION_STRING, .help = "name these runs"   \
+	}
+#define CLI_OPTION_DB                                                                              \
+	{                                                                                          \
+		.name = "db", .type = OPTION_STRING, .argument = "FILE",                           \
+		.help = "add the results to this SQLite file (created if missing)"                 \
+	}
 #define CLI_OPTION_FORMAT                                                                          \
 	{                                                                                          \
 		.name = "format", .type = OPTION_CHOICE, .choices = emitter_format_names,          \

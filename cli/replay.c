@@ -62,17 +62,9 @@ static const struct option replay_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
 	 .help = "replay what is intact of a damaged trace"},
-	{.name = "timeout",
-	 .type = OPTION_UINT,
-	 .fallback = "600",
-	 .unit = "s",
-	 .max = 1000000,
-	 .help = "stop a back end that has been silent for so long; 0: never"},
-	{.name = "label", .letter = 'l', .type = OPTION_STRING, .help = "name these runs"},
-	{.name = "db",
-	 .type = OPTION_STRING,
-	 .argument = "FILE",
-	 .help = "add the results to this SQLite file (created if missing)"},
+	CLI_OPTION_TIMEOUT,
+	CLI_OPTION_LABEL,
+	CLI_OPTION_DB,
 	CLI_OPTION_FORMAT,
 	{.name = NULL},
 };
@@ -86,12 +78,6 @@ struct replay_job {
 	struct runs runs;
 	int code;
 };
-
-static void raise_code(struct replay_job *job, int code)
-{
-	if (code > job->code)
-		job->code = code;
-}
 
 /* One back end on one trace. Return false to go no further. */
 static bool replay_one(struct replay_job *job, const char *trace, const struct allocator_spec *spec)
@@ -120,12 +106,12 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 	if (rc == -ENOTSUP && job->specs.all)
 		return true;
 	if (rc) {
-		raise_code(job, cli_fail(EXIT_RUN, &err));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 		return rc == -ENOTSUP;
 	}
 	rc = replay_run_isolated(&config, runs_sink(&job->runs), &err);
 	if (rc) {
-		raise_code(job, cli_fail(EXIT_RUN, &err));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 		/* A back end's own misfortune is its own; a broken trace or database is everyone's. */
 		return rc == -ECHILD;
 	}
@@ -156,7 +142,7 @@ static void close_job(struct replay_job *job)
 	struct error err = {0};
 
 	if (store_close(job->store, &err))
-		raise_code(job, cli_fail(EXIT_RUN, &err));
+		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 	specs_release(&job->specs);
 }
 
@@ -174,7 +160,7 @@ static int run(const struct option_set *options, int n, char **traces)
 		runs_begin(&job.runs, job.e, job.store, RUNS_REPLAY);
 		replay_all(&job, n, traces);
 		if (job.runs.failed_checks)
-			raise_code(&job, job.code == EXIT_OK ? EXIT_CHECK : job.code);
+			cli_raise(&job.code, job.code == EXIT_OK ? EXIT_CHECK : job.code);
 		runs_end(&job.runs);
 		job.code = cli_emitter_end(job.e, job.code);
 	}

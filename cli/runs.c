@@ -32,12 +32,12 @@ static const struct emitter_column times_columns[] = {
 	{.path = "threads", .heading = "threads"},
 	{.path = "order", .heading = "order"},
 	{.path = "fill", .heading = "fill"},
-	{.path = "metrics.alloc_ns", .heading = "alloc", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_ns", .heading = "free", .style = EMITTER_FIXED1},
+	{.path = "metrics.alloc_ns", .heading = "alloc ns", .style = EMITTER_FIXED1},
+	{.path = "metrics.free_ns", .heading = "free ns", .style = EMITTER_FIXED1},
 	{.path = "metrics.pair_ns", .heading = "pair ns", .style = EMITTER_FIXED1},
 	{.path = "metrics.pair_ns_spread", .heading = "spread", .style = EMITTER_PERCENT},
-	{.path = "metrics.alloc_cas", .heading = "alloc", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_cas", .heading = "free", .style = EMITTER_FIXED1},
+	{.path = "metrics.alloc_cas", .heading = "alloc CAS", .style = EMITTER_FIXED1},
+	{.path = "metrics.free_cas", .heading = "free CAS", .style = EMITTER_FIXED1},
 	{.path = "metrics.pair_cas", .heading = "pair CAS", .style = EMITTER_FIXED1},
 	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
 	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
@@ -149,8 +149,13 @@ static int keep_warning(struct runs *r, const char *text)
 	if (!r->warnings[r->nr_warnings])
 		return -ENOMEM;
 	r->nr_warnings++;
-	if (emitter_format(r->e) != EMITTER_JSON)
-		fprintf(stderr, "quire: %s: %s\n", r->run.spec ? r->run.spec : "run", text);
+	if (emitter_format(r->e) == EMITTER_JSON)
+		return 0;
+	fprintf(stderr, "quire: %s", r->run.spec ? r->run.spec : "run");
+	if (r->run.repetitions)
+		fprintf(stderr, " (threads %u, order %d, fill %u)", r->run.threads, r->run.order,
+			r->run.fill);
+	fprintf(stderr, ": %s\n", text);
 	return 0;
 }
 
@@ -244,7 +249,7 @@ static void emit_run(struct runs *r, enum run_status status, const char *why)
 		emitter_int(e, "order", run->order);
 	emitter_uint(e, "managed_frames", run->managed_frames);
 	emit_uint_or_null(e, "fill", run->fill, run->repetitions);
-	emit_uint_or_null(e, "rounds", run->rounds, run->rounds);
+	emit_uint_or_null(e, "rounds", run->rounds, r->view == RUNS_FRAG);
 	emit_uint_or_null(e, "repetitions", run->repetitions, run->repetitions);
 	if (r->view == RUNS_FRAG)
 		emitter_real(e, "moves_saved", moves_saved(r));

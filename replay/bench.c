@@ -101,7 +101,12 @@ static int check_threads(const struct bench_point *p, struct error *err)
 {
 	uint32_t host = bench_host_cpus();
 
-	if (p->threads < 1 || p->threads > p->cpus)
+	if (p->threads < 1)
+		return error_set(err, EINVAL,
+				 "--threads 0: from 1 to %u, the CPUs of this host that "
+				 "this process may use",
+				 host);
+	if (p->threads > p->cpus)
 		return error_set(err, EINVAL,
 				 "--threads %u: the machine has %u cpus, and each thread is one of "
 				 "them; raise --cpus",
@@ -156,17 +161,16 @@ static int check_backend(const struct bench_point *p, struct error *err)
 	if (capabilities & ALLOCATOR_ECHO)
 		return error_set(err, ENOTSUP,
 				 "%s: it places objects where they were recorded, and a benchmark "
-				 "has no recording; choose another back end",
+				 "has no recording",
 				 p->spec->text);
 	if (p->kind == BENCH_FRAG && (capabilities & ALLOCATOR_UNCHECKED))
 		return error_set(err, ENOTSUP,
 				 "%s: it hands out frames twice, so nothing can be said about "
-				 "fragmentation; choose another back end",
+				 "fragmentation",
 				 p->spec->text);
 	if (p->threads > 1 && !(capabilities & ALLOCATOR_CONCURRENT))
 		return error_set(err, ENOTSUP,
-				 "%s: it takes one thread at a time, so not --threads %u; see "
-				 "'concurrent' in `quire list allocators`",
+				 "%s: it takes one thread at a time, so not --threads %u",
 				 p->spec->text, p->threads);
 	return 0;
 }

@@ -31,6 +31,8 @@ extern const char *const bench_kind_names[];
 
 #define BENCH_REPETITIONS_MAX 1000
 
+#define BENCH_LEAST_BLOCKS (UINT64_C(1) << 16) /* of a phase of about 2 ms */
+
 struct bench_point {
 	enum bench_kind kind;
 	const struct allocator_spec *spec;
@@ -43,6 +45,9 @@ struct bench_point {
 	uint32_t rounds; /* frag */
 	uint32_t repetitions;
 	uint64_t seed;
+	/* bulk, rand: where a thread's share is less, it is allocated and freed again and again until
+	   it has come to so many, after a first time that is not timed; 0: once, and that is timed */
+	uint64_t least_blocks;
 	bool oracle;	   /* check every frame handed out, outside the timed parts */
 	const char *label; /* NULL: none */
 };
