@@ -290,6 +290,8 @@ static void *file_map(const struct file *file, uint64_t offset, size_t bytes, si
 		munmap((void *)base, at - base);
 	if (base + whole > at + bytes)
 		munmap((void *)(at + bytes), base + whole - at - bytes);
+	/* A child would share these, but not what the back end keeps in private memory about them. */
+	madvise((void *)at, bytes, MADV_DONTFORK);
 	return (void *)at;
 }
 

@@ -19,6 +19,9 @@
  * whether create() has succeeded, with a checksum of its own. What lies behind the last piece that
  * counts is nobody's. The file belongs to hosts of one byte order and page size.
  *
+ * A process forked from the one that has an instance must not use it. Of a file the pieces are not
+ * even mapped there: both would change them, each with volatile metadata of its own.
+ *
  * One struct metadata is used by one thread at a time: meta() is only called from exclusive
  * functions.
  */

@@ -39,8 +39,9 @@ static void barrier(const struct magazines *ms)
 void magazine_enter_slowly(const struct magazines *ms, struct magazine *m)
 {
 	do {
-		/* Inside was said too early: the raider may be there. Nothing has been done. */
-		magazine_leave(m);
+		/* Inside was said too early: the raider may be there. Nothing has been done, so
+		   release orders nothing; but the raider waits for it. */
+		atom32_store(&m->busy, MAGAZINE_WAITING, ATOM_RELEASE);
 		while (atom32_load(&m->raided, ATOM_RELAXED) != 0)
 			atom_wait();
 	} while (!magazine_try_enter(ms, m));
@@ -73,15 +74,18 @@ int magazine_take_up(const struct magazines *ms, struct magazine *m, const struc
 	return ret;
 }
 
-/* Raiders come one at a time. */
+/* Raiders come one at a time, and after an owner that waits for the one before to leave. */
 static void raid_begin(struct magazine *m)
 {
-	uint32_t expected = 0;
+	uint32_t expected;
 
-	/* Acquire: what the raider before has done. */
-	while (!atom32_cas(&m->raided, &expected, 1, ATOM_ACQUIRE)) {
-		atom_wait();
+	for (;;) {
 		expected = 0;
+		/* Relaxed: only out of courtesy. Acquire: what the raider before has done. */
+		if (atom32_load(&m->busy, ATOM_RELAXED) != MAGAZINE_WAITING &&
+		    atom32_cas(&m->raided, &expected, 1, ATOM_ACQUIRE))
+			return;
+		atom_wait();
 	}
 }
 
@@ -90,7 +94,7 @@ static unsigned int raid(struct magazine *m, const struct lower *l, uint64_t *ro
 	unsigned int n = 0;
 
 	/* Acquire: what the owner did inside. */
-	while (atom32_load(&m->busy, ATOM_ACQUIRE) != 0)
+	while (atom32_load(&m->busy, ATOM_ACQUIRE) == MAGAZINE_INSIDE)
 		atom_wait();
 	*row = magazine_row(m);
 	if (*row != LOWER_NONE)

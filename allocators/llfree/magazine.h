@@ -18,14 +18,21 @@
 #ifndef ALLOCATORS_LLFREE_MAGAZINE_H
 #define ALLOCATORS_LLFREE_MAGAZINE_H
 
+#include <assert.h>
 #include <errno.h>
 #include <stdalign.h>
 
 #include "allocators/llfree/lower.h"
 #include "allocators/llfree/policy.h"
 
+enum magazine_state {
+	MAGAZINE_OUTSIDE,
+	MAGAZINE_INSIDE,
+	MAGAZINE_WAITING, /* outside, for a raider to leave; the next raider lets it go first */
+};
+
 struct magazine {
-	alignas(64) _Atomic uint32_t busy; /* its cpu is inside */
+	alignas(64) _Atomic uint32_t busy; /* enum magazine_state: where its cpu is */
 	_Atomic uint32_t raided;	   /* another thread wants in, or is */
 	_Atomic uint64_t row; /* (row + 1) * 2, + 1 if it holds it; 0: none. Changed inside only */
 };
@@ -72,7 +79,7 @@ static inline uint64_t magazine_row(const struct magazine *m)
 static inline bool magazine_try_enter(const struct magazines *ms, struct magazine *m)
 {
 	/* Relaxed: the raider's membarrier orders it before the load below. */
-	atom32_store(&m->busy, 1, ATOM_RELAXED);
+	atom32_store(&m->busy, MAGAZINE_INSIDE, ATOM_RELAXED);
 	if (__builtin_expect(ms->fences, 0))
 		atomic_thread_fence(memory_order_seq_cst);
 	else
@@ -93,7 +100,7 @@ static inline void magazine_enter(const struct magazines *ms, struct magazine *m
 static inline void magazine_leave(struct magazine *m)
 {
 	/* Release: what was done inside, before a raider sees it left. */
-	atom32_store(&m->busy, 0, ATOM_RELEASE);
+	atom32_store(&m->busy, MAGAZINE_OUTSIDE, ATOM_RELEASE);
 }
 
 /** magazine_get - a frame. Return: LOWER_NONE: it holds none. */
@@ -112,6 +119,7 @@ static inline uint64_t magazine_get(const struct magazines *ms, struct magazine 
 		   frames they do not own are free. */
 		uint64_t held = atom64_load(mask, ATOM_RELAXED), rest = held & (held - 1);
 
+		assert(held);
 		frame = row * ROW_FRAMES + (unsigned int)__builtin_ctzll(held);
 		if (rest == 0)
 			atom64_store(&m->row, magazine_word(row, false), ATOM_RELAXED);

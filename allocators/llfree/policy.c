@@ -215,6 +215,11 @@ static int refuse_form(cyaml_err_t code, struct complaint *c, const char *text, 
 		return error_set(err, ENOMEM, "no memory");
 	case CYAML_ERR_INVALID_KEY:
 		near = nearest_key(word);
+		if (near && strcmp(near, word) == 0)
+			return error_set(err, EINVAL,
+					 "%sthe key '%s' does not belong here; docs/policies.md "
+					 "says where",
+					 where, word);
 		return error_set(err, EINVAL, "%sunknown key '%s'; %s%s%s", where, word,
 				 near ? "did you mean '" : "docs/policies.md lists what there is",
 				 near ? near : "", near ? "'?" : "");
