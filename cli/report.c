@@ -48,10 +48,11 @@ const struct verb verb_report = {
 	.name = "report",
 	.summary = "write a static HTML page with tables and plots",
 	.operands = "results.db",
-	.details = "For each trace in the database, the latest finished run of each back end: a\n"
-		   "comparison table, free huge frames over time, free memory by granularity, "
-		   "latency\n"
-		   "distributions. Needs gnuplot.\n",
+	.details =
+		"For each trace in the database, the latest finished run of each back end: a\n"
+		"comparison table, free huge frames over time, free memory by granularity, "
+		"latency\n"
+		"distributions. Benchmarks are not drawn: ask the view v_bench. Needs gnuplot.\n",
 	.options = report_options,
 	.min_operands = 1,
 	.max_operands = 1,
