@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/bits.h"
 #include "base/format.h"
@@ -416,14 +415,11 @@ int bench_run(const struct bench_point *point, struct result_sink *sink, struct 
 	const struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
 	struct error scratch = {0};
 	struct bench_rig rig = {0};
-	struct timespec now;
 	int rc;
 
 	if (!err)
 		err = &scratch;
-	clock_gettime(CLOCK_REALTIME, &now);
-	rc = bench_send_run(point, (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec, sink,
-			    err);
+	rc = bench_send_run(point, clock_wall_ns(), sink, err);
 	if (!rc)
 		rc = bench_rig_create(&rig, point, sink, err);
 	if (!rc)

@@ -10,12 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/progress.h"
 #include "replay/bench_rig.h"
+#include "replay/clock.h"
 #include "replay/isolate.h"
 
 /* Above it, a reader should know that the median hides something. */
@@ -314,13 +314,10 @@ static int repeat_point(struct tally *t, const struct bench_watch *watch, struct
 		.timeout_s = watch->timeout_s,
 		.stop = watch->stop,
 	};
-	struct timespec now;
 	int rc;
 
-	if (!t->start_ns) {
-		clock_gettime(CLOCK_REALTIME, &now);
-		t->start_ns = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec;
-	}
+	if (!t->start_ns)
+		t->start_ns = clock_wall_ns();
 	rc = isolate_run(&job, &sink.sink, err);
 	if (!rc) {
 		if (t->done == t->point->repetitions)

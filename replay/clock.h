@@ -45,6 +45,15 @@ static inline uint64_t clock_now_ns(void)
 	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
+/** Nanoseconds since 1970, by the wall clock: when a run began. */
+static inline uint64_t clock_wall_ns(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_REALTIME, &ts);
+	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+}
+
 /** Measure the tick's length against the monotonic clock; takes about 10 ms. */
 void clock_calibrate(struct stamp_clock *clock);
 

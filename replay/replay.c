@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #include "base/bits.h"
 #include "base/progress.h"
@@ -203,7 +202,6 @@ static int send_run(struct run *r)
 	struct result_run *run = &record.run;
 	char point_id[33], build_id[128], note[1024], digest[512];
 	char *options = option_canonical(c->spec->options);
-	struct timespec now;
 	int rc;
 
 	if (!options)
@@ -218,7 +216,6 @@ static int send_run(struct run *r)
 		return rc;
 	}
 	provenance_build_id(build_id, sizeof(build_id));
-	clock_gettime(CLOCK_REALTIME, &now);
 	snprintf(note, sizeof(note), "kernel %s, %s%s%s",
 		 r->header->kernel[0] ? r->header->kernel : "unknown", r->header->recorder,
 		 r->header->note[0] ? ": " : "", r->header->note);
@@ -240,7 +237,7 @@ static int send_run(struct run *r)
 		.events = r->totals ? r->totals->events : 0,
 		.ops = r->totals ? r->totals->ops : 0,
 		.managed_frames = machine_managed(r->header->machine),
-		.start_ns = (uint64_t)now.tv_sec * 1000000000U + (uint64_t)now.tv_nsec,
+		.start_ns = clock_wall_ns(),
 		.threads = 1,
 		.role = c->spec->ops->capabilities & ALLOCATOR_ECHO	   ? ROLE_REFERENCE
 			: c->spec->ops->capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS

@@ -110,6 +110,11 @@ static int no_memory(const struct alloc_env *env)
 			 "llfree: no memory for metadata; use a smaller machine");
 }
 
+static enum persist persist_of(const struct alloc_env *env)
+{
+	return option_choice(env->options, "persist") ? persist_adr() : PERSIST_EADR;
+}
+
 /* Ask for everything but the list of what is withheld, which comes last since it may grow. */
 static int lay_out(const struct alloc_env *env, struct allocator **out)
 {
@@ -119,7 +124,7 @@ static int lay_out(const struct alloc_env *env, struct allocator **out)
 		.nr_cpus = m->nr_cpus,
 		.last_frees = option_bool(env->options, "last_frees"),
 		.rows = option_bool(env->options, "rows"),
-		.persist = option_choice(env->options, "persist") ? persist_adr() : PERSIST_EADR,
+		.persist = persist_of(env),
 	};
 	struct allocator *a;
 
@@ -142,7 +147,6 @@ static int lay_out(const struct alloc_env *env, struct allocator **out)
 	if (!a)
 		return no_memory(env);
 	a->machine = m;
-	a->withheld.persist = config.persist;
 	config.policy = &a->policy;
 	config.withheld = &a->withheld;
 
@@ -171,7 +175,7 @@ static int llfree_create(const struct alloc_env *env, struct allocator **out)
 
 	if (ret < 0)
 		return ret;
-	if (withheld_create(&a->withheld, env, a->withheld.persist) < 0)
+	if (withheld_create(&a->withheld, env, persist_of(env)) < 0)
 		return no_memory(env);
 	ret = frame_map_fresh(env->machine, &fresh, env->error);
 	if (ret < 0)
@@ -193,7 +197,7 @@ static int llfree_recover(const struct alloc_env *env, struct allocator **out)
 
 	if (ret < 0)
 		return ret;
-	ret = withheld_recover(&a->withheld, env, a->withheld.persist);
+	ret = withheld_recover(&a->withheld, env, persist_of(env));
 	if (ret == -ENOMEM)
 		return no_memory(env);
 	if (ret < 0)
@@ -211,8 +215,8 @@ static inline struct alloc_result alloc_in(struct allocator *a, unsigned int z,
 {
 	struct upper_result r = upper_get(&a->zones[z], req);
 
-	return (struct alloc_result){r.frame == LOWER_NONE ? PFN_NONE : a->zones[z].base + r.frame,
-				     r.flags};
+	return (struct alloc_result){
+		r.frame == LOWER_NONE ? PFN_NONE : a->zones[z].lower.base + r.frame, r.flags};
 }
 
 static bool node_allowed(const struct allocator *a, const struct alloc_request *req, unsigned int z)
@@ -271,10 +275,10 @@ static int llfree_free(struct allocator *a, pfn_t pfn, const struct alloc_reques
 	struct upper *u = &a->zones[z];
 	struct upper_request ureq = classify(a, req, req->order);
 	bool split;
-	int ret = upper_put(u, ureq, pfn - u->base, &split);
+	int ret = upper_put(u, ureq, pfn - u->lower.base, &split);
 
 	if (__builtin_expect(split, 0) && ret == 0)
-		upper_credit(u, classify(a, req, HUGE_ORDER), pfn - u->base);
+		upper_credit(u, classify(a, req, HUGE_ORDER), pfn - u->lower.base);
 	return ret;
 }
 
@@ -287,7 +291,7 @@ static int llfree_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_re
 
 	struct upper *u = &a->zones[z];
 	struct pfn_range block = {pfn, pfn + (UINT64_C(1) << req->order)}, piece;
-	int ret = upper_get_at(u, classify(a, req, req->order), pfn - u->base);
+	int ret = upper_get_at(u, classify(a, req, req->order), pfn - u->lower.base);
 
 	/* Withheld frames look allocated; only a refusal has to tell absent ones apart. */
 	if (ret < 0 && withheld_next(&a->withheld, &block, WITHHELD_ABSENT, &piece))
@@ -343,7 +347,7 @@ static void load_zone(struct allocator *a, unsigned int z, const struct frame_ma
 	upper_build_begin(&build, u);
 	for (size_t i = 0; i < map->nr_runs; i++) {
 		const struct frame_run *run = &map->runs[i];
-		uint64_t start = run->start - u->base, end = start + run->frames;
+		uint64_t start = run->start - u->lower.base, end = start + run->frames;
 		unsigned int order = (unsigned int)min_u64(run->order, MAX_ORDER);
 
 		if (run->start < a->spans[z].start || run->start >= a->spans[z].end)
@@ -391,8 +395,8 @@ static void note_withheld(struct allocator *a, struct pfn_range range)
 
 	for (unsigned int z = 0; z < a->nr_zones; z++) {
 		if (part_in_zone(a, range, z, &part))
-			upper_note_withheld(&a->zones[z], part.start - a->zones[z].base,
-					    part.end - a->zones[z].base);
+			upper_note_withheld(&a->zones[z], part.start - a->zones[z].lower.base,
+					    part.end - a->zones[z].lower.base);
 	}
 }
 
@@ -406,7 +410,7 @@ static uint64_t take_withheld(struct allocator *a, unsigned int z, struct pfn_ra
 
 	while (withheld_next(&a->withheld, &part, WITHHELD_ANY, &piece)) {
 		while (withheld_next(before, &piece, WITHHELD_NOT, &fresh)) {
-			upper_take(u, fresh.start - u->base, fresh.end - u->base);
+			upper_take(u, fresh.start - u->lower.base, fresh.end - u->lower.base);
 			taken += fresh.end - fresh.start;
 		}
 	}
@@ -441,7 +445,7 @@ static int recirculate(struct allocator *a, struct pfn_range range, enum withhel
 		if (!part_in_zone(a, range, z, &part))
 			continue;
 		while (withheld_next(&a->withheld, &part, why, &piece))
-			upper_set_free(u, piece.start - u->base, piece.end - u->base);
+			upper_set_free(u, piece.start - u->lower.base, piece.end - u->lower.base);
 	}
 	withheld_commit(&edit);
 	note_withheld(a, range);
@@ -460,7 +464,8 @@ static bool may_go(const struct allocator *a, unsigned int z, struct pfn_range p
 	struct pfn_range piece;
 
 	while (withheld_next(&a->withheld, &part, WITHHELD_NOT | WITHHELD_ISOLATED, &piece)) {
-		if (!lower_is_free(&u->lower, piece.start - u->base, piece.end - u->base))
+		if (!lower_is_free(&u->lower, piece.start - u->lower.base,
+				   piece.end - u->lower.base))
 			return false;
 	}
 	return true;
@@ -503,7 +508,7 @@ static int isolate_free(const struct allocator *a, unsigned int z, struct pfn_ra
 	int ret = 0;
 
 	for (pfn_t pfn = part.start; pfn < part.end && ret == 0; pfn++) {
-		uint64_t frame = pfn - u->base, offset = frame % BITFIELD_FRAMES;
+		uint64_t frame = pfn - u->lower.base, offset = frame % BITFIELD_FRAMES;
 
 		if (pfn == part.start || offset == 0)
 			lower_load(&u->lower, frame / BITFIELD_FRAMES, rows);
@@ -600,7 +605,7 @@ static void llfree_occupancy(const struct allocator *a, uint64_t first, size_t n
 		free_frames[i] = 0;
 	for (unsigned int z = 0; z < a->nr_zones; z++) {
 		const struct upper *u = &a->zones[z];
-		uint64_t base = u->base / HUGE_FRAMES;
+		uint64_t base = u->lower.base / HUGE_FRAMES;
 		uint64_t from = max_u64(first, base);
 		uint64_t to = min_u64(first + n, base + u->lower.nr_children);
 

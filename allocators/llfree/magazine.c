@@ -109,7 +109,7 @@ static unsigned int raid(struct magazine *m, const struct lower *l, uint64_t *ro
 
 bool magazines_hold_any(const struct magazines *ms)
 {
-	for (unsigned int i = 0; ms->list && i < ms->nr; i++) {
+	for (unsigned int i = 0; i < ms->nr; i++) {
 		if (magazine_row(&ms->list[i]) != LOWER_NONE)
 			return true;
 	}
@@ -138,6 +138,6 @@ uint64_t magazines_raid(const struct magazines *ms, const struct lower *l,
 void magazines_forget(const struct magazines *ms)
 {
 	/* Relaxed: nothing else runs. */
-	for (unsigned int i = 0; ms->list && i < ms->nr; i++)
+	for (unsigned int i = 0; i < ms->nr; i++)
 		atom64_store(&ms->list[i].row, 0, ATOM_RELAXED);
 }

@@ -38,10 +38,10 @@ struct magazine {
 };
 
 struct magazines {
-	struct magazine *list; /* nr, or NULL: rows=off */
-	unsigned int nr, nr_cpus;
-	unsigned int classes; /* a bit for each that has some */
-	bool fences;	      /* no membarrier(2) here: the owner pays */
+	struct magazine *list;
+	unsigned int nr, nr_cpus; /* nr 0: rows=off */
+	unsigned int classes;	  /* a bit for each that has some */
+	bool fences;		  /* no membarrier(2) here: the owner pays */
 };
 
 /**

@@ -47,6 +47,14 @@ static inline uint64_t test_random(uint64_t *state)
 	return z ^ (z >> 31);
 }
 
+/* Of a world under random operations: any struct with its seed, and the step it is at. */
+#define expect(w, cond)                                                                            \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			fail_msg("seed %llu step %u: %s", (unsigned long long)(w)->seed,           \
+				 (w)->step, #cond);                                                \
+	} while (0)
+
 static inline void *test_env_piece(size_t bytes, size_t align)
 {
 	void *memory = aligned_alloc(align, align_up(bytes, align));

@@ -154,13 +154,6 @@ struct world {
 	bool rows;
 };
 
-#define expect(w, cond)                                                                            \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			fail_msg("seed %llu step %u: %s", (unsigned long long)(w)->seed,           \
-				 (w)->step, #cond);                                                \
-	} while (0)
-
 static uint64_t below(struct world *w, uint64_t n)
 {
 	return test_random(&w->random) % n;

@@ -203,13 +203,6 @@ struct world {
 	unsigned int step;
 };
 
-#define expect(w, cond)                                                                            \
-	do {                                                                                       \
-		if (!(cond))                                                                       \
-			fail_msg("seed %llu step %u: %s", (unsigned long long)(w)->seed,           \
-				 (w)->step, #cond);                                                \
-	} while (0)
-
 static uint64_t below(struct world *w, uint64_t n)
 {
 	return test_random(&w->random) % n;

@@ -30,7 +30,6 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 	struct magazine *magazines = NULL;
 
 	memset(u, 0, sizeof(*u));
-	u->base = base;
 	u->tree_order = log2_floor(tree_frames);
 	u->last_frees = config->last_frees;
 	u->lower = (struct lower){
@@ -56,15 +55,13 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 				     alignof(struct local), META_VOLATILE);
 	u->locals.slots = env->meta(env, (locals_total(&u->locals) + 1) * sizeof(struct local),
 				    alignof(struct local), META_VOLATILE);
-	if (config->rows) {
+	if (config->rows)
 		magazines = env->meta(env, nr_classes * config->nr_cpus * sizeof(struct magazine),
 				      alignof(struct magazine), META_VOLATILE);
-		if (!magazines)
-			return -ENOMEM;
-	}
-	magazines_init(&u->magazines, magazines, config->policy, config->nr_cpus);
-	if (!u->lower.rows || !u->lower.children || !u->trees.entries || !u->locals.slots)
+	if (!u->lower.rows || !u->lower.children || !u->trees.entries || !u->locals.slots ||
+	    (config->rows && !magazines))
 		return -ENOMEM;
+	magazines_init(&u->magazines, magazines, config->policy, config->nr_cpus);
 	return 0;
 }
 
@@ -626,7 +623,7 @@ static void follow_frees(struct upper *u, struct upper_request req, struct local
 	atom64_count(&local->events.reservations);
 }
 
-static inline void credit(struct upper *u, struct upper_request req, uint64_t frame)
+void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
 {
 	struct local *local = locals_slot(&u->locals, req.class, req.slot);
 	uint64_t tree = tree_of(u, frame);
@@ -638,11 +635,6 @@ static inline void credit(struct upper *u, struct upper_request req, uint64_t fr
 		atom64_store(&local->emptied, tree + 1, ATOM_RELAXED);
 	if (u->last_frees && local)
 		follow_frees(u, req, local, tree);
-}
-
-void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
-{
-	credit(u, req, frame);
 }
 
 int upper_put(struct upper *u, struct upper_request req, uint64_t frame, bool *split)
@@ -665,7 +657,7 @@ int upper_put(struct upper *u, struct upper_request req, uint64_t frame, bool *s
 			&noted_by(u, locals_slot(&u->locals, req.class, req.slot))->events.splits);
 		return 0;
 	}
-	credit(u, req, frame);
+	upper_credit(u, req, frame);
 	return 0;
 }
 
@@ -875,7 +867,7 @@ void upper_count(const struct upper *u, struct upper_counts *counts)
 		counts->demotions += atom64_load(&local->events.demotions, ATOM_RELAXED);
 		counts->splits += atom64_load(&local->events.splits, ATOM_RELAXED);
 	}
-	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++)
+	for (unsigned int i = 0; i < u->magazines.nr; i++)
 		counts->held_frames += held_by(u, &u->magazines.list[i]);
 }
 
@@ -884,7 +876,7 @@ void upper_occupancy(const struct upper *u, uint64_t first, size_t n, uint16_t *
 	for (uint64_t i = 0; i < n; i++)
 		free_frames[i] +=
 			(uint16_t)child_free_frames(child_load(&u->lower.children[first + i]));
-	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++) {
+	for (unsigned int i = 0; i < u->magazines.nr; i++) {
 		uint64_t row = magazine_row(&u->magazines.list[i]);
 
 		if (row != LOWER_NONE && row / BITFIELD_ROWS >= first &&
@@ -955,7 +947,7 @@ static int check_magazines(const struct upper *u, struct error *err)
 	     row++)
 		/* Relaxed: nothing else runs. */
 		rows += atom64_load(lower_row(&u->lower, row) + 1, ATOM_RELAXED) != 0;
-	for (unsigned int i = 0; u->magazines.list && i < u->magazines.nr; i++) {
+	for (unsigned int i = 0; i < u->magazines.nr; i++) {
 		const struct magazine *m = &u->magazines.list[i];
 
 		if (magazine_row(m) == LOWER_NONE)

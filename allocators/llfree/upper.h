@@ -3,7 +3,7 @@
  * One LLFree instance, which manages one zone: the upper allocator, which steers each class and
  * slot to a tree of its own, over the lower one, which holds the truth.
  *
- * Frames are numbered from the instance's base, the zone's start aligned down to a tree. What pads
+ * Frames are numbered from the lower allocator's base, the zone's start aligned down to a tree. What pads
  * the zone to whole trees is absent like a hole.
  *
  * get, get_at, put, drain, raid and count may run at once. They are lock-free, but for these waits:
@@ -24,7 +24,6 @@ struct upper {
 	struct trees trees;
 	struct locals locals;
 	struct magazines magazines;
-	pfn_t base;
 	unsigned int tree_order; /* of a tree's frames: 11..15 */
 	bool last_frees;
 };
