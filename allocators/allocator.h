@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 #define ALLOCATOR_MAGIC	      0x51554952U /* "QUIR" */
-#define ALLOCATOR_ABI_VERSION 1
+#define ALLOCATOR_ABI_VERSION 2
 
 struct allocator; /* a back end's own; opaque to everyone else */
 
@@ -37,6 +37,8 @@ enum alloc_request_flag {
 	ALLOC_HAS_CONTEXT = 1, /* context is meaningful */
 	ALLOC_PREFILL = 2,     /* an object of the start snapshot, placed by ordinary allocation */
 	ALLOC_PAGE_CACHE = 4,  /* the recording says that the block became page cache */
+	ALLOC_UNCACHED = 8,    /* predict alone: the block that would be taken from the shared free
+				  lists next, as if no per-CPU list held one */
 };
 
 struct alloc_request {
@@ -76,6 +78,11 @@ enum allocator_capability {
 	ALLOCATOR_ZONES = 32,	   /* honours zone and node; the oracle checks it */
 	ALLOCATOR_ECHO = 64,	   /* places each object where the recording did: needs hint_pfn */
 	ALLOCATOR_UNCHECKED = 128, /* exempt from the oracle and marked so (`null`) */
+	/*
+	 * Layered over the back end its option "inner" specifies, through env->nest. Of its optional
+	 * functions and other capabilities an instance has those that the inner one has, too.
+	 */
+	ALLOCATOR_LAYER = 256,
 };
 
 enum meta_kind {
@@ -89,6 +96,8 @@ enum meta_kind {
  * before it writes.
  */
 #define ALLOCATOR_FRAMES_MAX (UINT64_C(1) << 32)
+
+struct allocator_ops;
 
 /* What an instance lives in. It stays, at its address, until destroy() has returned. */
 struct alloc_env {
@@ -122,6 +131,16 @@ struct alloc_env {
 	const _Atomic uint8_t
 		*huge_state; /* enum huge_state bits of block pfn / 512, owned by sim */
 #endif
+	const char *kernel; /* release of the kernel that recorded the trace, "6.18.44"; "": none */
+	/**
+	 * nest - an instance inside this one, for LAYERs; from create() and recover() only
+	 * @spec: "NAME:k=v,...", as option "inner" has it
+	 * @ops, @a: the inner one's; it is on the same machine, its metadata counts as ours, and it
+	 *           is destroyed, by the environment, after us
+	 * Return: 0, or the inner create()'s error, with @env->error set.
+	 */
+	int (*nest)(const struct alloc_env *env, const char *spec, const struct allocator_ops **ops,
+		    struct allocator **a);
 };
 
 #define ALLOCATOR_COUNTERS_MAX 32
@@ -129,7 +148,13 @@ struct alloc_env {
 struct allocator_stats {
 	uint64_t free_blocks[MIGRATE_TYPES][NR_ORDERS]; /* one without types uses MIGRATE_MOVABLE */
 	uint64_t free_frames;				/* in those blocks */
+	uint64_t pageblocks
+		[MIGRATE_TYPES]; /* wholly or partly managed, by type; all 0: it has none */
 	uint64_t cached_frames; /* parked on per-CPU lists or in reservations, not in free_blocks */
+	/*
+	 * Fidelity compares zone_locked (blocks taken from the free lists), pcpu_drain (blocks given
+	 * back from per-CPU lists) and extfrag (fallbacks) with the kernel's tracepoints of those names.
+	 */
 	struct {
 		const char *name; /* static, lower_case_with_units */
 		uint64_t value;
@@ -139,20 +164,39 @@ struct allocator_stats {
 
 #define ALLOCATOR_ALL_ZONES (~0U)
 
-/* What the recorded kernel is known to have done; fidelity feeds it to observe(). */
+/*
+ * What the recorded kernel is known to have done; fidelity feeds it to observe(), in the order of the
+ * recording. Blocks are the kernel's.
+ */
 enum kernel_fact_kind {
+	/*
+	 * From now on keep to the kernel: arg is the set (1 << kind) of facts that will be told. What
+	 * is not among them, the back end still does by itself: without DRAIN it drains when it
+	 * thinks the kernel did. 0: it is on its own again, from the state it has learnt.
+	 */
+	FACT_FOLLOW,
+	FACT_PLACED, /* the block that served a request, which predict() was asked about before */
+	FACT_FREED,
 	FACT_REFILL,   /* block taken from the free lists onto a per-CPU list, or for one request */
 	FACT_DRAIN,    /* block returned from a per-CPU list */
 	FACT_FALLBACK, /* block taken from another type's lists; see the extfrag event */
-	FACT_PLACED,   /* the kernel's choice for the request last predicted */
+};
+
+/* How the kernel came to do it; values as those of event flags. */
+enum kernel_fact_flag {
+	FACT_HARDIRQ = 1,
+	FACT_SOFTIRQ = 2,
+	FACT_NESTED = 4,
+	FACT_PERCPU = 8, /* REFILL: of an order and type that per-CPU lists have */
 };
 
 struct kernel_fact {
 	pfn_t pfn;
 	uint64_t time_ns;
-	uint64_t arg; /* FACT_FALLBACK: as the event's */
+	uint64_t arg; /* FOLLOW: the set; FALLBACK: as the event's */
+	uint32_t gfp; /* PLACED */
 	uint16_t cpu;
-	uint8_t kind, order, migratetype, flags;
+	uint8_t kind, order, migratetype, flags; /* PLACED: type as requested; else of the list */
 };
 
 struct allocator_ops {
@@ -205,6 +249,8 @@ struct allocator_ops {
 	 * adopt - take over a snapshot, replacing all state; before the first alloc
 	 * Objects of the map are freed later like any other. PARKED frames are free, wherever the back
 	 * end keeps free frames. @map is only valid during the call.
+	 * While it follows facts, adopt corrects the state to what @map says, and keeps the order of
+	 * lists where the two agree.
 	 * Return: 0; -EINVAL; -ENOMEM.
 	 */
 	int (*adopt)(struct allocator *a, const struct frame_map *map);
@@ -217,8 +263,19 @@ struct allocator_ops {
 
 	/** What alloc would return now, changing nothing. */
 	struct alloc_result (*predict)(const struct allocator *a, const struct alloc_request *req);
-	/** Follow a recorded fact. Return: 0; -EINVAL: it contradicts the state (ours is repaired). */
+	/**
+	 * observe - follow a recorded fact
+	 * Return: 0; -EINVAL: it contradicts the state (ours is repaired); -ENOTSUP: FOLLOW with a set
+	 * the back end cannot keep to.
+	 */
 	int (*observe)(struct allocator *a, const struct kernel_fact *fact);
+	/**
+	 * explain - why would the kernel have served a request with the block at @pfn, when predict()
+	 * says otherwise? Asked before PLACED or REFILL is observed.
+	 * Return: the cause as a few static words, or NULL.
+	 */
+	const char *(*explain)(const struct allocator *a, const struct alloc_request *req,
+			       pfn_t pfn);
 
 	/**
 	 * isolate - take whatever is free in the block at @pfn out of circulation: it is neither

@@ -9,11 +9,12 @@
 
 #include "base/bits.h"
 
-extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, firstfit_ops, nextfit_ops,
-	null_ops;
+extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, percpu_ops, firstfit_ops,
+	nextfit_ops, null_ops;
 
 const struct allocator_ops *const allocator_builtins[] = {
-	&recorded_ops, &buddy_ops, &llfree_ops, &firstfit_ops, &nextfit_ops, &null_ops, NULL,
+	&recorded_ops, &buddy_ops,   &llfree_ops, &percpu_ops,
+	&firstfit_ops, &nextfit_ops, &null_ops,	  NULL,
 };
 
 #define NR_BUILTINS (ARRAY_SIZE(allocator_builtins) - 1)
@@ -21,7 +22,7 @@ const struct allocator_ops *const allocator_builtins[] = {
 #define ALL_CAPABILITIES                                                                           \
 	((uint32_t)(ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |                  \
 		    ALLOCATOR_PERSISTENT | ALLOCATOR_BULK | ALLOCATOR_ZONES | ALLOCATOR_ECHO |     \
-		    ALLOCATOR_UNCHECKED))
+		    ALLOCATOR_UNCHECKED | ALLOCATOR_LAYER))
 
 /* ---- tables ---- */
 
@@ -60,6 +61,18 @@ static const char *missing_function(const struct allocator_ops *ops)
 			return functions[i].name;
 	}
 	return NULL;
+}
+
+/* The name of the option that says what is below a layer. */
+#define INNER "inner"
+
+static bool has_inner_option(const struct allocator_ops *ops)
+{
+	for (const struct option *row = ops->options; row && row->name; row++) {
+		if (strcmp(row->name, INNER) == 0)
+			return row->type == OPTION_STRING && !(row->flags & OPTION_REPEATS);
+	}
+	return false;
 }
 
 int allocator_check_ops(const struct allocator_ops *ops, const char *source, struct error *err)
@@ -103,6 +116,11 @@ int allocator_check_ops(const struct allocator_ops *ops, const char *source, str
 				 "%s: back end %s has no function %s; add it, or drop the "
 				 "capability that needs it",
 				 source, ops->name, missing);
+	if (ops->capabilities & ALLOCATOR_LAYER && !has_inner_option(ops))
+		return error_set(err, EINVAL,
+				 "%s: back end %s is a layer without a text option '" INNER
+				 "'; add it, or drop the capability",
+				 source, ops->name);
 	return 0;
 }
 
@@ -140,8 +158,90 @@ static int find_builtin(const char *name, const struct allocator_ops **ops, stru
 	return unknown_name(name, err);
 }
 
+static int spec_create(const char *text, unsigned int layers, struct allocator_spec **spec,
+		       struct error *err);
+
+/* @ops over @inner: what only both can do, this pair can. */
+static struct allocator_ops *layer_ops(const struct allocator_ops *ops,
+				       const struct allocator_ops *inner)
+{
+	struct allocator_ops *both = malloc(sizeof(*both));
+
+	if (!both)
+		return NULL;
+	*both = *ops;
+	both->capabilities &= inner->capabilities | ALLOCATOR_LAYER;
+#define ONLY_IF_INNER(function)                                                                    \
+	do {                                                                                       \
+		if (!inner->function)                                                              \
+			both->function = NULL;                                                     \
+	} while (0)
+	ONLY_IF_INNER(alloc_at);
+	ONLY_IF_INNER(alloc_bulk);
+	ONLY_IF_INNER(free_bulk);
+	ONLY_IF_INNER(adopt);
+	ONLY_IF_INNER(predict);
+	ONLY_IF_INNER(observe);
+	ONLY_IF_INNER(explain);
+	ONLY_IF_INNER(isolate);
+	ONLY_IF_INNER(unisolate);
+	ONLY_IF_INNER(online);
+	ONLY_IF_INNER(offline);
+	ONLY_IF_INNER(stats);
+	ONLY_IF_INNER(occupancy);
+	ONLY_IF_INNER(recover);
+#undef ONLY_IF_INNER
+	return both;
+}
+
+/* Make the value of option "inner" canonical. */
+static int spell_inner_out(struct allocator_spec *spec, struct error *err)
+{
+	char *options = option_canonical(spec->inner->options), *text = NULL;
+	int rc;
+
+	if (!options ||
+	    asprintf(&text, "%s%s%s", spec->inner->ops->name, *options ? ":" : "", options) < 0)
+		text = NULL;
+	rc = text ? option_set_assign(spec->options, INNER, text, err)
+		  : error_set(err, ENOMEM, INNER ": out of memory");
+	free(options);
+	free(text);
+	return rc;
+}
+
+/* The rest of a layer's specification. @layers: above it */
+static int parse_inner(struct allocator_spec *spec, unsigned int layers, struct error *err)
+{
+	const char *text = option_string(spec->options, INNER);
+	const struct allocator_ops *inner;
+	int rc;
+
+	if (layers + 1 >= ALLOCATOR_LAYERS_MAX)
+		return error_set(err, EINVAL,
+				 "more than %d back ends one over the other; leave layers out",
+				 ALLOCATOR_LAYERS_MAX);
+	rc = spec_create(text ? text : "", layers + 1, &spec->inner, err);
+	if (rc) {
+		if (err)
+			error_prefix(err, INNER);
+		return rc;
+	}
+	inner = spec->inner->ops;
+	if (inner->capabilities & (ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED))
+		return error_set(err, EINVAL,
+				 INNER ": %s does not choose blocks itself, so there is nothing to "
+				       "layer over; name another back end",
+				 inner->name);
+	spec->layered = layer_ops(spec->ops, inner);
+	if (!spec->layered)
+		return error_set(err, ENOMEM, "out of memory");
+	spec->ops = spec->layered;
+	return spell_inner_out(spec, err);
+}
+
 /* Fill in what @spec's text means; what is there already on failure goes with the spec. */
-static int parse_into(struct allocator_spec *spec, struct error *err)
+static int parse_into(struct allocator_spec *spec, unsigned int layers, struct error *err)
 {
 	const char *colon = strchr(spec->text, ':');
 	char *name = colon ? strndup(spec->text, (size_t)(colon - spec->text)) : strdup(spec->text);
@@ -157,6 +257,8 @@ static int parse_into(struct allocator_spec *spec, struct error *err)
 			       err);
 	if (rc == 0 && colon && colon[1])
 		rc = option_set_parse_spec(spec->options, colon + 1, err);
+	if (rc == 0 && spec->ops->capabilities & ALLOCATOR_LAYER)
+		rc = parse_inner(spec, layers, err);
 	if (rc) {
 		if (err)
 			error_prefix(err, "%s", spec->ops->name);
@@ -165,7 +267,9 @@ static int parse_into(struct allocator_spec *spec, struct error *err)
 	return 0;
 }
 
-int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct error *err)
+/* @layers: that are to be above it */
+static int spec_create(const char *text, unsigned int layers, struct allocator_spec **spec,
+		       struct error *err)
 {
 	struct allocator_spec *new = calloc(1, sizeof(*new));
 	int rc;
@@ -176,7 +280,7 @@ int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct 
 		free(new);
 		return error_set(err, ENOMEM, "%s: out of memory", text);
 	}
-	rc = parse_into(new, err);
+	rc = parse_into(new, layers, err);
 	if (rc) {
 		allocator_spec_destroy(new);
 		return rc;
@@ -185,58 +289,131 @@ int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct 
 	return 0;
 }
 
+int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct error *err)
+{
+	return spec_create(text, 0, spec, err);
+}
+
 void allocator_spec_destroy(struct allocator_spec *spec)
 {
 	if (!spec)
 		return;
+	allocator_spec_destroy(spec->inner);
 	option_set_destroy(spec->options);
+	free(spec->layered);
 	free(spec->text);
 	free(spec);
 }
 
 /* ---- instances ---- */
 
-/* alloc_env.meta */
+static struct allocator_instance *instance_of(const struct alloc_env *env)
+{
+	uintptr_t at = (uintptr_t)env - offsetof(struct allocator_instance, env);
+
+	return (struct allocator_instance *)at;
+}
+
+/* alloc_env.meta: of the outermost instance, whoever asks. */
 static void *instance_meta(const struct alloc_env *env, size_t bytes, size_t align,
 			   enum meta_kind kind)
 {
-	uintptr_t at = (uintptr_t)env - offsetof(struct allocator_instance, env);
-	struct allocator_instance *instance = (struct allocator_instance *)at;
-	void *piece = metadata_alloc(instance->metadata, bytes, align, kind);
+	struct allocator_instance *instance = instance_of(env);
+	void *piece;
 
+	while (instance->outer)
+		instance = instance->outer;
+	piece = metadata_alloc(instance->metadata, bytes, align, kind);
 	if (piece)
 		instance->metadata_bytes += bytes;
 	return piece;
 }
 
-/* Either way to begin: ops->create or ops->recover. */
-typedef int instance_begin(const struct alloc_env *env, struct allocator **a);
-
-static int instance_start(struct allocator_instance *instance, instance_begin *begin,
-			  struct error *err)
+/* Begin, either way, and explain a failure in @err. */
+static int instance_start(struct allocator_instance *instance, bool recover, struct error *err)
 {
-	const char *name = instance->ops->name;
-	const struct error *cause;
+	const struct allocator_ops *ops = instance->ops;
 	struct error local = {.code = 0};
 	int rc;
 
+	instance->recovering = recover;
 	instance->env.error = &local;
-	rc = begin(&instance->env, &instance->a);
+	rc = (recover ? ops->recover : ops->create)(&instance->env, &instance->a);
 	/* Meant for this call only; must not dangle. */
 	instance->env.error = NULL;
-	if (rc == 0 && instance->a) {
+	if (rc == 0 && instance->a)
+		return 0;
+	instance->a = NULL;
+	if (rc == 0)
+		return error_set(err, EINVAL, "%s: %s succeeded without an instance", ops->name,
+				 recover ? "recover" : "create");
+	return error_set(err, -rc, "%s: %s", ops->name, local.code ? local.text : strerror(-rc));
+}
+
+/* An instance in the environment of @outer, in all but the options and the error text. */
+static struct allocator_instance *instance_inside(struct allocator_instance *outer,
+						  struct allocator_spec *spec)
+{
+	struct allocator_instance *new = calloc(1, sizeof(*new));
+
+	if (!new)
+		return NULL;
+	new->ops = spec->ops;
+	new->own_spec = spec;
+	new->env = outer->env;
+	new->env.options = spec->options;
+	new->outer = outer;
+	new->next = outer->nested;
+	outer->nested = new;
+	return new;
+}
+
+/* alloc_env.nest */
+static int instance_nest(const struct alloc_env *env, const char *text,
+			 const struct allocator_ops **ops, struct allocator **a)
+{
+	struct allocator_instance *outer = instance_of(env), *new;
+	struct allocator_spec *spec;
+	int rc;
+
+	if (!env->error)
+		return -EINVAL; /* too late: beyond create() and recover() */
+	rc = allocator_spec_parse(text, &spec, env->error);
+	if (rc)
+		return rc;
+	if (outer->recovering && !spec->ops->recover) {
+		rc = error_set(env->error, ENOTSUP, "%s cannot recover", spec->ops->name);
+		allocator_spec_destroy(spec);
+		return rc;
+	}
+	new = instance_inside(outer, spec);
+	if (!new) {
+		allocator_spec_destroy(spec);
+		return error_set(env->error, ENOMEM, "%s: out of memory", text);
+	}
+	/* Should this fail, it stays where it is, without an allocator, until @outer goes. */
+	rc = instance_start(new, outer->recovering, env->error);
+	if (rc)
+		return rc;
+	*ops = new->ops;
+	*a = new->a;
+	return 0;
+}
+
+/* Begin the outermost instance and make what it has in a file count. */
+static int instance_begin(struct allocator_instance *instance, bool recover, struct error *err)
+{
+	const char *name = instance->ops->name;
+	const struct error *cause;
+	int rc = instance_start(instance, recover, err);
+
+	if (rc == 0) {
 		rc = metadata_commit(instance->metadata, err);
 		return rc && err ? error_prefix(err, "%s", name) : rc;
 	}
-	instance->a = NULL;
-	if (rc == 0)
-		return error_set(err, EINVAL, "%s: %s succeeded without an instance", name,
-				 begin == instance->ops->recover ? "recover" : "create");
 	/* All a back end knows of a file is that it got no memory. */
 	cause = metadata_error(instance->metadata);
-	if (cause)
-		return error_set(err, cause->code, "%s: %s", name, cause->text);
-	return error_set(err, -rc, "%s: %s", name, local.code ? local.text : strerror(-rc));
+	return cause ? error_set(err, cause->code, "%s: %s", name, cause->text) : rc;
 }
 
 typedef int metadata_begin(const char *path, const struct metadata_identity *identity,
@@ -298,12 +475,14 @@ static int instance_build(const struct allocator_spec *spec, const struct machin
 	new->ops = ops;
 	new->env.machine = machine;
 	new->env.options = spec->options;
+	new->env.kernel = place && place->kernel ? place->kernel : "";
 	new->env.meta = instance_meta;
+	new->env.nest = instance_nest;
 	rc = instance_place(new, place, recover ? metadata_open_file : metadata_create_file, err);
 	if (rc && err)
 		error_prefix(err, "%s", ops->name);
 	if (!rc)
-		rc = instance_start(new, recover ? ops->recover : ops->create, err);
+		rc = instance_begin(new, recover, err);
 	if (rc) {
 		allocator_instance_destroy(new);
 		return rc;
@@ -334,6 +513,13 @@ void allocator_instance_destroy(struct allocator_instance *instance)
 		return;
 	if (instance->a)
 		instance->ops->destroy(instance->a);
+	while (instance->nested) { /* after the one they serve */
+		struct allocator_instance *nested = instance->nested;
+
+		instance->nested = nested->next;
+		allocator_instance_destroy(nested);
+	}
 	metadata_destroy(instance->metadata);
+	allocator_spec_destroy(instance->own_spec);
 	free(instance);
 }

@@ -6,6 +6,8 @@
 #ifndef ALLOCATORS_REGISTRY_H
 #define ALLOCATORS_REGISTRY_H
 
+#include <stdbool.h>
+
 #include "allocators/allocator.h"
 #include "allocators/metadata.h"
 
@@ -20,17 +22,29 @@ extern const struct allocator_ops *const allocator_builtins[];
  */
 int allocator_check_ops(const struct allocator_ops *ops, const char *source, struct error *err);
 
-/* A parsed specification: which back end, with which option values. */
+/*
+ * A parsed specification: which back end, with which option values. Of a LAYER, `ops` is a table of
+ * its own, which says what such a layer over such an inner back end can do: a capability other than
+ * LAYER, and an optional function other than drain, tick and check, is there if both have it. Its
+ * option "inner" has become the inner specification's canonical form, with all option values, so
+ * that whatever is told apart by options is told apart by the inner ones, too.
+ */
 struct allocator_spec {
 	const struct allocator_ops *ops;
 	struct option_set *options;
-	char *text; /* as typed */
+	char *text;		       /* as typed */
+	struct allocator_spec *inner;  /* of a LAYER */
+	struct allocator_ops *layered; /* ops, of a LAYER */
 };
+
+#define ALLOCATOR_LAYERS_MAX 4 /* one over the other */
 
 /**
  * allocator_spec_parse - "NAME" or "NAME:k=v,..."
  * Return: 0; -ENOENT: unknown name (with the nearest one); or an option's error, prefixed by the
- * name.
+ * name. Of a LAYER, that of its inner specification, prefixed by the name and "inner"; -EINVAL: a
+ * layer over too many others, or over a back end that does not place blocks itself (ECHO,
+ * UNCHECKED).
  */
 int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct error *err);
 void allocator_spec_destroy(struct allocator_spec *spec); /* NULL is allowed */
@@ -38,6 +52,7 @@ void allocator_spec_destroy(struct allocator_spec *spec); /* NULL is allowed */
 /* Where an instance lives. All zero, or NULL for it, is what most want. */
 struct allocator_place {
 	const _Atomic uint8_t *huge_state; /* as in alloc_env; NULL: all zero is provided */
+	const char *kernel;		   /* as in alloc_env; NULL: "" */
 	/* For the PERSISTENT metadata, see allocators/metadata.h; NULL: dies with the instance. */
 	const char *metadata_file;
 };
@@ -46,14 +61,18 @@ struct allocator_place {
 struct allocator_instance {
 	const struct allocator_ops *ops;
 	struct allocator *a;
-	uint64_t metadata_bytes; /* asked for so far, of both kinds */
+	uint64_t metadata_bytes; /* asked for so far, of both kinds, by nested ones as well */
 	struct alloc_env env;
 	struct metadata *metadata;
+	/* Of a LAYER: what it nested, the newest first. They live in the metadata of the outermost. */
+	struct allocator_instance *nested, *next, *outer;
+	struct allocator_spec *own_spec; /* of a nested one: its env's option values */
+	bool recovering;		 /* it began with recover() */
 };
 
 /**
  * allocator_instance_create - an instance on @machine
- * @place: read during the call, what its huge_state points at longer; NULL: defaults
+ * @place: read during the call, what its huge_state and kernel point at longer; NULL: defaults
  * @machine and @spec must outlive it. With a metadata_file, which must not exist yet and is removed
  * again should this fail, a process may die at any time and another go on with
  * allocator_instance_recover().

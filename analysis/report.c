@@ -50,6 +50,20 @@ static const struct column noisy_columns[] = {
 	{METRIC_free_ns_p99, "99 %", NULL},
 };
 
+/* Against the kernel that recorded the trace. */
+static const struct column fidelity_columns[] = {
+	{METRIC_hit_accuracy_b, "per-CPU list", "right, refills and drains told"},
+	{METRIC_refill_accuracy_b, "refill", NULL},
+	{METRIC_direct_accuracy_b, "free lists", NULL},
+	{METRIC_decision_accuracy_b, "all", NULL},
+	{METRIC_decision_accuracy_a, "all", "right, requests alone"},
+	{METRIC_lifo_accuracy, "LIFO", "baseline"},
+	{METRIC_free_order_distance, "distance of free blocks", "free-running"},
+	{METRIC_refill_ratio, "refills", NULL},
+	{METRIC_drain_ratio, "drains", NULL},
+	{METRIC_extfrag_ratio, "fallbacks", NULL},
+};
+
 static const enum metric health_metrics[] = {
 	METRIC_events,
 	METRIC_ops,
@@ -703,6 +717,63 @@ static int put_trace(struct page *page, size_t t, const char *plots, struct erro
 	return 0;
 }
 
+static void put_fidelity_row(FILE *out, const struct report_run *run)
+{
+	char number[TEXT_NUMBER_MAX];
+
+	fputs("<tr><th scope=\"row\">", out);
+	text_html(out, base_name(run->trace));
+	fputs("<br><span class=\"soft\">", out);
+	text_html(out, run->name);
+	if (run->options[0]) {
+		fputs("<br>", out);
+		text_html(out, run->options);
+	}
+	fputs("</span>", out);
+	for (size_t w = 0; w < run->n_warnings; w++) {
+		fputs("<br><small>", out);
+		text_html(out, run->warnings[w]);
+		fputs("</small>", out);
+	}
+	fputs("</th>", out);
+	for (size_t c = 0; c < ARRAY_SIZE(fidelity_columns); c++) {
+		const struct column *column = &fidelity_columns[c];
+
+		fprintf(out, "<td%s>%s</td>", column->group ? " class=\"start\"" : "",
+			text_metric(number, column->metric, run->value[column->metric]));
+	}
+	fputs("</tr>\n", out);
+}
+
+/* How far the back ends that imitate a kernel do. */
+static void put_fidelity(struct page *page)
+{
+	FILE *out = page->out;
+
+	if (!page->data->n_fidelity)
+		return;
+	fputs("<section class=\"trace\" id=\"fidelity\">\n<h2>How faithful to the kernel</h2>\n"
+	      "<p>How often a back end chose the very frames that the kernel chose when it "
+	      "recorded "
+	      "the trace, by where the kernel took them from; then, left to itself, how far its "
+	      "free lists are from the kernel\xe2\x80\x99s at the end, and its counts per count "
+	      "of "
+	      "the kernel\xe2\x80\x99s.</p>\n"
+	      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Fidelity\">\n"
+	      "<table><caption class=\"hidden\">Fidelity</caption>\n<thead>\n",
+	      out);
+	put_groups(out, fidelity_columns, ARRAY_SIZE(fidelity_columns));
+	fputs("<tr><th scope=\"col\">trace, back end</th>", out);
+	for (size_t c = 0; c < ARRAY_SIZE(fidelity_columns); c++)
+		put_heading(out, &fidelity_columns[c]);
+	fputs("</tr>\n</thead>\n<tbody>\n", out);
+	for (size_t i = 0; i < page->data->n_fidelity; i++)
+		put_fidelity_row(out, &page->data->fidelity[i]);
+	fputs("</tbody>\n</table></div>\n<p class=\"legend\">Why choices differed: "
+	      "<code>SELECT * FROM v_mismatch</code>.</p>\n</section>\n",
+	      out);
+}
+
 static void put_replay_command(struct page *page, const struct report_trace *trace)
 {
 	const struct report_setup *setup = &trace->runs[0].setup;
@@ -805,8 +876,10 @@ static int compose(const struct report_options *options, const struct report_dat
 	put_head(&page);
 	for (size_t t = 0; !rc && t < data->n_traces; t++)
 		rc = put_trace(&page, t, plots, err);
-	if (!rc)
+	if (!rc) {
+		put_fidelity(&page);
 		put_foot(&page);
+	}
 	whole = !ferror(page.out);
 	if ((fclose(page.out) != 0 || !whole) && !rc)
 		rc = error_set(err, ENOMEM, "%s: out of memory", options->directory);

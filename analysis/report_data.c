@@ -255,24 +255,32 @@ static enum run_role role_of(const char *name)
 	return role;
 }
 
-#define RUNS_FROM                                                                                  \
-	" FROM (SELECT *, row_number() OVER (PARTITION BY trace_id, backend_id, options"           \
+/* The latest finished of each; fidelity runs answer another question than replays do. */
+#define RUNS_FROM(which, partition)                                                                \
+	" FROM (SELECT *, row_number() OVER (PARTITION BY trace_id, backend_id, options" partition \
 	" ORDER BY run_id DESC) AS age FROM v_run WHERE status = 'done' AND trace_id NOT NULL"     \
-	" AND (?1 IS NULL OR label = ?1)) AS r JOIN host ON host.id = r.host_id"                   \
-	" JOIN backend ON backend.id = r.backend_id JOIN trace ON trace.id = r.trace_id"           \
-	" WHERE age = 1"
+	" AND mode " which " 'fidelity' AND (?1 IS NULL OR label = ?1)) AS r"                      \
+	" JOIN host ON host.id = r.host_id JOIN backend ON backend.id = r.backend_id"              \
+	" JOIN trace ON trace.id = r.trace_id WHERE age = 1"
 
-static const char count_sql[] = "SELECT count(*)" RUNS_FROM;
+#define RUNS_COLUMNS                                                                               \
+	"SELECT r.run_id, r.trace_id, trace.path, trace.digest, trace.note, r.allocator,"          \
+	" backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode, r.memory,"           \
+	" r.prefill, r.build_id, r.seed, r.threads, r.oracle, r.events, r.ops, r.managed_frames,"  \
+	" (SELECT cpus FROM run WHERE id = r.run_id),"                                             \
+	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
+	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
+	" host.governor, backend.role"
 
-static const char runs_sql[] =
-	"SELECT r.run_id, r.trace_id, trace.path, trace.digest, trace.note, r.allocator,"
-	" backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode, r.memory, r.prefill,"
-	" r.build_id, r.seed, r.threads, r.oracle, r.events, r.ops, r.managed_frames,"
-	" (SELECT cpus FROM run WHERE id = r.run_id),"
-	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"
-	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' || "
-	"host.governor, backend.role" RUNS_FROM
-	" ORDER BY trace.path, r.trace_id, r.allocator, r.options";
+#define RUNS_ORDER " ORDER BY trace.path, r.trace_id, r.allocator, r.options, r.run_id"
+
+#define REPLAYS	 RUNS_FROM("<>", "")
+#define FIDELITY RUNS_FROM("=", ", point_id")
+
+static const char count_sql[] = "SELECT count(*)" REPLAYS;
+static const char runs_sql[] = RUNS_COLUMNS REPLAYS RUNS_ORDER;
+static const char count_fidelity_sql[] = "SELECT count(*)" FIDELITY;
+static const char fidelity_sql[] = RUNS_COLUMNS FIDELITY RUNS_ORDER;
 
 static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run *run)
 {
@@ -334,31 +342,70 @@ static int read_runs(struct reader *r, const char *label, size_t n)
 	return finish(r, stmt, got, 0);
 }
 
-static int read_all(struct reader *r, const char *label)
+static int count_runs(struct reader *r, const char *sql, const char *label, size_t *n)
 {
 	sqlite3_stmt *stmt;
-	sqlite3_int64 n = 0;
-	int got, rc;
+	int got, rc = database_prepare(&r->database, sql, &stmt, r->err);
 
-	rc = database_prepare(&r->database, count_sql, &stmt, r->err);
+	*n = 0;
 	if (rc)
 		return rc;
 	sqlite3_bind_text(stmt, 1, label, -1, SQLITE_STATIC);
 	got = sqlite3_step(stmt);
 	if (got == SQLITE_ROW) {
-		n = sqlite3_column_int64(stmt, 0);
+		*n = (size_t)sqlite3_column_int64(stmt, 0);
+		got = SQLITE_DONE;
+	}
+	return finish(r, stmt, got, 0);
+}
+
+static int read_fidelity(struct reader *r, const char *label)
+{
+	struct report_data *data = r->data;
+	sqlite3_stmt *stmt;
+	size_t n;
+	int got = SQLITE_DONE, rc = count_runs(r, count_fidelity_sql, label, &n);
+
+	if (rc || n == 0)
+		return rc;
+	data->fidelity = arena_alloc(data, n, sizeof(*data->fidelity));
+	if (!data->fidelity)
+		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
+	rc = database_prepare(&r->database, fidelity_sql, &stmt, r->err);
+	if (rc)
+		return rc;
+	sqlite3_bind_text(stmt, 1, label, -1, SQLITE_STATIC);
+	while (data->n_fidelity < n && (got = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct report_run *run = &data->fidelity[data->n_fidelity++];
+
+		run->trace = column_word(r, stmt, 2);
+		read_run_row(r, stmt, run);
+		run->name = run->spec[0] ? run->spec : run->allocator;
 		got = SQLITE_DONE;
 	}
 	rc = finish(r, stmt, got, 0);
+	for (size_t i = 0; !rc && i < data->n_fidelity; i++) {
+		rc = read_metrics(r, &data->fidelity[i]);
+		rc = rc ? rc : read_warnings(r, &data->fidelity[i]);
+	}
+	return rc;
+}
+
+static int read_all(struct reader *r, const char *label)
+{
+	size_t n;
+	int rc = count_runs(r, count_sql, label, &n);
+
 	if (rc)
 		return rc;
-	if (n <= 0)
+	if (n == 0)
 		return error_set(r->err, ENOENT,
 				 "%s: no finished replay%s%s%s; 'quire replay' first (benchmarks "
-				 "are not drawn: see the view v_bench)",
+				 "are not drawn: see the view v_bench; fidelity without a replay: "
+				 "v_fidelity)",
 				 r->database.path, label ? " labelled '" : "", label ? label : "",
 				 label ? "'" : "");
-	rc = read_runs(r, label, (size_t)n);
+	rc = read_runs(r, label, n);
 	for (size_t t = 0; !rc && t < r->data->n_traces; t++) {
 		for (size_t i = 0; !rc && i < r->data->traces[t].n_runs; i++) {
 			struct report_run *run = &r->data->traces[t].runs[i];
@@ -369,7 +416,7 @@ static int read_all(struct reader *r, const char *label)
 			rc = rc ? rc : read_warnings(r, run);
 		}
 	}
-	return rc;
+	return rc ? rc : read_fidelity(r, label);
 }
 
 /* ---- names, order, colours ----------------------------------------------------------------- */

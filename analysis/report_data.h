@@ -32,6 +32,7 @@ struct report_run {
 	int64_t id;
 	const char *
 		name; /* unique within its trace: the allocator, or more where that is not enough */
+	const char *trace; /* of a fidelity run: its path */
 	const char *allocator, *summary, *spec, *options, *label, *started;
 	struct report_setup setup;
 	enum run_role role;
@@ -57,13 +58,17 @@ struct report_arena;
 struct report_data {
 	struct report_trace *traces;
 	size_t n_traces;
+	/* Fidelity runs: by trace, back end and options; only id to ops, metrics and warnings. */
+	struct report_run *fidelity;
+	size_t n_fidelity;
 	struct report_arena *arena; /* owns everything above */
 };
 
 /**
- * report_data_read - the latest finished run of each (trace, allocator, options)
+ * report_data_read - the latest finished replay of each (trace, allocator, options), and likewise of
+ * the fidelity runs, those with and without hindsight
  * @label: only runs so labelled; NULL: all
- * Return: 0; -ENOENT no database, or no finished run of a trace in it; -EBADMSG; -EPROTONOSUPPORT;
+ * Return: 0; -ENOENT no database, or no finished replay in it; -EBADMSG; -EPROTONOSUPPORT;
  * -EBUSY; -ENOMEM; or another I/O errno.
  */
 int report_data_read(const char *database, const char *label, struct report_data *data,

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The results database, version 2 (PRAGMA user_version): its tables. The views are in views.sql, and
--- docs/results.md explains both. What older versions lack is added by store.c when one is opened.
+-- The results database, version 3 (PRAGMA user_version): its tables, but for that of accuracy.sql. The
+-- views are in views.sql, and docs/results.md explains all. What older versions lack is added by store.c
+-- when one is opened.
 -- Times are nanoseconds; counts that do not fit 63 bits do not occur, except seeds, which are
 -- stored bit for bit (a seed of 2^63 or more reads as negative).
 

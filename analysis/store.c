@@ -15,14 +15,16 @@
 #include "analysis/host.h"
 #include "base/bits.h"
 
-extern const char store_schema[]; /* schema.sql */
-extern const char store_views[];  /* views.sql */
+extern const char store_schema[];   /* schema.sql */
+extern const char store_accuracy[]; /* accuracy.sql */
+extern const char store_views[];    /* views.sql */
 
 /* What turns the tables of version i + 1 into those of version i + 2. */
 static const char *const upgrades[] = {
 	"ALTER TABLE run ADD COLUMN repetitions INTEGER;"
 	"ALTER TABLE run ADD COLUMN rounds INTEGER;"
 	"ALTER TABLE run ADD COLUMN fill INTEGER",
+	store_accuracy,
 };
 
 _Static_assert(ARRAY_SIZE(upgrades) == DATABASE_VERSION - 1, "every older version can be upgraded");
@@ -40,6 +42,7 @@ enum statement {
 	SPOOL_LATENCY,
 	SPOOL_FREELIST,
 	SPOOL_BLOCKMAP,
+	SPOOL_ACCURACY,
 	SPOOL_WARNING,
 	END_RUN,
 	STATEMENTS,
@@ -83,6 +86,8 @@ static const char *const statement_sql[STATEMENTS] = {
 			   " blocks) VALUES (?1, ?2, ?3, ?4, ?5)",
 	[SPOOL_BLOCKMAP] = "INSERT INTO temp.new_blockmap (run_id, sample, first_block, blocks,"
 			   " base, difference) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+	[SPOOL_ACCURACY] = "INSERT INTO temp.new_accuracy (run_id, variant, class, dimension, key,"
+			   " cause, choices, correct) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
 	[SPOOL_WARNING] = "INSERT INTO temp.new_warning (run_id, line, text)"
 			  " SELECT ?1, count(*), ?2 FROM temp.new_warning",
 	/* Should an opener in another pid namespace have swept a run that lived, its end wins. */
@@ -104,7 +109,7 @@ static const struct {
 	const char *create, *clear, *move;
 } spooled[] = {
 	SPOOLED("metric"),   SPOOLED("sample"),	  SPOOLED("sample_metric"), SPOOLED("latency"),
-	SPOOLED("freelist"), SPOOLED("blockmap"), SPOOLED("warning"),
+	SPOOLED("freelist"), SPOOLED("blockmap"), SPOOLED("accuracy"),	    SPOOLED("warning"),
 };
 
 /* What fails when that does. */
@@ -329,6 +334,26 @@ static int spool_blockmap(struct store *store, const struct result_record *recor
 	return rc;
 }
 
+static int spool_accuracy(struct store *store, const struct result_record *record,
+			  struct error *err)
+{
+	const struct result_accuracy *accuracy = &record->accuracy;
+	sqlite3_stmt *stmt = store->stmt[SPOOL_ACCURACY];
+	const bool from_one =
+		accuracy->dimension == ACCURACY_TENTH || accuracy->dimension == ACCURACY_CAUSE;
+
+	bind_int(stmt, 1, (uint64_t)store->run_id);
+	bind_text(stmt, 2, accuracy_variant_name(accuracy->variant));
+	bind_text(stmt, 3, accuracy_class_name(accuracy->class_of));
+	bind_text(stmt, 4, accuracy_dimension_name(accuracy->dimension));
+	bind_int(stmt, 5, (uint64_t)accuracy->key + from_one);
+	if (accuracy->cause)
+		bind_text(stmt, 6, accuracy->cause);
+	bind_int(stmt, 7, accuracy->choices);
+	bind_int(stmt, 8, accuracy->correct);
+	return step(store, SPOOL_ACCURACY, SPOOLING, err);
+}
+
 static int spool_warning(struct store *store, const struct result_record *record, struct error *err)
 {
 	sqlite3_stmt *stmt = store->stmt[SPOOL_WARNING];
@@ -351,6 +376,8 @@ static int spool(struct store *store, const struct result_record *record, struct
 		return spool_freelist(store, record, err);
 	case RESULT_BLOCKMAP:
 		return spool_blockmap(store, record, err);
+	case RESULT_ACCURACY:
+		return spool_accuracy(store, record, err);
 	case RESULT_WARNING:
 		return spool_warning(store, record, err);
 	default:
@@ -637,6 +664,8 @@ static int bring_up_to_date(struct store *store, struct error *err)
 		return rc;
 	if (fresh)
 		rc = database_exec(&store->database, store_schema, "create the schema", err);
+	if (fresh && !rc)
+		rc = database_exec(&store->database, store_accuracy, "create the schema", err);
 	for (sqlite3_int64 v = version; !fresh && !rc && v < DATABASE_VERSION; v++)
 		rc = database_exec(&store->database, upgrades[v - 1], "upgrade the schema", err);
 	if (!rc)

@@ -183,6 +183,12 @@ static bool is_share(enum metric metric)
 	return strncmp(metric_table[metric].name, "free_share_", strlen("free_share_")) == 0;
 }
 
+/* Likewise, but of many: all but a few is not all. */
+static bool is_accuracy(enum metric metric)
+{
+	return strstr(metric_table[metric].name, "_accuracy") != NULL;
+}
+
 static bool is_unit(enum metric metric, const char *unit)
 {
 	return strcmp(metric_table[metric].unit, unit) == 0;
@@ -190,7 +196,7 @@ static bool is_unit(enum metric metric, const char *unit)
 
 const char *text_metric_unit(enum metric metric)
 {
-	if (is_share(metric) || is_unit(metric, "%"))
+	if (is_share(metric) || is_accuracy(metric) || is_unit(metric, "%"))
 		return "%";
 	if (is_unit(metric, "1/s"))
 		return "M/s";
@@ -205,6 +211,8 @@ const char *text_metric(char text[TEXT_NUMBER_MAX], enum metric metric, double v
 	}
 	if (is_share(metric))
 		return fixed(text, 100 * value, 1);
+	if (is_accuracy(metric))
+		return fixed(text, 100 * (value < 1 ? fmin(value, 0.9999) : value), 2);
 	if (is_unit(metric, "%"))
 		return fixed(text, value, 1);
 	if (is_unit(metric, "1/s"))

@@ -18,14 +18,15 @@ LEFT JOIN trace ON trace.id = run.trace_id;
 
 -- The latest finished run of each question asked. Runs that differ in how the trace was played
 -- answer different questions; seed and oracle do not make a new one. A benchmark's question is its
--- point. Without a digest (a trace cut short) nothing says that two runs asked the same, so each
+-- point; a fidelity run's depends on what it was allowed to know, which its point tells, too. Without a digest (a trace cut short) nothing says that two runs asked the same, so each
 -- stands for itself.
 DROP VIEW IF EXISTS v_latest;
 CREATE VIEW v_latest AS
 SELECT * FROM v_run WHERE run_id IN (
 	SELECT max(id) FROM run WHERE status = 'done'
 	GROUP BY coalesce(trace_id, CASE WHEN repetitions IS NULL THEN -id ELSE point_id END), backend_id, options, label,
-		mode, threads, memory, prefill, block_order);
+		mode, threads, memory, prefill, block_order,
+		CASE mode WHEN 'fidelity' THEN point_id END);
 
 -- Every final metric of every finished run, one row each.
 DROP VIEW IF EXISTS v_metric;
@@ -70,9 +71,74 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
 LEFT JOIN metric_info ON metric_info.id = metric.metric_id
-WHERE repetitions IS NULL
+WHERE repetitions IS NULL AND mode <> 'fidelity'
 GROUP BY v_latest.run_id
 ORDER BY trace, allocator, options, label;
+
+-- How faithful each back end is to the kernel that recorded a trace: its latest fidelity run, the kernel
+-- it was set to among its options. hindsight: it knew of its start what only later events tell. burn_in:
+-- the recording tells what led to its start. The ratios mean nothing where the kernel counted little.
+DROP VIEW IF EXISTS v_fidelity;
+CREATE VIEW v_fidelity AS
+SELECT v_latest.run_id, trace, allocator, options, label,
+	EXISTS (SELECT 1 FROM warning AS w
+		WHERE w.run_id = v_latest.run_id AND w.text LIKE 'hindsight:%') AS hindsight,
+	NOT EXISTS (SELECT 1 FROM warning AS w
+		WHERE w.run_id = v_latest.run_id AND w.text LIKE 'recorded without --burn-in%') AS burn_in,
+	max(value) FILTER (WHERE name = 'allocs')              AS allocs,
+	max(value) FILTER (WHERE name = 'hit_accuracy_b')      AS hit_accuracy_b,
+	max(value) FILTER (WHERE name = 'refill_accuracy_b')   AS refill_accuracy_b,
+	max(value) FILTER (WHERE name = 'direct_accuracy_b')   AS direct_accuracy_b,
+	max(value) FILTER (WHERE name = 'decision_accuracy_b') AS decision_accuracy_b,
+	max(value) FILTER (WHERE name = 'hit_accuracy_a')      AS hit_accuracy_a,
+	max(value) FILTER (WHERE name = 'refill_accuracy_a')   AS refill_accuracy_a,
+	max(value) FILTER (WHERE name = 'direct_accuracy_a')   AS direct_accuracy_a,
+	max(value) FILTER (WHERE name = 'decision_accuracy_a') AS decision_accuracy_a,
+	max(value) FILTER (WHERE name = 'lifo_accuracy')       AS lifo_accuracy,
+	max(value) FILTER (WHERE name = 'free_order_distance') AS free_order_distance,
+	max(value) FILTER (WHERE name = 'pageblock_distance')  AS pageblock_distance,
+	max(value) FILTER (WHERE name = 'refill_ratio')        AS refill_ratio,
+	max(value) FILTER (WHERE name = 'drain_ratio')         AS drain_ratio,
+	max(value) FILTER (WHERE name = 'extfrag_ratio')       AS extfrag_ratio,
+	max(value) FILTER (WHERE name = 'recorded_refills')    AS recorded_refills,
+	max(value) FILTER (WHERE name = 'recorded_drains')     AS recorded_drains,
+	max(value) FILTER (WHERE name = 'recorded_fallbacks')  AS recorded_fallbacks,
+	max(value) FILTER (WHERE name = 'forced_end_distance') AS forced_end_distance
+FROM v_latest
+LEFT JOIN metric ON metric.run_id = v_latest.run_id
+LEFT JOIN metric_info ON metric_info.id = metric.metric_id
+WHERE mode = 'fidelity'
+GROUP BY v_latest.run_id
+ORDER BY trace, allocator, options, label, hindsight;
+
+-- The same by order, migratetype and tenth of the trace. The numbers of migratetypes are the kernel's.
+DROP VIEW IF EXISTS v_accuracy;
+CREATE VIEW v_accuracy AS
+SELECT v_latest.run_id, trace, allocator, options, label, variant, class, dimension,
+	CASE dimension
+		WHEN 'total' THEN NULL
+		WHEN 'migratetype' THEN CASE key
+			WHEN 0 THEN 'Unmovable' WHEN 1 THEN 'Movable' WHEN 2 THEN 'Reclaimable'
+			WHEN 3 THEN 'HighAtomic' WHEN 4 THEN 'CMA' WHEN 5 THEN 'Isolate' ELSE '?' END
+		ELSE key END AS key,
+	choices, correct, 1.0 * correct / nullif(choices, 0) AS accuracy
+FROM v_latest
+JOIN accuracy ON accuracy.run_id = v_latest.run_id
+WHERE dimension <> 'cause'
+ORDER BY v_latest.run_id, variant, class, dimension, accuracy.key;
+
+-- Why a back end did not choose as the kernel did, the most frequent cause of each group first; share is
+-- of all choices of the group, right ones included.
+DROP VIEW IF EXISTS v_mismatch;
+CREATE VIEW v_mismatch AS
+SELECT v_latest.run_id, trace, allocator, options, label, wrong.variant, wrong.class, wrong.cause,
+	wrong.choices AS times, 1.0 * wrong.choices / nullif(total.choices, 0) AS share
+FROM v_latest
+JOIN accuracy AS wrong ON wrong.run_id = v_latest.run_id AND wrong.dimension = 'cause'
+	AND wrong.variant <> 'lifo'
+LEFT JOIN accuracy AS total ON total.run_id = wrong.run_id AND total.variant = wrong.variant
+	AND total.class = wrong.class AND total.dimension = 'total'
+ORDER BY v_latest.run_id, wrong.variant, wrong.class, wrong.choices DESC, wrong.key;
 
 -- The latest run of every benchmark asked for. cas_ns is the unit of the columns that end in _cas.
 DROP VIEW IF EXISTS v_bench;

@@ -13,7 +13,7 @@
 const struct metric_info metric_table[METRIC_COUNT] = {
 #define X(name, unit, direction, kind, help)                                                       \
 	[METRIC_##name] = INFO(#name, unit, direction, kind, help),
-	HEALTH_METRICS(X) STATE_METRICS(X) RUN_METRICS(X)
+	HEALTH_METRICS(X) STATE_METRICS(X) RUN_METRICS(X) FIDELITY_METRICS(X)
 #undef X
 #define X(name, unit, direction, kind, help)                                                       \
 	[METRIC_##name##_mean] =                                                                   \

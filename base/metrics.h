@@ -129,6 +129,36 @@ enum metric_kind {
 	X(free_ns_spread, "", NEUTRAL, NOISY, "the same for free_ns")                              \
 	X(pair_ns_spread, "", NEUTRAL, NOISY, "the same for pair_ns")
 
+/* A back end against the kernel that recorded the trace; fidelity runs only. */
+#define FIDELITY_METRICS(X)                                                                        \
+	X(hit_accuracy_b, "", HIGHER, EXACT,                                                       \
+	  "per-CPU list hits foreseen to the frame, recorded refills and drains forced")           \
+	X(refill_accuracy_b, "", HIGHER, EXACT, "blocks of refills foreseen, likewise")            \
+	X(direct_accuracy_b, "", HIGHER, EXACT,                                                    \
+	  "blocks taken from the free lists for one request foreseen, likewise")                   \
+	X(decision_accuracy_b, "", HIGHER, EXACT, "allocations foreseen, likewise")                \
+	X(hit_accuracy_a, "", HIGHER, EXACT, "the same from allocations and frees alone: hits")    \
+	X(refill_accuracy_a, "", HIGHER, EXACT, "allocations that led to a refill")                \
+	X(direct_accuracy_a, "", HIGHER, EXACT, "allocations past the per-CPU lists")              \
+	X(decision_accuracy_a, "", HIGHER, EXACT, "all allocations")                               \
+	X(lifo_accuracy, "", NEUTRAL, EXACT,                                                       \
+	  "allocations foreseen by: what this cpu freed last of that order")                       \
+	X(free_order_distance, "", LOWER, EXACT,                                                   \
+	  "free-running: half the sum of differences of free blocks of orders 0..9, per block")    \
+	X(pageblock_distance, "", LOWER, EXACT,                                                    \
+	  "free-running: share of pageblocks of another type than the kernel's, by counts")        \
+	X(refill_ratio, "", NEUTRAL, EXACT,                                                        \
+	  "free-running: blocks taken from the free lists, per block the kernel took")             \
+	X(drain_ratio, "", NEUTRAL, EXACT,                                                         \
+	  "free-running: blocks given back from per-CPU lists, per block of the kernel's")         \
+	X(extfrag_ratio, "", NEUTRAL, EXACT,                                                       \
+	  "free-running: fallbacks to another migratetype, per fallback of the kernel's")          \
+	X(recorded_refills, "", NEUTRAL, EXACT, "blocks the kernel took from its free lists")      \
+	X(recorded_drains, "", NEUTRAL, EXACT, "blocks it gave back from per-CPU lists")           \
+	X(recorded_fallbacks, "", NEUTRAL, EXACT, "its fallbacks to another migratetype")          \
+	X(forced_end_distance, "", LOWER, EXACT,                                                   \
+	  "free_order_distance of the state that was kept to the recording")
+
 enum metric {
 #define X(name, ...) METRIC_##name,
 	HEALTH_METRICS(X) STATE_METRICS(X)
@@ -137,7 +167,7 @@ enum metric {
 		STATE_METRICS(X)
 #undef X
 #define X(name, ...) METRIC_##name,
-			RUN_METRICS(X)
+			RUN_METRICS(X) FIDELITY_METRICS(X)
 #undef X
 				METRIC_COUNT
 };

@@ -20,6 +20,7 @@
 #define NO_STRING  UINT32_MAX
 #define BODY_MAX   (UINT64_C(1) << 30)
 #define READ_STEP  (UINT64_C(1) << 20) /* a false length must not allocate a gigabyte */
+#define CAUSE_MAX  255U		       /* bytes of a cause: it names a row of a table */
 
 struct head {
 	uint32_t magic, kind;
@@ -66,6 +67,28 @@ const char *freelist_source_name(enum freelist_source source)
 	static const char *const names[] = {"engine", "backend", "kernel", "explained"};
 
 	return name_of(names, ARRAY_SIZE(names), source);
+}
+
+const char *accuracy_variant_name(enum accuracy_variant variant)
+{
+	static const char *const names[ACCURACY_VARIANTS] = {"b", "a", "lifo"};
+
+	return name_of(names, ARRAY_SIZE(names), variant);
+}
+
+const char *accuracy_class_name(enum accuracy_class c)
+{
+	static const char *const names[ACCURACY_CLASSES] = {"hit", "refill", "direct", "all"};
+
+	return name_of(names, ARRAY_SIZE(names), c);
+}
+
+const char *accuracy_dimension_name(enum accuracy_dimension dimension)
+{
+	static const char *const names[ACCURACY_DIMENSIONS] = {"total", "order", "migratetype",
+							       "tenth", "cause"};
+
+	return name_of(names, ARRAY_SIZE(names), dimension);
 }
 
 /* ---- packing ---- */
@@ -158,6 +181,26 @@ static void pack_latency(struct packer *p, const struct result_latency *latency)
 	free(blob);
 }
 
+/* A cause too long is cut between two characters. */
+static void pack_accuracy(struct packer *p, const struct result_accuracy *a)
+{
+	char cause[CAUSE_MAX + 1] = "";
+	size_t length = a->cause ? strnlen(a->cause, CAUSE_MAX + 1) : 0;
+
+	if (length > CAUSE_MAX)
+		for (length = CAUSE_MAX; length > 0 && (a->cause[length] & 0xc0) == 0x80;)
+			length--;
+	if (a->cause)
+		memcpy(cause, a->cause, length);
+	pack_u32(p, a->variant);
+	pack_u32(p, a->class_of);
+	pack_u32(p, a->dimension);
+	PACK(p, a->key);
+	pack_string(p, a->cause ? cause : NULL);
+	PACK(p, a->choices);
+	PACK(p, a->correct);
+}
+
 /* Return: false for a kind that does not exist. */
 static bool pack_body(struct packer *p, const struct result_record *r)
 {
@@ -192,6 +235,9 @@ static bool pack_body(struct packer *p, const struct result_record *r)
 		if ((p->used - p->body) % 2)
 			PACK(p, pad);
 		pack(p, r->blockmap.held, r->blockmap.n * sizeof(*r->blockmap.held));
+		return true;
+	case RESULT_ACCURACY:
+		pack_accuracy(p, &r->accuracy);
 		return true;
 	case RESULT_WARNING:
 		pack_string(p, r->warning.text);
@@ -424,6 +470,29 @@ static void unpack_blockmap(struct unpacker *u, struct result_blockmap *map)
 	map->held = (const void *)unpack_bytes(u, map->n * sizeof(*map->held));
 }
 
+static void unpack_accuracy(struct unpacker *u, struct result_accuracy *a)
+{
+	/* Of each dimension; a cause's rank has no limit. */
+	static const uint32_t keys[ACCURACY_DIMENSIONS] = {
+		[ACCURACY_TOTAL] = 1,
+		[ACCURACY_ORDER] = RESULT_ORDERS,
+		[ACCURACY_MIGRATETYPE] = 1U << 8,
+		[ACCURACY_TENTH] = 10,
+		[ACCURACY_CAUSE] = UINT32_MAX,
+	};
+
+	a->variant = (enum accuracy_variant)unpack_below(u, ACCURACY_VARIANTS);
+	a->class_of = (enum accuracy_class)unpack_below(u, ACCURACY_CLASSES);
+	a->dimension = (enum accuracy_dimension)unpack_below(u, ACCURACY_DIMENSIONS);
+	a->key = unpack_below(u, keys[a->dimension]);
+	a->cause = unpack_string(u);
+	UNPACK(u, a->choices);
+	UNPACK(u, a->correct);
+	if ((a->cause != NULL) != (a->dimension == ACCURACY_CAUSE) || a->correct > a->choices ||
+	    (a->cause && strlen(a->cause) > CAUSE_MAX))
+		u->bad = true;
+}
+
 /* @histogram: where a latency record's goes. Return: false if the body is not sound. */
 static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record *r,
 			struct histogram *histogram)
@@ -455,6 +524,9 @@ static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record 
 		break;
 	case RESULT_BLOCKMAP:
 		unpack_blockmap(u, &r->blockmap);
+		break;
+	case RESULT_ACCURACY:
+		unpack_accuracy(u, &r->accuracy);
 		break;
 	case RESULT_WARNING:
 		r->warning.text = unpack_string(u);

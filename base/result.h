@@ -22,6 +22,7 @@ enum result_kind {
 	RESULT_LATENCY,	 /* one histogram */
 	RESULT_FREELIST, /* free blocks by order of one sample */
 	RESULT_BLOCKMAP, /* occupancy per 2 MiB block of one sample */
+	RESULT_ACCURACY, /* how often a back end chose as the kernel did, for one group of choices */
 	RESULT_WARNING,	 /* one line for people */
 	RESULT_ALIVE,	 /* nothing but that the run goes on, twice a second */
 	RESULT_DONE,	 /* last: how it ended */
@@ -131,6 +132,48 @@ struct result_blockmap {
 	size_t n;
 };
 
+/* What a prediction was made from. */
+enum accuracy_variant {
+	ACCURACY_B,    /* with the recorded refills and drains */
+	ACCURACY_A,    /* from allocations and frees alone */
+	ACCURACY_LIFO, /* the baseline: what this cpu freed last of that order */
+	ACCURACY_VARIANTS,
+};
+
+/* Where the kernel's block came from. */
+enum accuracy_class {
+	ACCURACY_HIT,	  /* a per-CPU list had it */
+	ACCURACY_REFILL,  /* the free lists, onto a per-CPU list: every block is a choice */
+	ACCURACY_DIRECT,  /* the free lists, for one request */
+	ACCURACY_DECIDED, /* all of them as requests: each allocation is one choice */
+	ACCURACY_CLASSES,
+};
+
+/* What a class is broken down by. */
+enum accuracy_dimension {
+	ACCURACY_TOTAL,	      /* key 0 */
+	ACCURACY_ORDER,	      /* key: order */
+	ACCURACY_MIGRATETYPE, /* key: enum migratetype, as requested */
+	ACCURACY_TENTH,	      /* key: 0..9, by events */
+	ACCURACY_CAUSE, /* of what was wrong: `cause` in words; key: rank, 0 the most frequent */
+	ACCURACY_DIMENSIONS,
+};
+
+/** "b", "a", "lifo"; "hit", ...; "total", "order", ... */
+const char *accuracy_variant_name(enum accuracy_variant variant);
+const char *accuracy_class_name(enum accuracy_class c);
+const char *accuracy_dimension_name(enum accuracy_dimension dimension);
+
+struct result_accuracy {
+	enum accuracy_variant variant;
+	enum accuracy_class class_of;
+	enum accuracy_dimension dimension;
+	uint32_t key;
+	const char *cause; /* NULL unless CAUSE */
+	uint64_t choices;  /* how often the kernel chose; CAUSE: how often it was this cause */
+	uint64_t correct;  /* how often the back end would have chosen the same; CAUSE: 0 */
+};
+
 struct result_record {
 	enum result_kind kind;
 	union {
@@ -143,6 +186,7 @@ struct result_record {
 		struct result_latency latency;
 		struct result_freelist freelist;
 		struct result_blockmap blockmap;
+		struct result_accuracy accuracy;
 		struct {
 			const char *text;
 		} warning;

@@ -33,8 +33,8 @@ struct verb {
 	int (*run)(const struct option_set *options, int n, char **operands);
 };
 
-extern const struct verb verb_bench, verb_import, verb_list, verb_record, verb_replay, verb_report,
-	verb_snapshot, verb_trace;
+extern const struct verb verb_bench, verb_fidelity, verb_import, verb_list, verb_record,
+	verb_replay, verb_report, verb_snapshot, verb_trace;
 
 /** Set by SIGINT, SIGTERM and SIGHUP while a verb asked for it with cli_catch_stop(). */
 extern volatile sig_atomic_t cli_stop;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "allocators/registry.h"
@@ -24,7 +25,21 @@ static const struct {
 	{ALLOCATOR_ZONES, "zones"},
 	{ALLOCATOR_ECHO, "echo"},
 	{ALLOCATOR_UNCHECKED, "unchecked"},
+	{ALLOCATOR_LAYER, "layer"},
 };
+
+/* What `quire fidelity` asks for; in a back end's table these are functions rather than a bit. */
+static bool predicts(const struct allocator_ops *ops)
+{
+	return ops->predict && ops->observe && ops->adopt;
+}
+
+static void add_capability(char *list, size_t size, const char *name)
+{
+	size_t used = strlen(list);
+
+	snprintf(list + used, size - used, "%s%s", used ? " " : "", name);
+}
 
 static void list_option(struct emitter *e, const struct option *row)
 {
@@ -60,12 +75,12 @@ static void list_allocators(struct emitter *e)
 		char capabilities[128] = "";
 
 		for (size_t i = 0; i < ARRAY_SIZE(capability_names); i++) {
-			if (!((*ops)->capabilities & capability_names[i].bit))
-				continue;
-			if (capabilities[0])
-				strcat(capabilities, " ");
-			strcat(capabilities, capability_names[i].name);
+			if ((*ops)->capabilities & capability_names[i].bit)
+				add_capability(capabilities, sizeof(capabilities),
+					       capability_names[i].name);
 		}
+		if (predicts(*ops))
+			add_capability(capabilities, sizeof(capabilities), "predict");
 		emitter_row_begin(e);
 		emitter_string(e, "name", (*ops)->name);
 		emitter_string(e, "summary", (*ops)->summary);

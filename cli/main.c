@@ -16,8 +16,8 @@
 volatile sig_atomic_t cli_stop;
 
 static const struct verb *const verbs[] = {
-	&verb_record, &verb_import, &verb_snapshot, &verb_trace,
-	&verb_replay, &verb_bench,  &verb_report,   &verb_list,
+	&verb_record, &verb_import,   &verb_snapshot, &verb_trace, &verb_replay,
+	&verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
 };
 
 int cli_fail(enum exit_code code, const struct error *err)

@@ -39,6 +39,12 @@ static const struct option record_options[] = {
 	 .type = OPTION_STRING,
 	 .argument = "DIR",
 	 .help = "where raw events wait for the end (default: beside the trace)"},
+	{.name = "burn-in",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "first make known what lists of free frames hold, for `quire fidelity`: uses "
+		 "nearly "
+		 "all free memory for some seconds"},
 	CLI_OPTION_FORCE,
 	CLI_OPTION_FORMAT,
 	{.name = NULL},
@@ -63,6 +69,11 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 	emitter_uint(e, "freed_inferred", s->freed_inferred);
 	emitter_uint(e, "online_frames", s->online_frames);
 	emitter_real(e, "duration_s", (double)(t->last_ns - t->first_ns) / 1e9);
+	if (s->burn_in_s > 0) {
+		emitter_uint(e, "burn_in_events", t->burn_in_events);
+		emitter_uint(e, "burn_in_lost_events", t->burn_in_lost);
+		emitter_real(e, "burn_in_s", s->burn_in_s);
+	}
 	emitter_string(e, "digest", t->digest);
 }
 
@@ -98,6 +109,7 @@ static int run(const struct option_set *o, int n, char **operands)
 		.command = n ? operands : NULL,
 		.note = option_string(o, "note"),
 		.spool = option_string(o, "spool"),
+		.burn_in = option_bool(o, "burn-in"),
 	};
 	struct record_stats stats = {0};
 	struct error err = {0};
@@ -117,7 +129,12 @@ const struct verb verb_record = {
 		   "tracing\n"
 		   "instance of its own, removed afterwards. The trace holds no command names, no "
 		   "paths,\n"
-		   "no real process ids. The command's own output is left alone.\n",
+		   "no real process ids. The command's own output is left alone.\n"
+		   "With --burn-in the trace also tells what led to its start: how the kernel "
+		   "refilled "
+		   "its\n"
+		   "lists of free frames, forced to by a load of some seconds. Let the machine be "
+		   "idle.\n",
 	.options = record_options,
 	.min_operands = 0,
 	.max_operands = -1,

@@ -68,6 +68,7 @@ static const struct {
 	[RUNS_REPLAY] = {replay_columns, ARRAY_SIZE(replay_columns)},
 	[RUNS_TIMES] = {times_columns, ARRAY_SIZE(times_columns)},
 	[RUNS_FRAG] = {frag_columns, ARRAY_SIZE(frag_columns)},
+	[RUNS_FIDELITY] = {NULL, 0},
 };
 
 struct end_state {
@@ -103,6 +104,7 @@ static void forget_run(struct runs *r)
 	r->nr_warnings = 0;
 	r->nr_samples = 0;
 	r->freelists = (struct run_freelists){0};
+	accuracies_clear(&r->accuracies);
 	metrics_clear(r->metric);
 }
 
@@ -260,11 +262,35 @@ static void emit_run(struct runs *r, enum run_status status, const char *why)
 		emitter_real(e, metric_table[m].name, r->metric[m]);
 	emitter_object_end(e);
 	emit_samples(r);
+	if (r->view == RUNS_FIDELITY)
+		accuracies_emit(&r->accuracies, e);
 	emitter_array_begin(e, "warnings");
 	for (size_t i = 0; i < r->nr_warnings; i++)
 		emitter_string(e, NULL, r->warnings[i]);
 	emitter_array_end(e);
 	emitter_row_end(e);
+}
+
+/* Whether people get tables for each run rather than a row. */
+static bool in_tables(const struct runs *r)
+{
+	return r->view == RUNS_FIDELITY && emitter_format(r->e) == EMITTER_TABLE;
+}
+
+static void tell_run(struct runs *r, enum run_status status, const char *why)
+{
+	const struct accuracy_report report = {
+		.run = &r->run,
+		.start = r->start,
+		.status = status,
+		.why = why,
+		.metric = r->metric,
+	};
+
+	if (in_tables(r))
+		accuracies_tables(&r->accuracies, &report, r->e);
+	else
+		emit_run(r, status, why);
 }
 
 /* Keep what a run that placed as the kernel did says about the kernel's end state. */
@@ -342,10 +368,12 @@ static int keep(struct runs *r, const struct result_record *record)
 		memcpy(r->freelists.blocks[record->freelist.source], record->freelist.blocks,
 		       sizeof(record->freelist.blocks));
 		return 0;
+	case RESULT_ACCURACY:
+		return accuracies_keep(&r->accuracies, &record->accuracy);
 	case RESULT_WARNING:
 		return keep_warning(r, record->warning.text);
 	case RESULT_DONE:
-		emit_run(r, record->done.status, record->done.text);
+		tell_run(r, record->done.status, record->done.text);
 		r->failed_checks += r->metric[METRIC_oracle_violations] > 0;
 		r->done += record->done.status == RUN_DONE;
 		return record->done.status == RUN_DONE ? keep_end(r) : 0;
@@ -376,7 +404,8 @@ void runs_begin(struct runs *r, struct emitter *e, struct store *store, enum run
 	*r = (struct runs){.sink = {.take = take}, .e = e, .store = store, .view = view};
 	metrics_clear(r->metric);
 	cli_schema(e);
-	emitter_rows_begin(e, "runs", views[view].columns, views[view].n);
+	if (!in_tables(r))
+		emitter_rows_begin(e, "runs", views[view].columns, views[view].n);
 }
 
 struct result_sink *runs_sink(struct runs *r)
@@ -399,7 +428,10 @@ static void tell_ends(const struct runs *r)
 
 void runs_end(struct runs *r)
 {
-	emitter_rows_end(r->e);
+	if (!in_tables(r))
+		emitter_rows_end(r->e);
+	else if (r->done)
+		accuracies_legend(r->e);
 	emit_ends(r);
 	if (emitter_format(r->e) == EMITTER_TABLE && r->view == RUNS_REPLAY && r->done) {
 		tell_ends(r);

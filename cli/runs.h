@@ -9,6 +9,7 @@
 #include "analysis/store.h"
 #include "base/emitter.h"
 #include "base/result.h"
+#include "cli/accuracy.h"
 
 struct run_freelists {
 	bool has[4];
@@ -20,8 +21,9 @@ struct end_state; /* an ECHO run's end beside the kernel's */
 /* Which columns a table has, and what else is to be said. */
 enum runs_view {
 	RUNS_REPLAY,
-	RUNS_TIMES, /* a benchmark's times */
-	RUNS_FRAG,  /* a benchmark of fragmentation */
+	RUNS_TIMES,    /* a benchmark's times */
+	RUNS_FRAG,     /* a benchmark of fragmentation */
+	RUNS_FIDELITY, /* tables of its own for each run, accuracies in JSON */
 };
 
 struct runs {
@@ -31,6 +33,8 @@ struct runs {
 	enum runs_view view;
 	unsigned int done;	    /* runs that ended well */
 	unsigned int failed_checks; /* runs with oracle violations */
+	const char *
+		start; /* RUNS_FIDELITY, set by the caller: what is known at the next run's start */
 
 	/* The run that is being told. */
 	struct result_run run;
@@ -41,6 +45,7 @@ struct runs {
 	char **warnings;
 	size_t nr_warnings;
 	struct run_freelists freelists;
+	struct accuracies accuracies;
 
 	struct end_state *ends;
 	size_t nr_ends;

@@ -23,6 +23,10 @@ static const struct option trace_options[] = {
 	 .type = OPTION_UINT,
 	 .unit = "events",
 	 .help = "cat: print at most that many"},
+	{.name = "burn-in",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "cat: the events of the burn-in, too, before all others"},
 	{.name = "salvage",
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
@@ -57,6 +61,7 @@ static void emit_header(struct emitter *e, const struct trace_header *h)
 	emitter_bool(e, "ground_truth", h->compatible_features & TRACE_HAS_GROUND_TRUTH);
 	emitter_bool(e, "labels", h->compatible_features & TRACE_HAS_LABELS);
 	emitter_bool(e, "hindsight_marks", h->compatible_features & TRACE_MARKS_HINDSIGHT);
+	emitter_bool(e, "burn_in", h->compatible_features & TRACE_HAS_BURN_IN);
 	emitter_uint(e, "cpus", h->machine->nr_cpus);
 	emitter_uint(e, "nodes", h->machine->nr_nodes);
 	emitter_uint(e, "managed_frames", machine_managed(h->machine));
@@ -77,6 +82,10 @@ static void emit_totals(struct emitter *e, const struct trace_reader *r)
 	emitter_uint(e, "lost_events", t->lost_events);
 	emitter_uint(e, "resorted_events", t->resorted);
 	emitter_uint(e, "contexts", t->contexts);
+	if (trace_reader_header(r)->compatible_features & TRACE_HAS_BURN_IN) {
+		emitter_uint(e, "burn_in_events", t->burn_in_events);
+		emitter_uint(e, "burn_in_lost_events", t->burn_in_lost);
+	}
 	emitter_string(e, "digest", t->digest);
 }
 
@@ -130,7 +139,8 @@ static void emit_kinds(struct emitter *e, const struct trace_totals *t)
 /* Return: 0, or the reader's error for a damaged snapshot. */
 static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct error *err)
 {
-	static const char *const names[] = {"start", "end"};
+	static const char *const names[] = {"start", "end", "burn-in"};
+	static const enum trace_snapshot order[] = {TRACE_BURN_IN, TRACE_START, TRACE_END};
 	static const struct emitter_column columns[] = {
 		{.path = "snapshot", .heading = "snapshot"},
 		{.path = "runs", .heading = "runs", .style = EMITTER_COUNT},
@@ -145,11 +155,11 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 	int rc = 0;
 
 	emitter_rows_begin(e, "snapshots", columns, ARRAY_SIZE(columns));
-	for (int which = TRACE_START; which <= TRACE_END && !rc; which++) {
+	for (size_t i = 0; i < ARRAY_SIZE(order) && !rc; i++) {
 		uint64_t frames[FRAME_STATES];
 		struct frame_map *map;
 
-		rc = trace_reader_snapshot(r, (enum trace_snapshot)which, &map, err);
+		rc = trace_reader_snapshot(r, order[i], &map, err);
 		if (rc == -ENOENT) {
 			rc = 0;
 			continue;
@@ -158,7 +168,7 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 			break;
 		frame_map_count(map, frames);
 		emitter_row_begin(e);
-		emitter_string(e, "snapshot", names[which]);
+		emitter_string(e, "snapshot", names[order[i]]);
 		emitter_uint(e, "time_ns", map->time_ns);
 		emitter_uint(e, "runs", map->nr_runs);
 		for (unsigned int s = 0; s < FRAME_STATES; s++)
@@ -204,7 +214,7 @@ static int check_all(struct trace_reader *r, struct check_counts *c)
 	size_t n;
 	int rc;
 
-	for (int which = TRACE_START; which <= TRACE_END; which++) {
+	for (int which = TRACE_START; which <= TRACE_BURN_IN; which++) {
 		struct frame_map *map = NULL;
 
 		rc = trace_reader_snapshot(r, (enum trace_snapshot)which, &map, &err);
@@ -224,12 +234,13 @@ static int check_all(struct trace_reader *r, struct check_counts *c)
 		}
 		if (rc < 0)
 			return cli_fail(EXIT_RUN, &err);
-		if (behind_damage) { /* the reader's own word on what it skipped */
+		if (behind_damage && events->kind == EVENT_LOST) {
+			/* The reader's own word on what it skipped. */
 			c->lost_to_damage += events->arg;
-			behind_damage = false;
 			events++;
 			n--;
 		}
+		behind_damage = false;
 		c->events += n;
 		for (size_t i = 0; i < n; i++)
 			if (events[i].kind == EVENT_LOST)
@@ -254,7 +265,9 @@ static int trace_check(const struct option_set *o, struct trace_reader *r, const
 	emitter_bool(e, "intact", !c.damage && code == EXIT_OK);
 	emitter_uint(e, "events_read", c.events);
 	if (trace_reader_totals(r))
-		emitter_uint(e, "events_written", trace_reader_totals(r)->events);
+		emitter_uint(e, "events_written",
+			     trace_reader_totals(r)->events +
+				     trace_reader_totals(r)->burn_in_events);
 	emitter_uint(e, "damaged_places", c.damage);
 	emitter_uint(e, "lost_to_damage", c.lost_to_damage);
 	emitter_uint(e, "lost_when_recorded", c.lost);
@@ -358,17 +371,20 @@ static int run(const struct option_set *options, int n, char **operands)
 	static int (*const actions[])(const struct option_set *, struct trace_reader *,
 				      const char *path) = {trace_info, trace_check, trace_cat};
 	int action = cli_pick("trace", operands[0], names), code = EXIT_OK;
-	bool salvage;
+	unsigned int flags = 0;
 
 	if (action < 0)
 		return EXIT_USAGE;
-	salvage = action == ACTION_CHECK || option_bool(options, "salvage");
+	if (action == ACTION_CHECK || option_bool(options, "salvage"))
+		flags |= TRACE_SALVAGE;
+	if (action == ACTION_CHECK || (action == ACTION_CAT && option_bool(options, "burn-in")))
+		flags |= TRACE_READ_BURN_IN;
 	for (int t = 1; t < n; t++) {
 		struct trace_reader *r;
 		struct error err = {0};
 		int one;
 
-		if (trace_reader_open(operands[t], salvage ? TRACE_SALVAGE : 0, &r, &err)) {
+		if (trace_reader_open(operands[t], flags, &r, &err)) {
 			code = cli_fail(EXIT_RUN, &err);
 			continue;
 		}

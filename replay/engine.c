@@ -719,21 +719,10 @@ static void prefill_object(struct engine *e, pfn_t pfn, unsigned int order, uint
 		object_make(OBJECT_LIVE, (uint32_t)(placed - e->start), class_id, order, movable));
 }
 
-int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill prefill,
-		   struct error *err)
+/* Enter each object of the snapshot: @held, where it is; @at: to be placed there; else anywhere. */
+static int each_object(struct engine *e, const struct frame_map *map, bool held, bool at,
+		       struct error *err)
 {
-	bool adopt = prefill == PREFILL_RECORDED && e->ops->adopt;
-	int rc;
-
-	if (prefill == PREFILL_NONE)
-		return 0;
-	if (adopt) {
-		rc = e->ops->adopt(e->a, map);
-		if (rc)
-			return error_set(err, -rc, "%s: cannot adopt the start snapshot: %s",
-					 e->ops->name, strerror(-rc));
-		memory_state_load(e->state, map);
-	}
 	for (size_t i = 0; i < map->nr_runs; i++) {
 		const struct frame_run *run = &map->runs[i];
 		uint64_t step = UINT64_C(1) << run->order;
@@ -746,16 +735,37 @@ int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill p
 		if (class_id == UINT32_MAX)
 			return error_set(err, ENOMEM, "no memory to prefill");
 		for (pfn_t pfn = run->start; pfn < run->start + run->frames; pfn += step) {
-			if (adopt)
+			if (held)
 				objects_put(e->objects, pfn, run->order,
 					    object_make(OBJECT_LIVE, (uint32_t)(pfn - e->start),
 							class_id, run->order, movable));
 			else
-				prefill_object(e, pfn, run->order, class_id, movable,
-					       prefill == PREFILL_RECORDED);
+				prefill_object(e, pfn, run->order, class_id, movable, at);
 		}
 	}
 	return 0;
+}
+
+int engine_load(struct engine *e, const struct frame_map *map, struct error *err)
+{
+	memory_state_load(e->state, map);
+	return each_object(e, map, true, true, err);
+}
+
+int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill prefill,
+		   struct error *err)
+{
+	int rc;
+
+	if (prefill == PREFILL_NONE)
+		return 0;
+	if (prefill != PREFILL_RECORDED || !e->ops->adopt)
+		return each_object(e, map, false, prefill == PREFILL_RECORDED, err);
+	rc = e->ops->adopt(e->a, map);
+	if (rc)
+		return error_set(err, -rc, "%s: cannot adopt the start snapshot: %s", e->ops->name,
+				 strerror(-rc));
+	return engine_load(e, map, err);
 }
 
 /* ---- sample ---- */

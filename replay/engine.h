@@ -93,6 +93,9 @@ int engine_create(const struct allocator_instance *instance, const struct machin
 		  enum trace_identity identity, bool oracle, struct engine **e, struct error *err);
 void engine_destroy(struct engine *e); /* NULL is allowed */
 
+/** Take over a snapshot whose objects the back end holds already. Return: 0 or -ENOMEM. */
+int engine_load(struct engine *e, const struct frame_map *map, struct error *err);
+
 /** Put the snapshot's objects into memory; @prefill as resolved by the caller. */
 int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill prefill,
 		   struct error *err);

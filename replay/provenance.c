@@ -138,3 +138,13 @@ int provenance_bench_id(const struct bench_point *p, char id[33], struct error *
 	machine_destroy(m);
 	return rc;
 }
+
+int provenance_fidelity_id(const struct allocator_spec *spec, const char *trace_digest,
+			   const struct machine *m, bool hindsight, char id[33], struct error *err)
+{
+	char before[600];
+
+	snprintf(before, sizeof(before), "trace %s", trace_digest);
+	return point_id(before, m, spec, hindsight ? "mode fidelity hindsight" : "mode fidelity",
+			id, err);
+}

@@ -17,6 +17,10 @@ int provenance_point_id(const struct replay_config *config, const char *trace_di
 /** The same for a benchmark: machine, back end, resolved options and every parameter. */
 int provenance_bench_id(const struct bench_point *point, char id[33], struct error *err);
 
+/** The same for a fidelity run. @hindsight: as in its config. */
+int provenance_fidelity_id(const struct allocator_spec *spec, const char *trace_digest,
+			   const struct machine *m, bool hindsight, char id[33], struct error *err);
+
 /** "COMMIT+GNU-BUILD-ID" of the running program; parts that are unknown read "unknown". */
 void provenance_build_id(char *text, size_t size);
 

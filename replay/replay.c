@@ -261,7 +261,8 @@ static int set_up(struct run *r)
 	if (!rc)
 		rc = allocator_instance_create(
 			r->config.spec, m,
-			&(struct allocator_place){.huge_state = r->memory->huge_state},
+			&(struct allocator_place){.huge_state = r->memory->huge_state,
+						  .kernel = r->header->kernel},
 			&r->instance, r->err);
 	if (!rc)
 		rc = engine_create(r->instance, m, r->header->identity, r->config.oracle,

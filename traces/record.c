@@ -4,6 +4,10 @@
  *
  *	events on  |  start scan  | T0 |  the command  |  end scan  | T1 |  events off
  *
+ * With a burn-in, its first half comes before the events, its second half before the start scan:
+ *
+ *	prepare  |  events on  |  burn-in scan  | Tb |  release  |  start scan  | T0 | ...
+ *
  * Everything that touches the running machine comes first; the trace is made from the spool after the
  * events are off, in two passes (record_fold.h says why).
  */
@@ -26,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "traces/burn_in.h"
 #include "traces/procfs.h"
 #include "traces/record_fold.h"
 #include "traces/record_tracefs.h"
@@ -36,6 +41,7 @@
 #define DEFERRED_FRAMES 32768 /* a memory section: less missing memory is just reserved */
 #define BATCH_EVENTS	4096
 #define PIDS_MAX	(1U << 22)
+#define BURN_IN_NS	100000 /* times of the burn-in's events: noise would be half of what it costs */
 
 /* One end of a recording. */
 struct end_point {
@@ -43,6 +49,7 @@ struct end_point {
 	struct frame_map *counts;
 	uint8_t *types;
 	uint64_t time_ns;
+	bool finished; /* in the first pass: the scan needs no more events */
 };
 
 struct recording {
@@ -53,9 +60,11 @@ struct recording {
 	struct machine *found; /* before the scan: its absent ranges are only the holes */
 	struct machine *machine;
 	struct migratetype_names migratetypes;
-	struct end_point start, end;
+	struct end_point burnt, start, end; /* burnt: before the burn-in's second half */
+	struct burn_in *burn_in;
 	struct tracer *tracer;
 	struct fold *fold;
+	struct fold *burn_in_fold; /* looks ahead from Tb */
 	struct ledger_poll *polls;
 	size_t nr_polls;
 	int signals; /* signalfd */
@@ -65,9 +74,11 @@ struct recording {
 	struct trace_writer *writer;
 	struct event batch[BATCH_EVENTS];
 	size_t nr_batch;
+	bool in_burn_in;    /* the batch is */
 	uint32_t *contexts; /* pid -> number; 0: not seen yet */
 	uint32_t nr_contexts;
 	uint64_t lost_told; /* sum over the LOST events of the stream */
+	uint64_t lost_late; /* of those since the start scan began */
 };
 
 static uint64_t now_ns(void)
@@ -194,6 +205,11 @@ static int prepare(struct recording *r, struct error *err)
 		return error_set(err, EOPNOTSUPP, "pages of %ld bytes: only 4096 are supported",
 				 sysconf(_SC_PAGESIZE));
 	rc = procfs_machine(&r->fs, &r->found, err);
+	/* While there is only one thread, and little memory to share. */
+	if (rc == 0 && r->options->burn_in)
+		rc = burn_in_create(&r->fs, r->found, spool_of(r), &r->burn_in, err);
+	if (rc == 0 && r->options->burn_in)
+		rc = end_point_create(r->found, &r->burnt, err);
 	if (rc == 0)
 		rc = procfs_migratetypes(&r->fs, &r->migratetypes, err);
 	if (rc == 0)
@@ -355,16 +371,59 @@ static void end_command(struct recording *r)
 	}
 }
 
-static int capture(struct recording *r, struct error *err)
+static bool wants_stop(void *arg)
+{
+	return next_wish(arg, 0) == WISH_STOP;
+}
+
+static int stopped_early(struct error *err)
+{
+	return error_set(err, EINTR, "record: stopped before the recording had begun");
+}
+
+/* The burn-in's first half: not in the trace. */
+static int prepare_lists(struct recording *r, struct error *err)
 {
 	uint64_t managed[MACHINE_ZONES_MAX];
 	int rc;
 
-	rc = tracer_start(r->tracer, err);
+	if (burn_in_prepare(r->burn_in, wants_stop, r))
+		return stopped_early(err);
+	/* Memory may have come online, which no event will tell any more. */
+	rc = procfs_managed(&r->fs, r->found, managed, err);
+	for (uint32_t i = 0; rc == 0 && i < r->found->nr_zones; i++)
+		r->found->zones[i].managed = managed[i];
+	return rc;
+}
+
+/* The rest of it: in the trace. */
+static int release_lists(struct recording *r, struct error *err)
+{
+	int rc;
+
+	rc = run_scan(r, &r->burnt, err);
+	if (rc == 0 && burn_in_release(r->burn_in, wants_stop, r))
+		rc = stopped_early(err);
+	return rc;
+}
+
+static int capture(struct recording *r, struct error *err)
+{
+	uint64_t managed[MACHINE_ZONES_MAX], began = now_ns();
+	int rc = 0;
+
+	if (r->burn_in)
+		rc = prepare_lists(r, err);
+	if (rc == 0)
+		rc = tracer_start(r->tracer, err);
+	if (rc == 0 && r->burn_in) {
+		rc = release_lists(r, err);
+		r->stats->burn_in_s = (double)(now_ns() - began) / 1e9;
+	}
 	if (rc == 0)
 		rc = run_scan(r, &r->start, err);
 	if (rc == 0 && next_wish(r, 0) == WISH_STOP)
-		rc = error_set(err, EINTR, "record: stopped before the recording had begun");
+		rc = stopped_early(err);
 	if (rc == 0)
 		rc = start_command(r, err);
 	if (rc == 0)
@@ -399,49 +458,80 @@ static int finish_scan(struct recording *r, struct end_point *p, struct machine 
 		return no_memory(err);
 	/* What events have told so far; fold_pageblocks() guesses the rest. */
 	memcpy(p->types, r->fold->block_type, r->fold->nr_pageblocks);
+	p->finished = true;
 	return 0;
 }
 
 static void apply_hindsight(struct recording *r)
 {
-	bool lost = r->lost_told || tracer_kernel_lost(r->tracer);
+	bool untold = tracer_kernel_lost(r->tracer) > r->lost_told;
 	struct hindsight n;
 
-	n = fold_apply_hindsight(r->fold, r->start.scan, lost ? NULL : r->end.scan);
+	if (r->burn_in)
+		fold_apply_hindsight(r->burn_in_fold, r->burnt.scan,
+				     untold || r->lost_told ? NULL : r->end.scan);
+	n = fold_apply_hindsight(r->fold, r->start.scan,
+				 untold || r->lost_late ? NULL : r->end.scan);
 	r->stats->parked_inferred = n.parked;
 	r->stats->freed_inferred = n.freed;
 }
 
-/* Repair both scans; what is learnt about T0 after it is applied last. */
+/* The scans that lie before @time_ns know all they can from events of the past. */
+static int finish_until(struct recording *r, uint64_t time_ns, struct error *err)
+{
+	struct machine *machine_at_burn_in = NULL;
+	int rc = 0;
+
+	if (r->burn_in && !r->burnt.finished && time_ns > r->burnt.time_ns) {
+		rc = finish_scan(r, &r->burnt, &machine_at_burn_in, err);
+		machine_destroy(machine_at_burn_in);
+	}
+	if (rc == 0 && !r->start.finished && time_ns > r->start.time_ns)
+		rc = finish_scan(r, &r->start, &r->machine, err);
+	return rc;
+}
+
+static void first_pass_event(struct recording *r, const struct event *e)
+{
+	if (e->kind == EVENT_LOST) {
+		r->lost_told += e->arg;
+		if (e->time_ns >= r->start.scan->chunk_time_ns[0])
+			r->lost_late += e->arg;
+	}
+	if (r->burn_in && r->burnt.finished)
+		fold_look_ahead(r->burn_in_fold, e);
+	else if (r->burn_in)
+		fold_into_scan(r->burnt.scan, e);
+	if (r->start.finished)
+		fold_look_ahead(r->fold, e);
+	else
+		fold_into_scan(r->start.scan, e);
+	fold_into_scan(r->end.scan, e);
+	fold_observe(r->fold, e);
+}
+
+/* Repair the scans; what is learnt about their time later is applied last. */
 static int first_pass(struct recording *r, struct error *err)
 {
 	struct machine *machine_at_end = NULL;
-	bool started = false;
 	struct event e;
 	int rc;
 
 	rc = fold_create(r->found, &r->fold, err);
+	if (rc == 0 && r->burn_in)
+		rc = fold_create(r->found, &r->burn_in_fold, err);
 	if (rc == 0)
 		rc = tracer_rewind(r->tracer, err);
 	while (rc == 0 && (rc = tracer_next(r->tracer, &e, err)) > 0) {
 		rc = 0;
 		if (e.time_ns > r->end.time_ns)
 			break;
-		if (!started && e.time_ns > r->start.time_ns) {
-			started = true;
-			rc = finish_scan(r, &r->start, &r->machine, err);
-		}
-		if (e.kind == EVENT_LOST)
-			r->lost_told += e.arg;
-		if (started)
-			fold_look_ahead(r->fold, &e);
-		else
-			fold_into_scan(r->start.scan, &e);
-		fold_into_scan(r->end.scan, &e);
-		fold_observe(r->fold, &e);
+		rc = finish_until(r, e.time_ns, err);
+		if (rc == 0)
+			first_pass_event(r, &e);
 	}
-	if (rc == 0 && !started)
-		rc = finish_scan(r, &r->start, &r->machine, err);
+	if (rc == 0)
+		rc = finish_until(r, UINT64_MAX, err);
 	if (rc)
 		return rc;
 	apply_hindsight(r);
@@ -449,6 +539,8 @@ static int first_pass(struct recording *r, struct error *err)
 	machine_destroy(machine_at_end);
 	if (rc)
 		return rc;
+	if (r->burn_in)
+		fold_pageblocks(r->fold, r->burnt.scan, r->burnt.types);
 	fold_pageblocks(r->fold, r->start.scan, r->start.types);
 	fold_pageblocks(r->fold, r->end.scan, r->end.types);
 	return 0;
@@ -461,6 +553,8 @@ static int flush_batch(struct recording *r, struct error *err)
 	size_t n = r->nr_batch;
 
 	r->nr_batch = 0;
+	if (r->in_burn_in)
+		return trace_writer_burn_in_events(r->writer, r->batch, n, err);
 	return trace_writer_events(r->writer, r->batch, n, err);
 }
 
@@ -486,22 +580,49 @@ static void renumber(struct recording *r, struct event *e)
 	e->context = r->contexts[pid];
 }
 
+/* The ledger is about the recording; a burn-in's events are written as they are, if they can be. */
+static int write_burn_in_event(struct recording *r, struct event *e, struct error *err)
+{
+	if (e->time_ns <= r->burnt.time_ns)
+		return 0;
+	renumber(r, e);
+	e->time_ns -= (e->time_ns - r->burnt.time_ns) % BURN_IN_NS;
+	fold_burn_in_event(r->machine, r->start.scan->cells, e);
+	return write_event(r, e, err);
+}
+
+static int end_burn_in_events(struct recording *r, struct error *err)
+{
+	int rc = r->in_burn_in ? flush_batch(r, err) : 0;
+
+	r->in_burn_in = false;
+	return rc;
+}
+
 static int write_events(struct recording *r, struct ledger *l, struct error *err)
 {
 	uint64_t kernel_lost = tracer_kernel_lost(r->tracer);
 	struct event e;
 	int rc;
 
+	r->in_burn_in = r->burn_in;
 	rc = tracer_rewind(r->tracer, err);
 	while (rc == 0 && (rc = tracer_next(r->tracer, &e, err)) > 0) {
 		rc = 0;
 		if (e.time_ns > r->end.time_ns)
 			break;
-		if (e.time_ns <= r->start.time_ns)
+		if (e.time_ns <= r->start.time_ns) {
+			if (r->in_burn_in)
+				rc = write_burn_in_event(r, &e, err);
 			continue;
+		}
+		rc = end_burn_in_events(r, err);
 		renumber(r, &e);
-		rc = ledger_event(l, &e, err);
+		if (rc == 0)
+			rc = ledger_event(l, &e, err);
 	}
+	if (rc == 0)
+		rc = end_burn_in_events(r, err);
 	if (rc == 0)
 		rc = ledger_finish(l, r->end.time_ns, err);
 	if (rc == 0 && kernel_lost > r->lost_told) {
@@ -564,6 +685,10 @@ static int second_pass(struct recording *r, struct error *err)
 	rc = create_writer(r, err);
 	if (rc == 0)
 		rc = write_snapshot(r, &r->start, TRACE_START, err);
+	if (rc == 0 && r->burn_in) {
+		fold_align(r->machine, r->start.scan->cells, r->burnt.scan->cells);
+		rc = write_snapshot(r, &r->burnt, TRACE_BURN_IN, err);
+	}
 	if (rc)
 		return rc;
 	ledger_init(&ledger, r->machine, r->start.scan->cells, r->polls, r->nr_polls, write_event,
@@ -599,6 +724,8 @@ static int live_part(struct recording *r, struct error *err)
 	if (rc) {
 		tracer_destroy(r->tracer);
 		r->tracer = NULL;
+		burn_in_destroy(r->burn_in);
+		r->burn_in = NULL;
 	}
 	end_command(r);
 	close(r->signals);
@@ -628,9 +755,12 @@ int record_run(const struct record_options *options, struct record_stats *stats,
 		rc = second_pass(r, err);
 	trace_writer_abort(r->writer);
 	tracer_destroy(r->tracer);
+	burn_in_destroy(r->burn_in);
+	end_point_free(&r->burnt);
 	end_point_free(&r->start);
 	end_point_free(&r->end);
 	fold_destroy(r->fold);
+	fold_destroy(r->burn_in_fold);
 	machine_destroy(r->machine);
 	machine_destroy(r->found);
 	free(r->polls);

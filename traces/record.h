@@ -22,6 +22,7 @@ struct record_options {
 	char *const *command;  /* NULL-terminated argv; NULL: none */
 	const char *note;      /* provenance, or NULL */
 	const char *spool;     /* directory for the raw buffers; NULL: that of @out */
+	bool burn_in;	       /* make the order of lists known first (traces/burn_in.h) */
 };
 
 struct record_stats {
@@ -32,10 +33,14 @@ struct record_stats {
 	uint64_t parked_inferred; /* frames whose start state hindsight changed to PARKED */
 	uint64_t freed_inferred;  /* and to FREE; none if events were lost */
 	uint64_t online_frames;	  /* that appeared while recording */
+	double burn_in_s;	  /* how long it took; 0: none */
 };
 
 /**
  * record_run - record, from before the start snapshot to after the end snapshot
+ *
+ * With burn_in, a burn-in comes first, whose snapshot and events the trace keeps apart (TRACE_BURN_IN).
+ * It takes some seconds, and nearly all free memory for a while.
  *
  * Ends when the command ends, the duration is over, or SIGINT, SIGTERM or SIGHUP arrives; what was
  * recorded until then is kept. Those signals and SIGCHLD are blocked in the calling thread meanwhile.

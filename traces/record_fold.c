@@ -253,6 +253,54 @@ struct hindsight fold_apply_hindsight(const struct fold *fold, struct frame_scan
 	return n;
 }
 
+void fold_align(const struct machine *m, const uint8_t *reference, uint8_t *cells)
+{
+	size_t n = machine_end(m) - machine_start(m);
+
+	for (size_t i = 0; i < n; i++) {
+		unsigned int here = reference[i] & 0xf, there = cells[i] & 0xf;
+
+		if (!frame_state_managed(here))
+			cells[i] = reference[i];
+		else if (there == FRAME_OFFLINE)
+			cells[i] = FRAME_FREE;
+		else if (!frame_state_managed(there))
+			cells[i] = FRAME_UNMOVABLE;
+	}
+}
+
+static bool block_in_zone(const struct machine *m, const struct event *e, int *zone)
+{
+	uint64_t frames = UINT64_C(1) << min_u64(e->order, 63);
+
+	*zone = machine_zone_of(m, e->pfn);
+	return *zone >= 0 && e->order <= EVENT_ORDER_MAX && frames <= m->zones[*zone].end - e->pfn;
+}
+
+void fold_burn_in_event(const struct machine *m, const uint8_t *cells, struct event *e)
+{
+	size_t start, end;
+	int zone;
+	bool fits;
+
+	if (!event_has_pfn(e->kind)) {
+		fits = e->order <= EVENT_ORDER_MAX;
+	} else {
+		fits = block_in_zone(m, e, &zone);
+		if (fits && event_block(m, e, &start, &end))
+			while (fits && start < end)
+				fits = frame_state_managed(cells[start++] & 0xf);
+	}
+	if (!fits)
+		*e = (struct event){
+			.time_ns = e->time_ns,
+			.kind = EVENT_LOST,
+			.pfn = PFN_NONE,
+			.arg = 1,
+			.cpu = e->cpu,
+		};
+}
+
 static uint8_t majority_type(const uint8_t *cells, size_t n)
 {
 	size_t count[FRAME_STATES] = {0};
@@ -433,14 +481,6 @@ static int emit_lost(struct ledger *l, const struct event *e, struct error *err)
 	return l->emit(l->arg, &lost, err);
 }
 
-static bool block_in_zone(const struct machine *m, const struct event *e, int *zone)
-{
-	uint64_t frames = UINT64_C(1) << min_u64(e->order, 63);
-
-	*zone = machine_zone_of(m, e->pfn);
-	return *zone >= 0 && e->order <= EVENT_ORDER_MAX && frames <= m->zones[*zone].end - e->pfn;
-}
-
 int ledger_event(struct ledger *l, const struct event *e, struct error *err)
 {
 	struct block_count n;
@@ -483,16 +523,5 @@ int ledger_finish(struct ledger *l, uint64_t time_ns, struct error *err)
 
 void ledger_align(const struct ledger *l, uint8_t *cells)
 {
-	size_t n = machine_end(l->machine) - machine_start(l->machine);
-
-	for (size_t i = 0; i < n; i++) {
-		unsigned int here = l->cells[i] & 0xf, there = cells[i] & 0xf;
-
-		if (!frame_state_managed(here))
-			cells[i] = l->cells[i];
-		else if (there == FRAME_OFFLINE)
-			cells[i] = FRAME_FREE;
-		else if (!frame_state_managed(there))
-			cells[i] = FRAME_UNMOVABLE;
-	}
+	fold_align(l->machine, l->cells, cells);
 }

@@ -81,6 +81,20 @@ struct hindsight fold_apply_hindsight(const struct fold *fold, struct frame_scan
 				      const struct frame_scan *end);
 
 /**
+ * fold_align - make @cells agree with @reference about which frames are managed
+ * Memory that is managed only there becomes FREE where it was OFFLINE, else UNMOVABLE. For the burn-in
+ * snapshot, which is one of the start's machine.
+ */
+void fold_align(const struct machine *m, const uint8_t *reference, uint8_t *cells);
+
+/**
+ * fold_burn_in_event - may an event between the burn-in and the start snapshot be written as it is?
+ * @cells: of the start scan
+ * @e: becomes LOST otherwise: on frames outside all zones or not managed at the start
+ */
+void fold_burn_in_event(const struct machine *m, const uint8_t *cells, struct event *e);
+
+/**
  * fold_pageblocks - the type of each pageblock: as events told it, else by the majority of its
  * allocated frames, else MOVABLE (as after boot); UNKNOWN where no frame is managed
  * @types: fold->nr_pageblocks entries; in: a copy of fold->block_type at the moment of the scan

@@ -32,6 +32,7 @@ enum trace_feature {
 	TRACE_HAS_LABELS = 2,
 	TRACE_HAS_IRQ_FLAGS = 4,
 	TRACE_MARKS_HINDSIGHT = 8, /* with FRAME_HINDSIGHT; else PARKED may be either */
+	TRACE_HAS_BURN_IN = 16,	   /* set by the writer; see TRACE_BURN_IN */
 };
 
 struct trace_header {
@@ -52,13 +53,25 @@ struct trace_totals {
 	uint64_t ops, lost_events; /* lost: the sum of the LOST events' args */
 	uint64_t resorted; /* events whose time ran backwards by <= 10 ms when it was made */
 	uint64_t first_ns, last_ns;
-	uint32_t contexts; /* highest context number */
+	uint32_t contexts; /* highest context number, that of burn-in events too */
 	char digest[33];   /* XXH3-128 of the contents, independent of compression */
+	/* Of the burn-in part; all else counts the events after the start snapshot only. */
+	uint64_t burn_in_events, burn_in_lost;
 };
 
+/*
+ * A recording may say what led to its start snapshot: the state before the burn-in (TRACE_BURN_IN, at a
+ * time Tb) and all events after it, up to the start snapshot's time T0. Those who do not ask for this
+ * part never see it. It is for readers that must know the order of lists, which no snapshot shows.
+ *
+ * The burn-in snapshot is one of the header's machine, too: it agrees with the start snapshot about
+ * which frames are managed. Memory that came online between the two is free in it, and no event says
+ * so; but its zone counts are what the kernel counted at Tb.
+ */
 enum trace_snapshot {
 	TRACE_START,
 	TRACE_END,
+	TRACE_BURN_IN,
 };
 
 /* ---- writing ---- */
@@ -88,10 +101,11 @@ int trace_writer_set_header(struct trace_writer *w, const struct trace_header *h
 			    struct error *err);
 
 /**
- * trace_writer_snapshot - a snapshot of the header's machine: START before the first event, END after
- * the last
- * Return: 0; -EINVAL out of place, not whole (frame_map_check()), or a START in which frames are managed
- * that the header's absent ranges exclude, or the other way round; -E2BIG; -ENOMEM; or an I/O errno.
+ * trace_writer_snapshot - a snapshot of the header's machine: START before the first event, BURN_IN
+ * right after START, END after the last event
+ * Return: 0; -EINVAL out of place, not whole (frame_map_check()), or a START or BURN_IN in which frames
+ * are managed that the header's absent ranges exclude, or the other way round, or a BURN_IN later than
+ * START; -E2BIG; -ENOMEM; or an I/O errno.
  */
 int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 			  const struct frame_map *map, struct error *err);
@@ -103,6 +117,14 @@ int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
  */
 int trace_writer_events(struct trace_writer *w, const struct event *events, size_t n,
 			struct error *err);
+
+/**
+ * trace_writer_burn_in_events - append events between the BURN_IN and the START snapshot's time, after
+ * the one was written and before the first of trace_writer_events(); MARKs do not belong here
+ * Return: as trace_writer_events(); -EINVAL out of place.
+ */
+int trace_writer_burn_in_events(struct trace_writer *w, const struct event *events, size_t n,
+				struct error *err);
 
 /** An id for a phase's name (kept in the file), to be used as arg of EVENT_MARK. */
 int trace_writer_mark_name(struct trace_writer *w, const char *name, uint64_t *id,
@@ -125,6 +147,9 @@ struct trace_reader;
 enum trace_open_flag {
 	TRACE_SALVAGE = 1, /* on damage, go on with the next intact block */
 	TRACE_VERIFY = 2,  /* at the last event, compare the contents' digest: -EBADMSG */
+	TRACE_READ_BURN_IN =
+		4, /* deliver the burn-in's events first, if there are any; with VERIFY,
+				   compare their digest too */
 };
 
 /**
@@ -146,13 +171,15 @@ const char *trace_reader_mark_name(const struct trace_reader *r, uint64_t id);
 /**
  * trace_reader_snapshot - decode one
  * @map: the caller's; refers to the header's machine, so destroy it before the reader
- * Return: 0; -ENOENT the trace has none; -EBADMSG damaged, or a START that contradicts the header.
+ * Return: 0; -ENOENT the trace has none; -EBADMSG damaged, or a START or BURN_IN that contradicts the
+ * header.
  */
 int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, struct frame_map **map,
 			  struct error *err);
 
 /**
  * trace_reader_next - the next decoded events, in time order, all fields checked against the header
+ * With TRACE_READ_BURN_IN those of the burn-in come first: the ones not later than the start snapshot.
  * @events: owned by the reader, valid until the next call
  * Return: 1; 0 at the end; -EBADMSG damage: with SALVAGE the next call goes on behind it and the
  * lost events are told by an EVENT_LOST (arg from the index; 1 if unknown), without it the error

@@ -139,14 +139,50 @@ bool end_decode(const uint8_t raw[END_BYTES], uint64_t file_bytes, struct file_e
 	memcpy(end->digest, p + 96, 16);
 	for (size_t i = 0; i < EVENT_KINDS; i++)
 		totals->by_kind[i] = load_u64(p + 112 + 8 * i);
-	for (size_t i = 0; i < 16; i++) {
-		static const char hex[] = "0123456789abcdef";
-
-		totals->digest[2 * i] = hex[end->digest[i] >> 4];
-		totals->digest[2 * i + 1] = hex[end->digest[i] & 15];
-	}
+	digest_format(end->digest, totals->digest);
 	return end->file_bytes == file_bytes && load_u32(p + 92) == 0 &&
 	       totals->first_ns <= totals->last_ns;
+}
+
+void burn_in_end_encode(const struct burn_in_end *end, uint8_t raw[BURN_IN_END_BYTES])
+{
+	store_u64(raw, end->snapshot);
+	store_u64(raw + 8, end->events);
+	store_u64(raw + 16, end->lost_events);
+	store_u64(raw + 24, end->first_ns);
+	store_u64(raw + 32, end->last_ns);
+	memcpy(raw + 40, end->digest, 16);
+}
+
+bool burn_in_end_decode(const uint8_t raw[BURN_IN_END_BYTES], struct burn_in_end *end)
+{
+	end->snapshot = load_u64(raw);
+	end->events = load_u64(raw + 8);
+	end->lost_events = load_u64(raw + 16);
+	end->first_ns = load_u64(raw + 24);
+	end->last_ns = load_u64(raw + 32);
+	memcpy(end->digest, raw + 40, 16);
+	return end->first_ns <= end->last_ns;
+}
+
+void burn_in_join_digest(const uint8_t without[16], const uint8_t burn_in[16], uint8_t digest[16])
+{
+	uint8_t parts[2][16];
+
+	memcpy(parts[0], without, 16);
+	memcpy(parts[1], burn_in, 16);
+	layout_digest(parts, sizeof(parts), digest);
+}
+
+void digest_format(const uint8_t digest[16], char text[33])
+{
+	static const char hex[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < 16; i++) {
+		text[2 * i] = hex[digest[i] >> 4];
+		text[2 * i + 1] = hex[digest[i] & 15];
+	}
+	text[32] = '\0';
 }
 
 /* ---- byte strings ---- */
@@ -735,7 +771,7 @@ int snapshot_decode(const struct snapshot_raw *raw, const struct machine *machin
 		return error_set(err, ENOMEM, "out of memory for a snapshot");
 	new->machine = machine;
 	ret = get_map(raw, new, err);
-	if (!ret && which == TRACE_START)
+	if (!ret && which != TRACE_END)
 		ret = snapshot_check_start(new, err);
 	if (ret) {
 		frame_map_destroy(new);

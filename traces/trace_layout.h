@@ -57,6 +57,11 @@ enum section_type {
 	SECTION_INDEX,
 	SECTION_END,
 	SECTION_PADDING,
+	/* In this order, before the first EVENTS. Older readers skip them. */
+	SECTION_BURN_IN_SNAPSHOT,
+	SECTION_BURN_IN_EVENTS,
+	SECTION_BURN_IN_END,
+	SECTION_TYPES,
 };
 
 #define SECTION_CRITICAL 1U /* flag: who does not know the type must not go on */
@@ -106,6 +111,28 @@ void end_encode(const struct file_end *end, const struct trace_totals *totals,
 /** False unless @raw is an intact footer of a file of @file_bytes. */
 bool end_decode(const uint8_t raw[END_BYTES], uint64_t file_bytes, struct file_end *end,
 		struct trace_totals *totals);
+
+/* Ends the burn-in part. */
+#define BURN_IN_END_BYTES 56
+
+struct burn_in_end {
+	uint64_t snapshot; /* offset of its section */
+	uint64_t events, lost_events;
+	uint64_t first_ns, last_ns; /* of the events; 0: none */
+	uint8_t digest[16];	    /* of the snapshot's and the events' digest */
+};
+
+void burn_in_end_encode(const struct burn_in_end *end, uint8_t raw[BURN_IN_END_BYTES]);
+/** False if the times contradict each other. */
+bool burn_in_end_decode(const uint8_t raw[BURN_IN_END_BYTES], struct burn_in_end *end);
+/**
+ * burn_in_join_digest - the digest of a trace with a burn-in
+ * @without: of the same trace without it, as the footer has it
+ */
+void burn_in_join_digest(const uint8_t without[16], const uint8_t burn_in[16], uint8_t digest[16]);
+
+/** A digest as text. */
+void digest_format(const uint8_t digest[16], char text[33]);
 
 /* ---- byte strings ---- */
 
@@ -243,7 +270,7 @@ int snapshot_encode(const struct frame_map *map, struct snapshot_raw *raw);
  */
 int snapshot_check_start(const struct frame_map *map, struct error *err);
 /**
- * snapshot_decode - build and check the map; the start's against the machine too
+ * snapshot_decode - build and check the map; the start's and the burn-in's against the machine too
  * @err: not NULL
  * Return: 0; -EBADMSG; -ENOMEM. The message lacks the file's name.
  */

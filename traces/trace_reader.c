@@ -24,15 +24,26 @@
 /* Events decoded at a time: they should still be in the second-level cache when they are used. */
 #define BATCH_EVENTS 2048U
 
+/* The burn-in part, as far as the file has it whole. */
+struct reader_burn_in {
+	bool present;
+	uint64_t snapshot; /* offset; 0: none */
+	bool have_end;
+	struct burn_in_end end;
+	uint8_t digest[2][16];	 /* snapshot, events: as found */
+	uint64_t from_ns, to_ns; /* times of the burn-in and the start snapshot */
+};
+
 struct trace_reader {
 	char *path;
 	int fd;
-	bool salvage, verify;
+	bool salvage, verify, want_burn_in;
 	uint64_t file_bytes;
 	struct trace_header header;
 	bool have_end;
 	struct file_end end;
 	struct trace_totals totals;
+	struct reader_burn_in burn_in;
 	struct event_limits limits;
 	ZSTD_DCtx *zstd;
 	struct block_decoder *decoder;
@@ -46,6 +57,7 @@ struct trace_reader {
 	/* Where the stream of events stands. */
 	uint64_t at, first_section, next_event, last_ns, blocks;
 	bool in_block; /* some of its events are still to be decoded */
+	bool in_burn_in;
 	uint64_t block_offset, block_first_ns, block_last_ns;
 	uint64_t gap; /* events missing before the block, not told yet */
 	struct event lost;
@@ -258,9 +270,39 @@ static int read_end(struct trace_reader *r, struct error *err)
 			 r->path, r->file_bytes);
 }
 
-/* Without a footer: find what it would name. Only headers are read. */
+/* Take over what a BURN_IN_END says. */
+static int read_burn_in_end(struct trace_reader *r, const struct section *s, struct error *err)
+{
+	struct reader_burn_in *b = &r->burn_in;
+	int ret = load_payload(r, s, BURN_IN_END_BYTES, err);
+
+	if (ret)
+		return ret;
+	if (r->payload.size != BURN_IN_END_BYTES || !burn_in_end_decode(r->payload.data, &b->end) ||
+	    (b->snapshot && b->end.snapshot != b->snapshot))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": the end of the burn-in makes no sense",
+				 r->path, s->offset);
+	b->have_end = true;
+	return 0;
+}
+
+/* What is intact of the burn-in, found while surveying. */
+static void survey_burn_in(struct trace_reader *r, const struct section *s)
+{
+	struct reader_burn_in *b = &r->burn_in;
+
+	b->present |= s->type >= SECTION_BURN_IN_SNAPSHOT && s->type <= SECTION_BURN_IN_END;
+	if (s->type == SECTION_BURN_IN_SNAPSHOT && !b->snapshot)
+		b->snapshot = s->offset;
+	if (s->type == SECTION_BURN_IN_END && !b->have_end && read_burn_in_end(r, s, NULL))
+		b->end = (struct burn_in_end){0};
+}
+
+/* With salvage: find what the footer, if missing, would name, and the burn-in. Only headers are read. */
 static void survey(struct trace_reader *r)
 {
+	struct file_end end = {0};
 	uint64_t at = r->first_section;
 	struct section s;
 
@@ -269,20 +311,23 @@ static void survey(struct trace_reader *r)
 			at = find_section(r, at + 1);
 			continue;
 		}
+		survey_burn_in(r, &s);
 		if (s.type == SECTION_MARKS)
-			r->end.marks = at;
+			end.marks = at;
 		if (s.type == SECTION_SNAPSHOT && s.payload_bytes) {
 			uint8_t which = UINT8_MAX;
 
 			if (read_at(r, at + SECTION_HEADER_BYTES, &which, 1, NULL))
 				break;
 			if (which == TRACE_START)
-				r->end.start_snapshot = at;
+				end.start_snapshot = at;
 			if (which == TRACE_END)
-				r->end.end_snapshot = at;
+				end.end_snapshot = at;
 		}
 		at = section_end(&s);
 	}
+	if (!r->have_end)
+		r->end = end;
 }
 
 static int named_section(struct trace_reader *r, uint64_t offset, enum section_type type,
@@ -373,26 +418,67 @@ static int read_marks(struct trace_reader *r, struct error *err)
 	return 0;
 }
 
+static uint64_t snapshot_offset(const struct trace_reader *r, enum trace_snapshot which)
+{
+	if (which == TRACE_BURN_IN)
+		return r->burn_in.snapshot;
+	return which == TRACE_START ? r->end.start_snapshot : r->end.end_snapshot;
+}
+
+static enum section_type snapshot_section(enum trace_snapshot which)
+{
+	return which == TRACE_BURN_IN ? SECTION_BURN_IN_SNAPSHOT : SECTION_SNAPSHOT;
+}
+
 static int check_snapshots(struct trace_reader *r, struct error *err)
 {
-	const uint64_t offsets[] = {r->end.start_snapshot, r->end.end_snapshot};
 	struct section s;
 	int ret = 0;
 
-	for (size_t i = 0; !ret && i < ARRAY_SIZE(offsets); i++) {
-		if (!offsets[i])
+	for (int which = TRACE_START; !ret && which <= TRACE_BURN_IN; which++) {
+		uint64_t offset = snapshot_offset(r, (enum trace_snapshot)which);
+
+		if (!offset)
 			continue;
-		ret = named_section(r, offsets[i], SECTION_SNAPSHOT, &s, err);
+		ret = named_section(r, offset, snapshot_section((enum trace_snapshot)which), &s,
+				    err);
 		if (!ret)
 			ret = check_payload(r, &s, err);
 	}
 	return ret;
 }
 
+/* Is a section of the burn-in part where it belongs? *@place: how far that part has come. */
+static int check_burn_in(struct trace_reader *r, const struct section *s, unsigned int *place,
+			 struct error *err)
+{
+	enum { BEFORE, INSIDE, BEHIND };
+	bool begins = s->type == SECTION_BURN_IN_SNAPSHOT;
+
+	if (s->type == SECTION_EVENTS && *place == BEFORE)
+		*place = BEHIND;
+	if (s->type < SECTION_BURN_IN_SNAPSHOT && s->type != SECTION_EVENTS)
+		return 0;
+	if (s->type == SECTION_EVENTS ? *place == INSIDE : *place != (begins ? BEFORE : INSIDE))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": the burn-in is not whole, or out of place",
+				 r->path, s->offset);
+	if (begins) {
+		r->burn_in.snapshot = s->offset;
+		r->burn_in.present = true;
+		*place = INSIDE;
+	}
+	if (s->type != SECTION_BURN_IN_END)
+		return 0;
+	*place = BEHIND;
+	return read_burn_in_end(r, s, err);
+}
+
 /* Is the whole file made of sections this build knows or may skip? Only headers are read. */
 static int check_sections(struct trace_reader *r, struct error *err)
 {
 	uint64_t at = r->first_section;
+	unsigned int place = 0;
 	struct section s;
 
 	while (at < r->file_bytes) {
@@ -400,19 +486,28 @@ static int check_sections(struct trace_reader *r, struct error *err)
 
 		if (ret)
 			return ret;
-		if (s.type > SECTION_PADDING && (s.flags & SECTION_CRITICAL))
+		if (s.type >= SECTION_TYPES && (s.flags & SECTION_CRITICAL))
 			return error_set(
 				err, EPROTONOSUPPORT,
 				"%s: byte %" PRIu64
 				": section of unknown type %u that must not be skipped; use a "
 				"newer program",
 				r->path, s.offset, s.type);
+		if (s.type < SECTION_TYPES)
+			ret = check_burn_in(r, &s, &place, err);
+		if (ret)
+			return ret;
 		at = section_end(&s);
 	}
+	if (r->burn_in.snapshot && !r->burn_in.have_end)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": the burn-in that begins here has no end",
+				 r->path, r->burn_in.snapshot);
 	return 0;
 }
 
 static int digest_snapshots(struct trace_reader *r, struct error *err);
+static int open_burn_in(struct trace_reader *r, struct error *err);
 
 static int reader_begin(struct trace_reader *r, struct error *err)
 {
@@ -444,10 +539,10 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 	if (!r->events)
 		return out_of_memory(r, err);
 	ret = read_end(r, err);
-	if (ret == -EBADMSG && r->salvage) {
-		survey(r);
+	if (ret == -EBADMSG && r->salvage)
 		ret = 0;
-	}
+	if (!ret && r->salvage)
+		survey(r);
 	if (!ret)
 		ret = read_marks(r, err);
 	if (ret && r->salvage && ret == -EBADMSG)
@@ -460,6 +555,8 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 		ret = check_snapshots(r, err);
 	if (!ret && r->verify)
 		ret = digest_snapshots(r, err);
+	if (!ret)
+		ret = open_burn_in(r, err);
 	return ret ? ret : trace_reader_rewind(r, err);
 }
 
@@ -475,6 +572,7 @@ int trace_reader_open(const char *path, unsigned int flags, struct trace_reader 
 	new->fd = -1;
 	new->salvage = flags &TRACE_SALVAGE;
 	new->verify = (flags & TRACE_VERIFY) && !new->salvage;
+	new->want_burn_in = flags &TRACE_READ_BURN_IN;
 	new->path = strdup(path);
 	if (new->path)
 		ret = reader_begin(new, &failure);
@@ -533,11 +631,13 @@ const char *trace_reader_mark_name(const struct trace_reader *r, uint64_t id)
 
 /* ---- snapshots ---- */
 
-/* The raw columns of a snapshot; those of the end may refer to those of the start. */
+static const char *const snapshot_names[] = {"start", "end", "burn-in"};
+
+/* The raw columns of a snapshot; those of all others may refer to those of the start. */
 static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
 			 struct snapshot_raw *raw, struct error *err)
 {
-	uint64_t offset = which == TRACE_START ? r->end.start_snapshot : r->end.end_snapshot;
+	uint64_t offset = snapshot_offset(r, which);
 	struct snapshot_raw start = {0};
 	struct cursor in;
 	struct section s;
@@ -547,8 +647,8 @@ static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
 
 	if (!offset)
 		return error_set(err, ENOENT, "%s: the trace has no %s snapshot", r->path,
-				 which == TRACE_START ? "start" : "end");
-	ret = named_section(r, offset, SECTION_SNAPSHOT, &s, err);
+				 snapshot_names[which]);
+	ret = named_section(r, offset, snapshot_section(which), &s, err);
 	if (!ret)
 		ret = load_payload(r, &s, SIZE_MAX / 4, err);
 	if (ret)
@@ -570,7 +670,8 @@ static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
 		bytes_free(&r->payload);
 		r->payload = payload;
 		if (ret)
-			error_prefix(err, "the end snapshot refers to the start snapshot");
+			error_prefix(err, "the %s snapshot refers to the start snapshot",
+				     snapshot_names[which]);
 	}
 	max = (size_t)(SNAPSHOT_RUNS_BASE + SNAPSHOT_RUN_RATIO * s.payload_bytes);
 	for (size_t i = 0; !ret && i < SNAPSHOT_COLUMNS; i++) {
@@ -598,8 +699,7 @@ int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, str
 	if (!ret) {
 		ret = snapshot_decode(&raw, r->header.machine, which, map, err);
 		if (ret)
-			error_prefix(err, "%s: %s snapshot", r->path,
-				     which == TRACE_START ? "start" : "end");
+			error_prefix(err, "%s: %s snapshot", r->path, snapshot_names[which]);
 	}
 	snapshot_raw_free(&raw);
 	return ret;
@@ -607,24 +707,66 @@ int trace_reader_snapshot(struct trace_reader *r, enum trace_snapshot which, str
 
 static int digest_snapshots(struct trace_reader *r, struct error *err)
 {
-	static const enum digest_part parts[] = {DIGEST_START, DIGEST_END};
-	const uint64_t offsets[] = {r->end.start_snapshot, r->end.end_snapshot};
+	uint8_t *const digests[] = {r->digest[DIGEST_START], r->digest[DIGEST_END],
+				    r->burn_in.digest[0]};
 	int ret = 0;
 
 	r->hash = XXH3_createState();
 	r->canonical = malloc((size_t)BATCH_EVENTS * EVENT_DIGEST_BYTES);
 	if (!r->hash || !r->canonical)
 		return out_of_memory(r, err);
-	for (int which = TRACE_START; !ret && which <= TRACE_END; which++) {
+	for (int which = TRACE_START; !ret && which <= TRACE_BURN_IN; which++) {
 		struct snapshot_raw raw = {0};
 
-		if (!offsets[which])
+		if (!snapshot_offset(r, (enum trace_snapshot)which))
 			continue;
 		ret = read_snapshot(r, (enum trace_snapshot)which, &raw, err);
 		if (!ret)
-			snapshot_raw_digest(&raw, r->digest[parts[which]]);
+			snapshot_raw_digest(&raw, digests[which]);
 		snapshot_raw_free(&raw);
 	}
+	return ret;
+}
+
+/* The time of a snapshot, or @fallback if there is none that can be read. */
+static int snapshot_time(struct trace_reader *r, enum trace_snapshot which, uint64_t fallback,
+			 uint64_t *time_ns, struct error *err)
+{
+	struct snapshot_raw raw = {0};
+	struct cursor in;
+	int ret = read_snapshot(r, which, &raw, err);
+
+	in = (struct cursor){.at = raw.column[SNAPSHOT_COUNTS].data};
+	in.end = in.at + raw.column[SNAPSHOT_COUNTS].size;
+	*time_ns = ret ? fallback : cursor_varint(&in);
+	snapshot_raw_free(&raw);
+	return ret == -EBADMSG && r->salvage ? 0 : ret;
+}
+
+/* Make ready what the burn-in's events are checked against, and tell what there is of it. */
+static int open_burn_in(struct trace_reader *r, struct error *err)
+{
+	struct reader_burn_in *b = &r->burn_in;
+	int ret = 0;
+
+	b->to_ns = UINT64_MAX;
+	if (b->have_end) {
+		uint8_t digest[16];
+
+		burn_in_join_digest(r->end.digest, b->end.digest, digest);
+		digest_format(digest, r->totals.digest);
+		r->totals.burn_in_events = b->end.events;
+		r->totals.burn_in_lost = b->end.lost_events;
+	}
+	if (!b->snapshot || !r->want_burn_in)
+		return 0;
+	ret = snapshot_time(r, TRACE_BURN_IN, 0, &b->from_ns, err);
+	if (!ret && r->end.start_snapshot)
+		ret = snapshot_time(r, TRACE_START, UINT64_MAX, &b->to_ns, err);
+	else if (!ret && !r->salvage)
+		ret = error_set(err, EBADMSG,
+				"%s: byte %" PRIu64 ": a burn-in, but no start snapshot", r->path,
+				b->snapshot);
 	return ret;
 }
 
@@ -638,6 +780,7 @@ int trace_reader_rewind(struct trace_reader *r, struct error *err)
 	r->have_lost = r->in_block = false;
 	r->gap = 0;
 	r->pending = 0;
+	r->in_burn_in = r->want_burn_in && r->burn_in.present;
 	r->damaged = r->done = false;
 	r->failed = 0;
 	if (r->hash)
@@ -670,6 +813,12 @@ static int read_block(struct trace_reader *r, const struct section *s, struct er
 		return error_set(err, EBADMSG,
 				 "%s: block %" PRIu64 " at byte %" PRIu64
 				 ": its counts or times do not follow the block before",
+				 r->path, r->blocks, s->offset);
+	if (r->in_burn_in &&
+	    (header.first_ns < r->burn_in.from_ns || header.last_ns > r->burn_in.to_ns))
+		return error_set(err, EBADMSG,
+				 "%s: block %" PRIu64 " at byte %" PRIu64
+				 ": its times are not between the burn-in and the start snapshot",
 				 r->path, r->blocks, s->offset);
 	if (!r->salvage && header.first_event != r->next_event)
 		return error_set(err, EBADMSG,
@@ -725,11 +874,53 @@ static int read_batch(struct trace_reader *r, struct error *err)
 	return 0;
 }
 
+/* What was read since the last reset. */
+static void take_digest(const struct trace_reader *r, uint8_t digest[16])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(r->hash));
+	memcpy(digest, canonical.digest, 16);
+}
+
+/* Behind the burn-in's last event: is everything there? The recording's own events follow. */
+static int end_burn_in(struct trace_reader *r, struct error *err)
+{
+	struct reader_burn_in *b = &r->burn_in;
+	uint64_t n = r->next_event;
+	uint8_t digest[16];
+
+	r->in_burn_in = false;
+	r->next_event = 0;
+	if (r->salvage) {
+		if (!b->have_end)
+			lose(r, 1, r->last_ns);
+		else if (n < b->end.events)
+			lose(r, b->end.events - n, r->last_ns);
+		return 0;
+	}
+	if (n != b->end.events)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64 ": %" PRIu64
+				 " burn-in events read, its end says %" PRIu64,
+				 r->path, r->at, n, b->end.events);
+	if (!r->verify)
+		return 0;
+	take_digest(r, b->digest[1]);
+	XXH3_128bits_reset(r->hash);
+	layout_digest(b->digest, sizeof(b->digest), digest);
+	if (memcmp(digest, b->end.digest, 16) != 0)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64
+				 ": the burn-in does not have the digest its end says",
+				 r->path, r->at);
+	return 0;
+}
+
 /* At the last section: is everything there? */
 static int read_last(struct trace_reader *r, struct error *err)
 {
 	uint8_t digest[16];
-	XXH128_canonical_t canonical;
 
 	r->done = true;
 	if (r->salvage) {
@@ -746,8 +937,7 @@ static int read_last(struct trace_reader *r, struct error *err)
 				 r->path, r->at, r->next_event, r->totals.events);
 	if (!r->verify)
 		return 0;
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(r->hash));
-	memcpy(r->digest[DIGEST_EVENTS], canonical.digest, 16);
+	take_digest(r, r->digest[DIGEST_EVENTS]);
 	layout_digest(r->digest, sizeof(r->digest), digest);
 	if (memcmp(digest, r->end.digest, 16) != 0)
 		return error_set(err, EBADMSG,
@@ -766,7 +956,7 @@ static int read_section(struct trace_reader *r, struct error *err)
 	if (r->salvage && r->at >= r->file_bytes) {
 		/* No footer. That something is missing is told as damage, once. */
 		if (r->damaged)
-			return read_last(r, err);
+			return r->in_burn_in ? end_burn_in(r, err) : read_last(r, err);
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": the file ends without a footer; it is "
 				 "truncated, or damaged at its end",
@@ -777,7 +967,11 @@ static int read_section(struct trace_reader *r, struct error *err)
 		r->at = r->salvage ? find_section(r, r->at + 1) : r->at;
 		return ret;
 	}
-	if (s.type == SECTION_EVENTS) {
+	if (r->in_burn_in && (s.type == SECTION_EVENTS || s.type == SECTION_END))
+		return end_burn_in(r, err); /* its own end was damaged; this section comes again */
+	if (r->in_burn_in && s.type == SECTION_BURN_IN_END) {
+		ret = end_burn_in(r, err);
+	} else if (s.type == (r->in_burn_in ? SECTION_BURN_IN_EVENTS : SECTION_EVENTS)) {
 		ret = read_block(r, &s, err);
 	} else if (s.type == SECTION_END && section_end(&s) == r->file_bytes && r->have_end) {
 		ret = read_last(r, err);

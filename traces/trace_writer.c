@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Layout of what is written, in order: file header, HEADER (and PADDING where its space is
- * reserved), start SNAPSHOT, EVENTS blocks with an INDEX after every 1024, end SNAPSHOT, MARKS, last
- * INDEX, END.
+ * reserved), start SNAPSHOT, the burn-in part (BURN_IN_SNAPSHOT, BURN_IN_EVENTS blocks, BURN_IN_END),
+ * EVENTS blocks with an INDEX after every 1024, end SNAPSHOT, MARKS, last INDEX, END.
  */
 #include "traces/trace.h"
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -22,6 +21,13 @@
 /* Level 19 saves 4 % and takes ten times as long (docs/trace-format.md). */
 #define LEVEL_DEFAULT 6
 
+/* The burn-in part of the file. */
+struct writer_burn_in {
+	bool begun, ended;
+	struct burn_in_end end; /* its counts run along */
+	uint8_t digest[2][16];	/* snapshot, events */
+};
+
 struct trace_writer {
 	char *path;
 	struct outfile *file;
@@ -30,6 +36,9 @@ struct trace_writer {
 	struct file_end end;
 	uint64_t header_offset;
 	bool header_reserved, ended;
+	struct writer_burn_in burn_in;
+	uint64_t start_ns;	    /* of the start snapshot */
+	uint64_t last_ns;	    /* of all events so far */
 	struct event_limits limits; /* as wide as can be while the header may change */
 	uint64_t pfn_end;	    /* one past the highest frame seen */
 	uint32_t nr_cpus;	    /* one past the highest cpu seen */
@@ -322,13 +331,10 @@ static void add_index(struct trace_writer *w, uint64_t offset, uint64_t first_ev
 	w->nr_index++;
 }
 
-static int flush_events(struct trace_writer *w, struct error *err)
+/* The events at hand as a block of @type. */
+static int write_block(struct trace_writer *w, enum section_type type, unsigned int flags,
+		       uint64_t first_event, uint64_t *offset, struct error *err)
 {
-	uint64_t first_event = w->totals.events - w->nr_events, offset;
-	int ret;
-
-	if (!w->nr_events)
-		return 0;
 	w->payload.size = 0;
 	if (block_encode(w->encoder, w->events, w->nr_events, first_event, &w->payload)) {
 		w->broken = -ENOMEM;
@@ -336,13 +342,62 @@ static int flush_events(struct trace_writer *w, struct error *err)
 	}
 	events_canonical(w->events, w->nr_events, w->canonical);
 	XXH3_128bits_update(w->hash, w->canonical, w->nr_events * EVENT_DIGEST_BYTES);
-	ret = section_write(w, SECTION_EVENTS, SECTION_CRITICAL, w->payload.data, w->payload.size,
-			    &offset, err);
+	return section_write(w, type, flags, w->payload.data, w->payload.size, offset, err);
+}
+
+static bool in_burn_in(const struct trace_writer *w)
+{
+	return w->burn_in.begun && !w->burn_in.ended;
+}
+
+static int flush_events(struct trace_writer *w, struct error *err)
+{
+	uint64_t first_event, offset;
+	int ret;
+
+	if (!w->nr_events)
+		return 0;
+	if (in_burn_in(w)) {
+		first_event = w->burn_in.end.events - w->nr_events;
+		ret = write_block(w, SECTION_BURN_IN_EVENTS, 0, first_event, &offset, err);
+		w->nr_events = 0;
+		return ret;
+	}
+	first_event = w->totals.events - w->nr_events;
+	ret = write_block(w, SECTION_EVENTS, SECTION_CRITICAL, first_event, &offset, err);
 	if (ret)
 		return ret;
 	add_index(w, offset, first_event);
 	w->nr_events = 0;
 	return w->nr_index == INDEX_ENTRIES_MAX ? write_index(w, err) : 0;
+}
+
+static void hash_digest(XXH3_state_t *hash, uint8_t digest[16])
+{
+	XXH128_canonical_t canonical;
+
+	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(hash));
+	memcpy(digest, canonical.digest, 16);
+}
+
+/* Whatever comes next belongs to the recording itself. */
+static int end_burn_in(struct trace_writer *w, struct error *err)
+{
+	struct writer_burn_in *b = &w->burn_in;
+	uint8_t raw[BURN_IN_END_BYTES];
+	int ret;
+
+	if (!in_burn_in(w))
+		return 0;
+	ret = flush_events(w, err);
+	if (ret)
+		return ret;
+	b->ended = true;
+	hash_digest(w->hash, b->digest[1]);
+	XXH3_128bits_reset(w->hash);
+	layout_digest(b->digest, sizeof(b->digest), b->end.digest);
+	burn_in_end_encode(&b->end, raw);
+	return section_write(w, SECTION_BURN_IN_END, 0, raw, sizeof(raw), NULL, err);
 }
 
 static uint64_t frames_end(const struct event *e)
@@ -360,15 +415,26 @@ static uint64_t frames_end(const struct event *e)
 static void count_event(struct trace_writer *w, const struct event *e)
 {
 	struct trace_totals *t = &w->totals;
+	struct burn_in_end *b = &w->burn_in.end;
 
-	if (!t->events)
-		t->first_ns = e->time_ns;
-	t->last_ns = e->time_ns;
-	t->events++;
-	t->by_kind[e->kind]++;
-	t->ops += event_is_op(e);
-	if (e->kind == EVENT_LOST)
-		t->lost_events += e->arg;
+	if (in_burn_in(w)) {
+		if (!b->events)
+			b->first_ns = e->time_ns;
+		b->last_ns = e->time_ns;
+		t->burn_in_events = ++b->events;
+		if (e->kind == EVENT_LOST)
+			t->burn_in_lost = b->lost_events += e->arg;
+	} else {
+		if (!t->events)
+			t->first_ns = e->time_ns;
+		t->last_ns = e->time_ns;
+		t->events++;
+		t->by_kind[e->kind]++;
+		t->ops += event_is_op(e);
+		if (e->kind == EVENT_LOST)
+			t->lost_events += e->arg;
+	}
+	w->last_ns = e->time_ns;
 	if (e->context > t->contexts)
 		t->contexts = e->context;
 	if (e->cpu >= w->nr_cpus)
@@ -378,31 +444,38 @@ static void count_event(struct trace_writer *w, const struct event *e)
 
 static int check_event(const struct trace_writer *w, const struct event *e, struct error *err)
 {
-	const char *field = event_check(e, &w->limits);
+	const char *field = event_check(e, &w->limits), *what = in_burn_in(w) ? "burn-in " : "";
+	uint64_t n = in_burn_in(w) ? w->burn_in.end.events : w->totals.events;
 
-	if (!field && e->time_ns < w->totals.last_ns)
+	if (!field && e->time_ns < w->last_ns)
 		return error_set(err, ERANGE,
-				 "%s: event %" PRIu64 ": time_ns runs back from %" PRIu64
+				 "%s: %sevent %" PRIu64 ": time_ns runs back from %" PRIu64
 				 " to %" PRIu64 "; sort the events first",
-				 w->path, w->totals.events, w->totals.last_ns, e->time_ns);
+				 w->path, what, n, w->last_ns, e->time_ns);
+	if (!field && in_burn_in(w) && e->time_ns > w->start_ns)
+		return error_set(err, ERANGE,
+				 "%s: burn-in event %" PRIu64 ": time_ns %" PRIu64
+				 " is behind the start snapshot's %" PRIu64,
+				 w->path, n, e->time_ns, w->start_ns);
+	if (!field && in_burn_in(w) && e->kind == EVENT_MARK)
+		field = "kind";
 	if (field)
-		return error_set(
-			err, ERANGE,
-			"%s: event %" PRIu64 ": %s out of range (kind %u, order %u, pfn 0x%" PRIx64
-			", arg 0x%" PRIx64 ", cpu %u, migratetype %u); the machine has %" PRIu64
-			" frames, %" PRIu32 " cpus",
-			w->path, w->totals.events, field, e->kind, e->order, e->pfn, e->arg, e->cpu,
-			e->migratetype, w->limits.pfn_end, w->limits.nr_cpus);
+		return error_set(err, ERANGE,
+				 "%s: %sevent %" PRIu64
+				 ": %s out of range (kind %u, order %u, pfn 0x%" PRIx64
+				 ", arg 0x%" PRIx64
+				 ", cpu %u, migratetype %u); the machine has %" PRIu64
+				 " frames, %" PRIu32 " cpus",
+				 w->path, what, n, field, e->kind, e->order, e->pfn, e->arg, e->cpu,
+				 e->migratetype, w->limits.pfn_end, w->limits.nr_cpus);
 	return 0;
 }
 
-int trace_writer_events(struct trace_writer *w, const struct event *events, size_t n,
-			struct error *err)
+static int append_events(struct trace_writer *w, const struct event *events, size_t n,
+			 struct error *err)
 {
 	int ret = 0;
 
-	if (w->ended)
-		return error_set(err, EINVAL, "%s: events after the end snapshot", w->path);
 	if (w->broken)
 		return error_set(err, -w->broken, "%s: an earlier write failed", w->path);
 	for (size_t i = 0; !ret && i < n; i++) {
@@ -417,56 +490,121 @@ int trace_writer_events(struct trace_writer *w, const struct event *events, size
 	return ret;
 }
 
+int trace_writer_events(struct trace_writer *w, const struct event *events, size_t n,
+			struct error *err)
+{
+	int ret;
+
+	if (w->ended)
+		return error_set(err, EINVAL, "%s: events after the end snapshot", w->path);
+	ret = n ? end_burn_in(w, err) : 0;
+	return ret ? ret : append_events(w, events, n, err);
+}
+
+int trace_writer_burn_in_events(struct trace_writer *w, const struct event *events, size_t n,
+				struct error *err)
+{
+	if (!in_burn_in(w))
+		return error_set(err, EINVAL, "%s: burn-in events cannot come here", w->path);
+	return append_events(w, events, n, err);
+}
+
 /* ---- the rest ---- */
 
-int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
+static const char *const snapshot_names[] = {"start", "end", "burn-in"};
+
+/* May a snapshot come now, and is it a good one? */
+static int check_snapshot(const struct trace_writer *w, enum trace_snapshot which,
 			  const struct frame_map *map, struct error *err)
 {
-	struct snapshot_raw end = {0}, *raw = which == TRACE_START ? &w->start : &end;
-	uint64_t *offset = which == TRACE_START ? &w->end.start_snapshot : &w->end.end_snapshot;
-	bool refer = which == TRACE_END && w->end.start_snapshot;
-	struct bytes *payload = &w->payload;
-	struct frame_map own = *map;
-	struct error unread;
-	int ret = 0;
+	bool begun = w->totals.events || w->ended, ok = !w->end.end_snapshot;
 
-	err = err ? err : &unread;
-	if (*offset || (which == TRACE_START && (w->totals.events || w->ended)))
+	if (which == TRACE_START)
+		ok = !begun && !w->end.start_snapshot;
+	else if (which == TRACE_BURN_IN)
+		ok = !begun && !w->burn_in.begun && w->end.start_snapshot;
+	if (!ok)
 		return error_set(err, EINVAL, "%s: a %s snapshot cannot come here", w->path,
-				 which == TRACE_START ? "start" : "end");
-	own.machine = w->header.machine;
-	if (frame_map_check(&own, err))
+				 snapshot_names[which]);
+	if (which == TRACE_BURN_IN && map->time_ns > w->start_ns)
+		return error_set(err, EINVAL,
+				 "%s: the burn-in snapshot's time %" PRIu64
+				 " is behind the start snapshot's %" PRIu64,
+				 w->path, map->time_ns, w->start_ns);
+	if (frame_map_check(map, err))
 		return error_prefix(err, "%s: snapshot", w->path);
-	if (which == TRACE_START && snapshot_check_start(&own, err))
-		return error_prefix(err, "%s: start snapshot", w->path);
-	if (which == TRACE_END) {
-		ret = flush_events(w, err);
-		if (ret)
-			return ret;
-		w->ended = true;
-	}
+	if (which != TRACE_END && snapshot_check_start(map, err))
+		return error_prefix(err, "%s: %s snapshot", w->path, snapshot_names[which]);
+	return 0;
+}
+
+/* What the file and the digest have of a snapshot: its section, and its raw columns in @raw. */
+static int write_snapshot(struct trace_writer *w, enum trace_snapshot which,
+			  const struct frame_map *map, struct snapshot_raw *raw, uint64_t *offset,
+			  struct error *err)
+{
+	bool refer = which != TRACE_START && w->end.start_snapshot;
+	struct bytes *payload = &w->payload;
+	int ret;
+
 	payload->size = 0;
 	bytes_put_u8(payload, (uint8_t)which);
 	bytes_put_u8(payload, refer);
 	bytes_put_u8(payload, 0);
 	bytes_put_u8(payload, 0);
-	ret = snapshot_encode(&own, raw);
+	ret = snapshot_encode(map, raw);
 	for (size_t i = 0; !ret && i < SNAPSHOT_COLUMNS; i++)
 		ret = packed_put(w->zstd, payload, raw->column[i].data, raw->column[i].size,
 				 refer ? w->start.column[i].data : NULL,
 				 refer ? w->start.column[i].size : 0);
 	if (ret)
-		ret = out_of_memory(w, err);
-	else if (map->nr_runs > SNAPSHOT_RUNS_BASE + SNAPSHOT_RUN_RATIO * payload->size)
-		ret = error_set(err, E2BIG, "%s: a snapshot of %zu runs is too large", w->path,
-				map->nr_runs);
-	if (!ret) {
-		snapshot_raw_digest(raw,
-				    w->digest[which == TRACE_START ? DIGEST_START : DIGEST_END]);
-		ret = section_write(w, SECTION_SNAPSHOT, SECTION_CRITICAL, payload->data,
-				    payload->size, offset, err);
+		return out_of_memory(w, err);
+	if (map->nr_runs > SNAPSHOT_RUNS_BASE + SNAPSHOT_RUN_RATIO * payload->size)
+		return error_set(err, E2BIG, "%s: a snapshot of %zu runs is too large", w->path,
+				 map->nr_runs);
+	if (which == TRACE_BURN_IN)
+		return section_write(w, SECTION_BURN_IN_SNAPSHOT, 0, payload->data, payload->size,
+				     offset, err);
+	return section_write(w, SECTION_SNAPSHOT, SECTION_CRITICAL, payload->data, payload->size,
+			     offset, err);
+}
+
+int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
+			  const struct frame_map *map, struct error *err)
+{
+	uint64_t *const offsets[] = {&w->end.start_snapshot, &w->end.end_snapshot,
+				     &w->burn_in.end.snapshot};
+	uint8_t *const digests[] = {w->digest[DIGEST_START], w->digest[DIGEST_END],
+				    w->burn_in.digest[0]};
+	struct snapshot_raw other = {0}, *raw = which == TRACE_START ? &w->start : &other;
+	struct frame_map own = *map;
+	struct error unread;
+	int ret;
+
+	err = err ? err : &unread;
+	own.machine = w->header.machine;
+	ret = check_snapshot(w, which, &own, err);
+	if (ret)
+		return ret;
+	if (which == TRACE_END) {
+		ret = end_burn_in(w, err);
+		if (!ret)
+			ret = flush_events(w, err);
+		if (ret)
+			return ret;
+		w->ended = true;
 	}
-	snapshot_raw_free(&end);
+	ret = write_snapshot(w, which, &own, raw, offsets[which], err);
+	if (!ret) {
+		snapshot_raw_digest(raw, digests[which]);
+		if (which == TRACE_START)
+			w->start_ns = map->time_ns;
+		if (which == TRACE_BURN_IN) {
+			w->last_ns = map->time_ns;
+			w->burn_in.begun = true;
+		}
+	}
+	snapshot_raw_free(&other);
 	return ret;
 }
 
@@ -526,10 +664,8 @@ static uint64_t features_seen(const struct trace_totals *t)
 static int write_end(struct trace_writer *w, struct error *err)
 {
 	uint8_t raw[END_BYTES];
-	XXH128_canonical_t canonical;
 
-	XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(w->hash));
-	memcpy(w->digest[DIGEST_EVENTS], canonical.digest, 16);
+	hash_digest(w->hash, w->digest[DIGEST_EVENTS]);
 	layout_digest(w->digest, sizeof(w->digest), w->end.digest);
 	w->end.file_bytes = outfile_offset(w->file) + END_BYTES;
 	end_encode(&w->end, &w->totals, raw);
@@ -543,6 +679,8 @@ int trace_writer_close(struct trace_writer *w, struct trace_totals *totals, stru
 	if (ret)
 		error_set(err, -ret, "%s: an earlier write failed", w->path);
 	else
+		ret = end_burn_in(w, err);
+	if (!ret)
 		ret = flush_events(w, err);
 	if (!ret && w->header_reserved)
 		ret = check_machine(w, &w->header, err);
@@ -553,11 +691,18 @@ int trace_writer_close(struct trace_writer *w, struct trace_totals *totals, stru
 	if (!ret)
 		ret = write_end(w, err);
 	w->header.compatible_features |= features_seen(&w->totals);
+	w->header.compatible_features &= ~(uint64_t)TRACE_HAS_BURN_IN;
+	if (w->burn_in.begun)
+		w->header.compatible_features |= TRACE_HAS_BURN_IN;
 	if (!ret)
 		ret = write_file_header(w, err);
 	if (!ret) {
-		for (size_t i = 0; i < 16; i++)
-			snprintf(w->totals.digest + 2 * i, 3, "%02x", w->end.digest[i]);
+		uint8_t digest[16];
+
+		memcpy(digest, w->end.digest, 16);
+		if (w->burn_in.begun)
+			burn_in_join_digest(w->end.digest, w->burn_in.end.digest, digest);
+		digest_format(digest, w->totals.digest);
 		ret = outfile_commit(w->file, err);
 		w->file = NULL;
 	}

@@ -11,7 +11,9 @@
 
 #include "allocators/buddy/check.h"
 #include "allocators/buddy/fallback.h"
+#include "allocators/buddy/follow.h"
 #include "allocators/buddy/isolate.h"
+#include "allocators/buddy/version.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
 
@@ -75,6 +77,31 @@ static int create_zonelists(struct allocator *a, const struct alloc_env *env)
 	return 0;
 }
 
+/* Where the kernel's per-CPU page sets of a zone stand: how many CPUs share it. */
+static int create_percpu(struct allocator *a, const struct alloc_env *env)
+{
+	const struct machine *m = a->machine;
+
+	a->next_tick_ns =
+		env->meta(env, m->nr_cpus * sizeof(*a->next_tick_ns), CACHE_LINE, META_VOLATILE);
+	a->cpus_of_node =
+		env->meta(env, m->nr_nodes * sizeof(*a->cpus_of_node), CACHE_LINE, META_VOLATILE);
+	if (!a->cpus_of_node || !a->next_tick_ns)
+		return error_set(env->error, ENOMEM, "buddy: no memory for %u nodes and %u cpus",
+				 m->nr_nodes, m->nr_cpus);
+	for (unsigned int cpu = 0; cpu < m->nr_cpus; cpu++)
+		a->cpus_of_node[m->node_of_cpu[cpu]]++;
+	for (unsigned int i = 0; i < a->nr_zones; i++) {
+		struct buddy_zone *z = &a->zones[i];
+
+		if (zone_pcp_create(z, a->rules.pcp, m->nr_cpus, a->cpus_of_node[z->node], env))
+			return error_set(env->error, ENOMEM,
+					 "buddy: no memory for the per-CPU lists of %u cpus",
+					 m->nr_cpus);
+	}
+	return 0;
+}
+
 static int list_managed(void *arg, unsigned int zone, struct pfn_range range)
 {
 	struct allocator *a = arg;
@@ -82,6 +109,13 @@ static int list_managed(void *arg, unsigned int zone, struct pfn_range range)
 
 	zone_list_range(z, zone_index(z, range.start), zone_index(z, range.end));
 	return 0;
+}
+
+static uint64_t whole_pageblocks(pfn_t start, pfn_t end)
+{
+	start = align_up(start, PAGEBLOCK_FRAMES);
+	end = align_down(end, PAGEBLOCK_FRAMES);
+	return start < end ? (end - start) >> PAGEBLOCK_ORDER : 0;
 }
 
 static void paint_absent(struct allocator *a)
@@ -96,9 +130,11 @@ static void paint_absent(struct allocator *a)
 			pfn_t end = min_u64(absent->range.end, a->spans[j].end);
 			struct buddy_zone *z = &a->zones[j];
 
-			if (start < end)
-				zone_paint(z, zone_index(z, start), zone_index(z, end),
-					   CELL_ABSENT);
+			if (start >= end)
+				continue;
+			zone_paint(z, zone_index(z, start), zone_index(z, end), CELL_ABSENT);
+			if (absent->why == ABSENT_HOLE)
+				z->hole_pageblocks += whole_pageblocks(start, end);
 		}
 	}
 }
@@ -124,6 +160,11 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 	if (!a)
 		return error_set(env->error, ENOMEM, "buddy: no memory for %u zones", m->nr_zones);
 	a->machine = m;
+	a->env = env;
+	a->follow = env->meta(env, follow_bytes(m->nr_cpus), CACHE_LINE, META_VOLATILE);
+	if (!a->follow)
+		return error_set(env->error, ENOMEM, "buddy: no memory for %u cpus", m->nr_cpus);
+	a->rules = version_choose(env->options, env->kernel);
 	a->nr_zones = m->nr_zones;
 	a->grouping = group_by_mobility(m);
 	for (unsigned int i = 0; i < m->nr_zones; i++) {
@@ -132,8 +173,13 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 		if (rc)
 			return rc;
 		a->zones[i].grouping = a->grouping;
+		a->zones[i].fallback = (uint8_t)a->rules.fallback;
+		a->zones[i].drain_cached = a->rules.drain_cached;
+		zone_set_marks(&a->zones[i], &m->zones[i]);
 	}
 	rc = create_zonelists(a, env);
+	if (!rc)
+		rc = create_percpu(a, env);
 	if (rc)
 		return rc;
 	paint_absent(a);
@@ -151,11 +197,12 @@ static void buddy_destroy(struct allocator *a)
 void buddy_reset_counters(struct allocator *a)
 {
 	a->nofragment_retries = 0;
+	a->slow_paths = 0;
 }
 
 /* ---- allocation and free ---- */
 
-static unsigned int request_type(const struct allocator *a, const struct alloc_request *req)
+unsigned int buddy_request_type(const struct allocator *a, const struct alloc_request *req)
 {
 	if (!a->grouping)
 		return MIGRATE_UNMOVABLE;
@@ -165,13 +212,8 @@ static unsigned int request_type(const struct allocator *a, const struct alloc_r
 	return req->migratetype == MIGRATE_CMA ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
 }
 
-static bool request_movable(const struct alloc_request *req)
-{
-	return req->migratetype == MIGRATE_MOVABLE || req->migratetype == MIGRATE_CMA;
-}
-
-static const struct buddy_zonelist *request_zonelist(const struct allocator *a,
-						     const struct alloc_request *req)
+const struct buddy_zonelist *buddy_zonelist_of(const struct allocator *a,
+					       const struct alloc_request *req)
 {
 	const struct zone *highest = &a->machine->zones[req->zone];
 	unsigned int node = req->node < a->machine->nr_nodes ? req->node : highest->node;
@@ -179,50 +221,204 @@ static const struct buddy_zonelist *request_zonelist(const struct allocator *a,
 	return &a->zonelists[node * ZONE_TYPES + highest->type];
 }
 
-static struct alloc_result buddy_alloc(struct allocator *a, const struct alloc_request *req)
+unsigned int buddy_reach(const struct allocator *a, const struct alloc_request *req)
 {
-	const struct alloc_result none = {.pfn = PFN_NONE};
-	const struct buddy_zonelist *list;
-	unsigned int mt, flags;
+	unsigned int reach = 0;
 
-	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
-		return none;
-	list = request_zonelist(a, req);
-	mt = request_type(a, req);
-	flags = (mt == MIGRATE_MOVABLE ? RMQUEUE_ALLOW_CMA : 0U) |
-		(list->nofragment ? RMQUEUE_NOFRAGMENT : 0U);
+	if (buddy_request_type(a, req) == MIGRATE_MOVABLE)
+		reach |= REACH_CMA;
+	if (buddy_zonelist_of(a, req)->nofragment)
+		reach |= REACH_NOFRAGMENT;
+	if (req->gfp & GFP_KSWAPD_RECLAIM)
+		reach |= REACH_KSWAPD;
+	return reach;
+}
+
+/* gfp_to_alloc_flags: what is allowed once the fast path has failed. */
+unsigned int buddy_slow_reach(const struct allocator *a, const struct alloc_request *req)
+{
+	unsigned int reach = buddy_reach(a, req) & ~(unsigned int)REACH_NOFRAGMENT;
+
+	if (req->gfp & GFP_HIGH)
+		reach |= REACH_MIN_RESERVE;
+	if (!(req->gfp & GFP_DIRECT_RECLAIM) && !(req->gfp & GFP_NOMEMALLOC)) {
+		reach |= REACH_NON_BLOCK;
+		if (req->order > 0 && req->gfp & GFP_HIGH)
+			reach |= REACH_HIGHATOMIC;
+	}
+	return reach;
+}
+
+bool buddy_zone_usable(const struct allocator *a, const struct buddy_zone *z,
+		       const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
+		       bool *below_high)
+{
+	unsigned int highest = a->machine->zones[req->zone].type;
+
+	*below_high = false;
+	if (mark == MARK_NONE || !a->rules.watermarks)
+		return true;
+	/* Single frames of a zone with plenty: nothing else of it need be looked at. */
+	if (req->order == 0 && zone_has_plenty(z, highest))
+		return true;
+	if (!(atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_BELOW_HIGH)) {
+		if (zone_watermark_ok(z, req->order, MARK_HIGH, highest, reach))
+			return true;
+		*below_high = true;
+	}
+	return zone_watermark_ok(z, req->order, mark, highest, reach);
+}
+
+/* rmqueue_buddy: straight from the free lists. */
+static uint32_t take_direct(struct buddy_zone *z, unsigned int order, unsigned int mt,
+			    unsigned int reach, uint64_t *result)
+{
+	struct rmqueue_choice choice;
+	enum rmqueue_mode mode = RMQUEUE_NORMAL;
+	uint32_t f = ZONE_NO_FRAME;
+
+	spin_lock(&z->lock);
+	if (reach & REACH_HIGHATOMIC)
+		f = zone_take(z, order, MIGRATE_HIGHATOMIC);
+	if (f == ZONE_NO_FRAME) {
+		f = rmqueue(z, order, mt, reach & REACH_RMQUEUE, &mode, &choice);
+		if (f != ZONE_NO_FRAME && choice.stage >= RMQUEUE_CLAIM)
+			*result |= RESULT_FALLBACK;
+	}
+	if (f == ZONE_NO_FRAME && reach & REACH_NON_BLOCK)
+		f = zone_take(z, order, MIGRATE_HIGHATOMIC);
+	/* While the lock is held: a free block must not look allocated to nobody. */
+	if (f != ZONE_NO_FRAME)
+		zone_mark_used(z, f, order, false);
+	spin_unlock(&z->lock);
+	return f;
+}
+
+/* rmqueue */
+static uint32_t take(struct buddy_zone *z, const struct alloc_request *req, unsigned int mt,
+		     unsigned int reach, uint64_t *result)
+{
+	unsigned int list = zone_pcp_list(z, req->order, mt);
+	uint32_t f = ZONE_NO_FRAME;
+
+	if (list != PCP_NO_LIST)
+		f = zone_pcp_alloc(z, req->cpu, list, req->order, mt, reach & REACH_RMQUEUE,
+				   result);
+	if (f == ZONE_NO_FRAME)
+		f = take_direct(z, req->order, mt, reach, result);
+	if (f != ZONE_NO_FRAME)
+		zone_mark_used(z, f, req->order, buddy_request_movable(req));
+	if (f != ZONE_NO_FRAME && reach & REACH_HIGHATOMIC) {
+		spin_lock(&z->lock);
+		zone_reserve_highatomic(z, f);
+		spin_unlock(&z->lock);
+	}
+	if (reach & REACH_KSWAPD &&
+	    atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_BOOSTED) {
+		atomic_fetch_and_explicit(&z->flags, (uint8_t)~ZONE_BOOSTED, memory_order_relaxed);
+		zone_wake_kswapd(z);
+	}
+	return f;
+}
+
+/* get_page_from_freelist */
+static struct alloc_result walk(struct allocator *a, const struct alloc_request *req,
+				unsigned int mt, enum zone_mark mark, unsigned int reach)
+{
+	const struct buddy_zonelist *list = buddy_zonelist_of(a, req);
+	struct alloc_result result = {.pfn = PFN_NONE};
+
 retry:
 	for (unsigned int i = 0; i < list->nr_zones; i++) {
 		struct buddy_zone *z = &a->zones[list->zones[i]];
-		enum rmqueue_mode mode = RMQUEUE_NORMAL;
-		struct rmqueue_source source;
+		bool below_high;
 		uint32_t f;
 
 		/* Another node is worse than a mixed pageblock, or forbidden. */
 		if (i != 0 && z->node != a->zones[list->zones[0]].node &&
-		    (flags & RMQUEUE_NOFRAGMENT || req->gfp & GFP_THISNODE))
+		    (reach & REACH_NOFRAGMENT || req->gfp & GFP_THISNODE))
 			break;
-		f = rmqueue(z, req->order, mt, flags, &mode, &source);
+		if (!buddy_zone_usable(a, z, req, mark, reach, &below_high)) {
+			if (below_high)
+				atomic_fetch_or_explicit(&z->flags, ZONE_BELOW_HIGH,
+							 memory_order_relaxed);
+			continue;
+		}
+		if (below_high)
+			atomic_fetch_or_explicit(&z->flags, ZONE_BELOW_HIGH, memory_order_relaxed);
+		f = take(z, req, mt, reach, &result.flags);
 		if (f == ZONE_NO_FRAME)
 			continue;
-		zone_mark_used(z, f, req->order, request_movable(req));
-		z->spills += i != 0;
-		return (struct alloc_result){
-			.pfn = z->base + f,
-			.flags = source.stage >= RMQUEUE_CLAIM ? RESULT_FALLBACK : 0,
-		};
+		if (i != 0)
+			atomic_fetch_add_explicit(&z->spills, 1, memory_order_relaxed);
+		result.pfn = z->base + f;
+		return result;
 	}
-	if (flags & RMQUEUE_NOFRAGMENT) {
-		flags &= ~(unsigned int)RMQUEUE_NOFRAGMENT;
-		a->nofragment_retries++;
+	if (reach & REACH_NOFRAGMENT) {
+		reach &= ~(unsigned int)REACH_NOFRAGMENT;
+		atomic_fetch_add_explicit(&a->nofragment_retries, 1, memory_order_relaxed);
 		goto retry;
 	}
-	return none;
+	return result;
 }
 
-/* The zone of an aligned block; *@f its first frame there. NULL: misaligned or not ours. */
-static struct buddy_zone *zone_of_block(struct allocator *a, pfn_t pfn, unsigned int order,
-					uint32_t *f)
+static void wake_kswapds(struct allocator *a, const struct buddy_zonelist *list)
+{
+	for (unsigned int i = 0; i < list->nr_zones; i++)
+		zone_wake_kswapd(&a->zones[list->zones[i]]);
+}
+
+static void unreserve_highatomic(struct allocator *a, const struct buddy_zonelist *list,
+				 unsigned int mt)
+{
+	for (unsigned int i = 0; i < list->nr_zones; i++) {
+		struct buddy_zone *z = &a->zones[list->zones[i]];
+
+		spin_lock(&z->lock);
+		while (zone_unreserve_highatomic(z, mt))
+			;
+		spin_unlock(&z->lock);
+	}
+}
+
+/*
+ * What a trace records did succeed, after reclaim whose frees it records as well. So the slow path only
+ * goes deeper into the reserves, and takes what lies on per-CPU lists last.
+ */
+static struct alloc_result alloc_slow(struct allocator *a, const struct alloc_request *req,
+				      unsigned int mt)
+{
+	const struct buddy_zonelist *list = buddy_zonelist_of(a, req);
+	unsigned int reach = buddy_slow_reach(a, req);
+	struct alloc_result result;
+
+	atomic_fetch_add_explicit(&a->slow_paths, 1, memory_order_relaxed);
+	if (reach & REACH_KSWAPD)
+		wake_kswapds(a, list);
+	result = walk(a, req, mt, MARK_MIN, reach);
+	if (result.pfn == PFN_NONE)
+		result = walk(a, req, mt, MARK_NONE, reach);
+	if (result.pfn != PFN_NONE)
+		return result;
+	buddy_drain(a);
+	unreserve_highatomic(a, list, mt);
+	return walk(a, req, mt, MARK_NONE, reach);
+}
+
+static struct alloc_result buddy_alloc(struct allocator *a, const struct alloc_request *req)
+{
+	struct alloc_result result = {.pfn = PFN_NONE};
+	unsigned int mt;
+
+	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
+		return result;
+	mt = buddy_request_type(a, req);
+	result = walk(a, req, mt, MARK_LOW, buddy_reach(a, req));
+	return result.pfn != PFN_NONE ? result : alloc_slow(a, req, mt);
+}
+
+struct buddy_zone *buddy_zone_of_block(struct allocator *a, pfn_t pfn, unsigned int order,
+				       uint32_t *f)
 {
 	struct buddy_zone *z;
 
@@ -237,25 +433,72 @@ static struct buddy_zone *zone_of_block(struct allocator *a, pfn_t pfn, unsigned
 static int buddy_free(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
 {
 	uint32_t f;
-	struct buddy_zone *z = zone_of_block(a, pfn, req->order, &f);
+	struct buddy_zone *z = buddy_zone_of_block(a, pfn, req->order, &f);
+	unsigned int mt, list;
 
 	if (!z || !zone_all_used(z, f, req->order))
 		return -EINVAL;
+	mt = zone_type_of(z, f);
+	list = zone_pcp_list(z, req->order, mt);
+	if (list != PCP_NO_LIST && zone_pcp_free(z, req->cpu, list, f, req->order, mt))
+		return 0;
+	spin_lock(&z->lock);
 	zone_free_split(z, f, req->order, false);
+	zone_check_kswapd(z);
+	spin_unlock(&z->lock);
 	return 0;
 }
 
-static int buddy_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
+void buddy_drain(struct allocator *a)
 {
-	uint32_t f, size = 1U << req->order;
-	struct buddy_zone *z = zone_of_block(a, pfn, req->order, &f);
-	bool isolated;
+	for (unsigned int i = 0; i < a->nr_zones; i++) {
+		for (unsigned int cpu = 0; cpu < a->machine->nr_cpus; cpu++)
+			zone_pcp_drain(&a->zones[i], cpu);
+	}
+}
+
+/* Each cpu's worker comes in its own time; where that is not known, all come together. */
+static uint64_t buddy_tick(struct allocator *a, uint64_t now_ns)
+{
+	const struct machine *m = a->machine;
+	uint64_t next = UINT64_MAX;
+
+	if (a->rules.pcp == PCP_OFF)
+		return UINT64_MAX;
+	for (unsigned int cpu = 0; cpu < m->nr_cpus; cpu++) {
+		uint64_t *due = &a->next_tick_ns[cpu];
+
+		if (*due == 0)
+			*due = now_ns + PCP_TICK_NS;
+		if (*due <= now_ns) {
+			for (unsigned int i = 0; i < a->nr_zones; i++)
+				zone_pcp_tick(&a->zones[i], cpu,
+					      m->node_of_cpu[cpu] != a->zones[i].node);
+			/* The worker of an idle cpu does not make up for what it slept through. */
+			*due += (now_ns - *due) / PCP_TICK_NS * PCP_TICK_NS + PCP_TICK_NS;
+		}
+		next = min_u64(next, *due);
+	}
+	return next;
+}
+
+/* Does a per-CPU list hold frames of [@start, @end)? */
+static bool parked_in(const struct buddy_zone *z, uint32_t start, uint32_t end)
+{
+	for (uint32_t f = start; f < end; f++) {
+		if (cell_is_percpu(cell_at(z, f)))
+			return true;
+	}
+	return false;
+}
+
+static int alloc_at_locked(struct buddy_zone *z, uint32_t f, const struct alloc_request *req)
+{
+	uint32_t size = 1U << req->order;
 	int rc;
 
-	if (!z)
-		return -EINVAL;
 	for (uint32_t i = f; i < f + size; i++) {
-		uint8_t cell = z->cells[i];
+		uint8_t cell = cell_at(z, i);
 
 		if (cell == CELL_ABSENT)
 			return -EINVAL;
@@ -263,11 +506,28 @@ static int buddy_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_req
 		if (cell & CELL_FREE && 1U << (cell & CELL_ORDER) >= size)
 			break;
 	}
-	isolated = zone_type_of(z, f) == MIGRATE_ISOLATE ||
-		   zone_type_of(z, f + size - 1) == MIGRATE_ISOLATE;
-	rc = isolated ? -EBUSY : zone_carve(z, f, req->order);
+	if (zone_type_of(z, f) == MIGRATE_ISOLATE ||
+	    zone_type_of(z, f + size - 1) == MIGRATE_ISOLATE)
+		return -EBUSY;
+	rc = zone_carve(z, f, req->order);
 	if (!rc)
-		zone_mark_used(z, f, req->order, request_movable(req));
+		zone_mark_used(z, f, req->order, buddy_request_movable(req));
+	return rc;
+}
+
+static int buddy_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
+{
+	uint32_t f;
+	struct buddy_zone *z = buddy_zone_of_block(a, pfn, req->order, &f);
+	int rc;
+
+	if (!z)
+		return -EINVAL;
+	if (parked_in(z, f, f + (1U << req->order)))
+		buddy_drain(a);
+	spin_lock(&z->lock);
+	rc = alloc_at_locked(z, f, req);
+	spin_unlock(&z->lock);
 	return rc;
 }
 
@@ -293,6 +553,19 @@ static bool next_piece(struct allocator *a, struct pfn_range *range, struct piec
 	return true;
 }
 
+/* Bring what lies on per-CPU lists of a range within reach. */
+static void drain_range(struct allocator *a, struct pfn_range range)
+{
+	struct piece piece;
+
+	while (next_piece(a, &range, &piece)) {
+		if (parked_in(piece.zone, piece.start, piece.end)) {
+			buddy_drain(a);
+			return;
+		}
+	}
+}
+
 static bool block_range(unsigned int order, pfn_t pfn, struct pfn_range *range)
 {
 	if (order > MAX_ORDER || pfn > PFN_MAX || !is_aligned(pfn, UINT64_C(1) << order))
@@ -310,6 +583,7 @@ static int buddy_isolate(struct allocator *a, pfn_t pfn, unsigned int order, uin
 	if (!block_range(order, pfn, &range))
 		return -EINVAL;
 	*got = 0;
+	drain_range(a, range);
 	while (next_piece(a, &range, &piece)) {
 		ours = true;
 		if (order < PAGEBLOCK_ORDER) {
@@ -346,7 +620,7 @@ static int buddy_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 static bool in_use(const struct piece *piece)
 {
 	for (uint32_t f = piece->start; f < piece->end; f++) {
-		uint8_t cell = piece->zone->cells[f];
+		uint8_t cell = cell_at(piece->zone, f);
 
 		if (cell != CELL_ABSENT && !cell_is_free(cell))
 			return true;
@@ -354,35 +628,79 @@ static bool in_use(const struct piece *piece)
 	return false;
 }
 
-/* Do for each piece of @range what @turn does. */
-static int turn_range(struct allocator *a, struct pfn_range range,
-		      void (*turn)(struct buddy_zone *z, uint32_t start, uint32_t end))
+static uint64_t absent_in(const struct piece *piece)
 {
-	struct piece piece;
-	bool ours = false;
+	uint64_t frames = 0;
 
-	while (next_piece(a, &range, &piece)) {
-		ours = true;
-		turn(piece.zone, piece.start, piece.end);
-	}
-	return ours ? 0 : -EINVAL;
+	for (uint32_t f = piece->start; f < piece->end; f++)
+		frames += cell_at(piece->zone, f) == CELL_ABSENT;
+	return frames;
+}
+
+/* The per-CPU lists of a zone grow and shrink with it. @more: modulo 2^64. */
+static int change_managed(struct allocator *a, struct buddy_zone *z, uint64_t more)
+{
+	if (more == 0)
+		return 0;
+	z->managed += more;
+	return zone_pcp_resize(z, a->machine->nr_cpus, a->cpus_of_node[z->node], NULL, a->env);
+}
+
+/* Make room for the absent frames of a piece. */
+static int grow_zone(struct allocator *a, const struct piece *piece)
+{
+	uint64_t more = absent_in(piece);
+	int rc = change_managed(a, piece->zone, more);
+
+	if (rc)
+		(void)change_managed(a, piece->zone, -more);
+	return rc;
 }
 
 static int buddy_online(struct allocator *a, struct pfn_range range)
 {
-	return turn_range(a, range, zone_online);
+	struct pfn_range rest = range;
+	struct piece piece;
+	bool ours = false;
+
+	while (next_piece(a, &rest, &piece)) {
+		int rc = grow_zone(a, &piece);
+
+		if (!rc)
+			continue;
+		/* Undo, which needs no room, what was done before. */
+		range.end = piece.zone->base + piece.start;
+		while (next_piece(a, &range, &piece))
+			(void)change_managed(a, piece.zone, -absent_in(&piece));
+		return rc;
+	}
+	while (next_piece(a, &range, &piece)) {
+		ours = true;
+		zone_online(piece.zone, piece.start, piece.end);
+	}
+	return ours ? 0 : -EINVAL;
 }
 
 static int buddy_offline(struct allocator *a, struct pfn_range range)
 {
 	struct pfn_range rest = range;
 	struct piece piece;
+	bool ours = false;
 
+	drain_range(a, range);
 	while (next_piece(a, &rest, &piece)) {
 		if (in_use(&piece))
 			return -EBUSY;
 	}
-	return turn_range(a, range, zone_offline);
+	while (next_piece(a, &range, &piece)) {
+		uint64_t less = piece.end - piece.start - absent_in(&piece);
+
+		ours = true;
+		zone_offline(piece.zone, piece.start, piece.end);
+		/* There is room enough for less. */
+		(void)change_managed(a, piece.zone, -min_u64(piece.zone->managed, less));
+	}
+	return ours ? 0 : -EINVAL;
 }
 
 /* ---- looking ---- */
@@ -393,40 +711,87 @@ static void add_counter(struct allocator_stats *stats, const char *name, uint64_
 	stats->counters[stats->nr_counters++].value = value;
 }
 
+/* What is summed over zones and their per-CPU lists. */
+struct sums {
+	uint64_t zone_locked, drained, claims, claimed, steals, spills, boosts, isolated;
+	uint64_t hits, refills, refilled;
+};
+
+static void sum_sets(const struct allocator *a, struct buddy_zone *z, struct sums *sum,
+		     struct allocator_stats *stats)
+{
+	for (unsigned int cpu = 0; z->pcp && cpu < a->machine->nr_cpus; cpu++) {
+		struct pcp *set = &z->pcp[cpu].set;
+
+		spin_lock(&set->lock);
+		stats->cached_frames += pcp_known(set);
+		sum->hits += set->hits;
+		sum->refills += set->refills;
+		sum->refilled += set->refilled_blocks;
+		sum->drained += set->drained_blocks;
+		spin_unlock(&set->lock);
+	}
+}
+
+static void sum_zone(struct buddy_zone *z, struct sums *sum, struct allocator_stats *stats)
+{
+	spin_lock(&z->lock);
+	/* What is isolated is out of circulation, and no free block to anyone. */
+	for (unsigned int mt = 0; mt < MIGRATE_ISOLATE; mt++) {
+		for (unsigned int order = 0; order < NR_ORDERS; order++)
+			stats->free_blocks[mt][order] += z->nr_free[mt][order];
+	}
+	stats->free_frames += atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed);
+	sum->isolated += z->free_frames[MIGRATE_ISOLATE];
+	sum->zone_locked += z->zone_locked;
+	sum->claims += z->claims;
+	sum->claimed += z->claimed_pageblocks;
+	sum->steals += z->steals;
+	sum->spills += z->spills;
+	sum->boosts += z->boosts;
+	spin_unlock(&z->lock);
+	for (uint32_t f = (uint32_t)align_down(z->start, PAGEBLOCK_FRAMES); f < z->end;
+	     f += PAGEBLOCK_FRAMES)
+		stats->pageblocks[zone_type_of(z, f)]++;
+	stats->pageblocks[MIGRATE_MOVABLE] -=
+		min_u64(stats->pageblocks[MIGRATE_MOVABLE], z->hole_pageblocks);
+}
+
 static int buddy_stats(const struct allocator *a, unsigned int zone, struct allocator_stats *stats)
 {
 	bool all = zone == ALLOCATOR_ALL_ZONES;
-	uint64_t isolated = 0, claims = 0, claimed = 0, steals = 0, spills = 0;
+	struct sums sum = {0};
 
 	if (!all && zone >= a->nr_zones)
 		return -EINVAL;
 	*stats = (struct allocator_stats){0};
 	for (unsigned int i = all ? 0 : zone; i < (all ? a->nr_zones : zone + 1); i++) {
-		const struct buddy_zone *z = &a->zones[i];
+		/* Looking takes the locks, which are not part of what is looked at. */
+		struct buddy_zone *z = (struct buddy_zone *)(uintptr_t)&a->zones[i];
 
-		/* What is isolated is out of circulation, and no free block to anyone. */
-		for (unsigned int mt = 0; mt < MIGRATE_ISOLATE; mt++) {
-			for (unsigned int order = 0; order < NR_ORDERS; order++)
-				stats->free_blocks[mt][order] += z->nr_free[mt][order];
-		}
-		stats->free_frames += zone_free_frames(z);
-		isolated += z->free_frames[MIGRATE_ISOLATE];
-		claims += z->claims;
-		claimed += z->claimed_pageblocks;
-		steals += z->steals;
-		spills += z->spills;
+		sum_zone(z, &sum, stats);
+		sum_sets(a, z, &sum, stats);
 	}
-	add_counter(stats, "claims", claims);
-	add_counter(stats, "claimed_pageblocks", claimed);
-	add_counter(stats, "steals", steals);
-	add_counter(stats, "zone_spills", spills);
-	add_counter(stats, "isolated_frames", isolated);
-	if (all)
+	add_counter(stats, "zone_locked", sum.zone_locked);
+	add_counter(stats, "pcpu_drain", sum.drained);
+	add_counter(stats, "extfrag", sum.claims + sum.steals);
+	add_counter(stats, "claims", sum.claims);
+	add_counter(stats, "claimed_pageblocks", sum.claimed);
+	add_counter(stats, "steals", sum.steals);
+	add_counter(stats, "zone_spills", sum.spills);
+	add_counter(stats, "watermark_boosts", sum.boosts);
+	add_counter(stats, "isolated_frames", sum.isolated);
+	add_counter(stats, "pcp_hits", sum.hits);
+	add_counter(stats, "pcp_refills", sum.refills);
+	add_counter(stats, "pcp_refilled_blocks", sum.refilled);
+	if (all) {
 		add_counter(stats, "nofragment_retries", a->nofragment_retries);
+		add_counter(stats, "slow_paths", a->slow_paths);
+	}
 	return 0;
 }
 
-/* Free frames of [@start, @end), at most one pageblock of @z. */
+/* Free frames of [@start, @end), at most one pageblock of @z; those on per-CPU lists are free. */
 static unsigned int count_free(const struct buddy_zone *z, uint32_t start, uint32_t end)
 {
 	unsigned int free = 0, found;
@@ -436,11 +801,15 @@ static unsigned int count_free(const struct buddy_zone *z, uint32_t start, uint3
 	if (zone_containing(z, start, PAGEBLOCK_ORDER, &found) != ZONE_NO_FRAME)
 		return end - start;
 	for (uint32_t f = start; f < end;) {
+		uint8_t cell = cell_at(z, f);
 		uint32_t step = 1;
 
-		if (z->cells[f] & CELL_FREE) {
-			step = 1U << (z->cells[f] & CELL_ORDER);
+		if (cell & CELL_FREE) {
+			/* At most: others may be at work here. */
+			step = (uint32_t)min_u64(1U << (cell & CELL_ORDER), end - f);
 			free += step;
+		} else {
+			free += cell_is_percpu(cell);
 		}
 		f += step;
 	}
@@ -470,7 +839,7 @@ static void buddy_occupancy(const struct allocator *a, uint64_t first, size_t n,
 static int buddy_check(const struct allocator *a, struct error *err)
 {
 	for (unsigned int i = 0; i < a->nr_zones; i++) {
-		int rc = zone_check(&a->zones[i], err);
+		int rc = zone_check(&a->zones[i], a->machine->nr_cpus, err);
 
 		if (rc)
 			return rc;
@@ -484,14 +853,21 @@ const struct allocator_ops buddy_ops = {
 	.abi_version = ALLOCATOR_ABI_VERSION,
 	.size = sizeof(struct allocator_ops),
 	.name = "buddy",
-	.summary = "Linux 6.18: zones, migratetypes, claiming and stealing, no per-CPU lists yet",
-	.capabilities = ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
+	.summary = "the Linux page allocator, 5.10 to 6.18: zones, migratetypes, per-CPU lists",
+	.capabilities =
+		ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
+	.options = buddy_options,
 	.create = buddy_create,
 	.destroy = buddy_destroy,
 	.alloc = buddy_alloc,
 	.free = buddy_free,
 	.alloc_at = buddy_alloc_at,
+	.drain = buddy_drain,
 	.adopt = buddy_adopt,
+	.tick = buddy_tick,
+	.predict = buddy_predict,
+	.observe = buddy_observe,
+	.explain = buddy_explain,
 	.isolate = buddy_isolate,
 	.unisolate = buddy_unisolate,
 	.online = buddy_online,

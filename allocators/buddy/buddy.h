@@ -5,6 +5,8 @@
 #ifndef ALLOCATORS_BUDDY_BUDDY_H
 #define ALLOCATORS_BUDDY_BUDDY_H
 
+#include "allocators/buddy/percpu.h"
+#include "allocators/buddy/watermark.h"
 #include "allocators/buddy/zone.h"
 
 /* The zones a request may try, by its preferred node and highest zone type. */
@@ -14,10 +16,27 @@ struct buddy_zonelist {
 	bool nofragment; /* rather use a lower zone than mix types */
 };
 
+/* Which kernel's rules, see version.h. */
+struct buddy_rules {
+	enum pcp_rules pcp;
+	enum fallback_rules fallback;
+	bool drain_cached;
+	bool watermarks; /* off: every frame may go */
+};
+
+struct follow;
+
 struct allocator {
 	const struct machine *machine;
+	const struct alloc_env *env;
 	struct buddy_zonelist *zonelists; /* nr_nodes x ZONE_TYPES */
-	uint64_t nofragment_retries;	  /* walks restarted without the flag */
+	uint32_t *cpus_of_node;
+	uint64_t *next_tick_ns; /* per cpu: when its statistics worker comes; 0: not known */
+	struct buddy_rules rules;
+	struct follow *follow;		     /* NULL: on its own */
+	_Atomic uint64_t nofragment_retries; /* walks restarted without the flag */
+	_Atomic uint64_t
+		slow_paths; /* requests that found every zone below its low mark, or empty */
 	unsigned int nr_zones;
 	bool grouping; /* pageblocks are kept apart by mobility */
 	struct pfn_range
@@ -35,6 +54,39 @@ static inline struct buddy_zone *buddy_zone_of(struct allocator *a, pfn_t pfn)
 	}
 	return NULL;
 }
+
+/** The zone of an aligned block; *@f its first frame there. NULL: misaligned or not ours. */
+struct buddy_zone *buddy_zone_of_block(struct allocator *a, pfn_t pfn, unsigned int order,
+				       uint32_t *f);
+
+/** The type of the lists that serve a request. */
+unsigned int buddy_request_type(const struct allocator *a, const struct alloc_request *req);
+
+static inline bool buddy_request_movable(const struct alloc_request *req)
+{
+	return req->migratetype == MIGRATE_MOVABLE || req->migratetype == MIGRATE_CMA;
+}
+
+/** The zones a request may try. */
+const struct buddy_zonelist *buddy_zonelist_of(const struct allocator *a,
+					       const struct alloc_request *req);
+
+/** What a request may do on its first walk over the zones. */
+unsigned int buddy_reach(const struct allocator *a, const struct alloc_request *req);
+
+/** What it may do when that has failed (gfp_to_alloc_flags). */
+unsigned int buddy_slow_reach(const struct allocator *a, const struct alloc_request *req);
+
+/**
+ * buddy_zone_usable - do the watermarks let the request take from the zone?
+ * @below_high: set if this is the first request to find the zone below its high mark
+ */
+bool buddy_zone_usable(const struct allocator *a, const struct buddy_zone *z,
+		       const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
+		       bool *below_high);
+
+/** Give back what all per-CPU lists hold (drain_all_pages). */
+void buddy_drain(struct allocator *a);
 
 /** Count what the instance has done from here on. */
 void buddy_reset_counters(struct allocator *a);

@@ -9,7 +9,10 @@
 
 #include "allocators/buddy/zone.h"
 
-/** Return: 0, or -EUCLEAN with the first breach in @err. O(frames). */
-int zone_check(const struct buddy_zone *z, struct error *err);
+/**
+ * zone_check - prove it of the free lists, the frames, and the per-CPU lists of @nr_cpus cpus
+ * Return: 0, or -EUCLEAN with the first breach in @err. O(frames).
+ */
+int zone_check(const struct buddy_zone *z, uint32_t nr_cpus, struct error *err);
 
 #endif

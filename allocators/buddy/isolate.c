@@ -11,18 +11,18 @@
  */
 static void change_pageblock(struct buddy_zone *z, uint32_t f, uint8_t to)
 {
-	uint8_t *type = &z->types[f >> PAGEBLOCK_ORDER];
-	unsigned int from = zone_type_of(z, f), found;
+	unsigned int found;
 	uint32_t first = zone_containing(z, f, PAGEBLOCK_ORDER, &found);
 
 	if (first != ZONE_NO_FRAME && found > PAGEBLOCK_ORDER) {
-		zone_unlink(z, first, found, from);
-		*type = to;
-		zone_free_split(z, first, found, false);
+		zone_unlink(z, first);
+		zone_set_type(z, f, to);
+		for (uint32_t b = first; b < first + (1U << found); b += PAGEBLOCK_FRAMES)
+			zone_free(z, b, PAGEBLOCK_ORDER, zone_type_of(z, b), false);
 		return;
 	}
-	*type = to;
-	zone_move_free(z, f, from, zone_type_of(z, f));
+	zone_set_type(z, f, to);
+	zone_move_free(z, f, zone_type_of(z, f));
 }
 
 static uint64_t free_frames_in(const struct buddy_zone *z, uint32_t start, uint32_t end)
@@ -54,9 +54,9 @@ void zone_unisolate_pageblock(struct buddy_zone *z, uint32_t f)
 
 	if (!(type & BLOCK_ISOLATED))
 		return;
-	if (z->cells[f] == (CELL_FREE | PAGEBLOCK_ORDER)) {
-		zone_unlink(z, f, PAGEBLOCK_ORDER, MIGRATE_ISOLATE);
-		z->types[f >> PAGEBLOCK_ORDER] = to;
+	if (zone_free_at(z, f, PAGEBLOCK_ORDER)) {
+		zone_unlink(z, f);
+		zone_set_type(z, f, to);
 		zone_free(z, f, PAGEBLOCK_ORDER, to, true);
 		return;
 	}
@@ -125,8 +125,13 @@ void zone_online(struct buddy_zone *z, uint32_t start, uint32_t end)
 	for (uint32_t f = start; f < end; f = stop == f ? f + 1 : stop) {
 		stop = run_end(z, f, end, CELL_ABSENT);
 		for (uint64_t block = align_up(f, PAGEBLOCK_FRAMES);
-		     block + PAGEBLOCK_FRAMES <= stop; block += PAGEBLOCK_FRAMES)
-			z->types[block >> PAGEBLOCK_ORDER] = MIGRATE_MOVABLE;
+		     block + PAGEBLOCK_FRAMES <= stop; block += PAGEBLOCK_FRAMES) {
+			uint8_t *type = &z->types[block >> PAGEBLOCK_ORDER];
+
+			if ((*type & ~BLOCK_ISOLATED) == MIGRATE_HIGHATOMIC)
+				z->nr_highatomic -= min_u64(z->nr_highatomic, PAGEBLOCK_FRAMES);
+			*type = MIGRATE_MOVABLE;
+		}
 		zone_free_range(z, f, stop);
 	}
 }

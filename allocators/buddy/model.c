@@ -1,327 +1,55 @@
 /* SPDX-License-Identifier: MIT */
-#include "allocators/buddy/model.h"
-
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocators/buddy/model_parts.h"
 #include "sim/gfp.h"
 
-enum { PB = 9, PBN = 512 };
-
-enum model_frame {
-	M_ABSENT,
-	M_FREE,
-	M_USED,
-	M_USED_MOVABLE,
-	M_TAKEN, /* isolated below pageblock size */
+static const char *const rule_names[MODEL_RULES] = {
+	[RULE_MERGE_LIKELY] = "merge likely",
+	[RULE_MERGE_TYPES] = "types merged",
+	[RULE_CMA_FIRST] = "CMA first",
+	[RULE_CMA] = "CMA",
+	[RULE_CLAIM_WHOLE] = "whole pageblocks claimed",
+	[RULE_CLAIM] = "pageblock claimed",
+	[RULE_CLAIM_SECOND] = "second candidate claimed",
+	[RULE_CLAIM_FAILED] = "claim failed",
+	[RULE_STEAL] = "smallest stolen",
+	[RULE_STEAL_ON] = "stolen at once",
+	[RULE_STEAL_LARGEST] = "stolen from the largest",
+	[RULE_SHIFT] = "block changed lists",
+	[RULE_MOVE] = "pageblock's blocks changed lists",
+	[RULE_NOFRAGMENT_DROPPED] = "nofragment dropped",
+	[RULE_SPILL] = "spill",
+	[RULE_BELOW_HIGH] = "below high",
+	[RULE_ABOVE_HIGH] = "above high again",
+	[RULE_SLOW] = "slow path",
+	[RULE_NO_WATERMARK] = "served below all marks",
+	[RULE_LAST_RESORT] = "served after a drain",
+	[RULE_FAILURE] = "failure",
+	[RULE_BOOST] = "boost",
+	[RULE_KSWAPD_WAKES] = "kswapd wakes",
+	[RULE_KSWAPD_SLEEPS] = "kswapd sleeps",
+	[RULE_RESERVE] = "pageblock reserved",
+	[RULE_RESERVE_FIRST] = "reserve first",
+	[RULE_RESERVE_LAST] = "reserve last",
+	[RULE_UNRESERVE] = "pageblock unreserved",
+	[RULE_HIT] = "hit",
+	[RULE_REFILL] = "refill",
+	[RULE_REFILL_GROWS] = "refill grows",
+	[RULE_REFILL_LIMITED] = "refill limited",
+	[RULE_DRAIN] = "drain",
+	[RULE_FLUSH] = "flush",
+	[RULE_FOREIGN] = "drained by a former type",
+	[RULE_DECAY] = "decay",
+	[RULE_REMOTE] = "remote drain",
+	[RULE_PHANTOM] = "phantoms",
 };
 
-struct list {
-	pfn_t *pfn;
-	size_t n, room;
-};
+#define need model_need
 
-struct model_zone {
-	struct zone zone;
-	uint8_t *frame; /* enum model_frame, of zone.start and up */
-	uint8_t *type;	/* of pageblocks from zone.start / PBN up */
-	bool *isolated; /* likewise */
-	struct list free[MIGRATE_TYPES][NR_ORDERS];
-};
-
-struct model {
-	const struct machine *m;
-	struct model_zone *zones;
-	bool grouping;
-	uint64_t small_claims;
-};
-
-static void *need(void *p)
-{
-	if (!p)
-		abort();
-	return p;
-}
-
-/* ---- lists ---- */
-
-static void list_add(struct list *l, size_t at, pfn_t pfn)
-{
-	if (l->n == l->room) {
-		l->room = l->room ? 2 * l->room : 16;
-		l->pfn = need(realloc(l->pfn, l->room * sizeof(*l->pfn)));
-	}
-	memmove(l->pfn + at + 1, l->pfn + at, (l->n - at) * sizeof(*l->pfn));
-	l->pfn[at] = pfn;
-	l->n++;
-}
-
-static bool list_remove(struct list *l, pfn_t pfn)
-{
-	for (size_t i = 0; i < l->n; i++) {
-		if (l->pfn[i] != pfn)
-			continue;
-		memmove(l->pfn + i, l->pfn + i + 1, (l->n - i - 1) * sizeof(*l->pfn));
-		l->n--;
-		return true;
-	}
-	return false;
-}
-
-static void add_head(struct model_zone *z, pfn_t pfn, unsigned int o, unsigned int mt)
-{
-	list_add(&z->free[mt][o], 0, pfn);
-}
-
-static void add_tail(struct model_zone *z, pfn_t pfn, unsigned int o, unsigned int mt)
-{
-	list_add(&z->free[mt][o], z->free[mt][o].n, pfn);
-}
-
-/* The type of the list a free block of exactly this order is on, or MIGRATE_UNKNOWN. */
-static unsigned int list_of(const struct model_zone *z, pfn_t pfn, unsigned int o)
-{
-	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
-		for (size_t i = 0; i < z->free[mt][o].n; i++) {
-			if (z->free[mt][o].pfn[i] == pfn)
-				return mt;
-		}
-	}
-	return MIGRATE_UNKNOWN;
-}
-
-/* ---- frames and pageblocks ---- */
-
-static size_t block_index(const struct model_zone *z, pfn_t pfn)
-{
-	return (size_t)(pfn / PBN - z->zone.start / PBN);
-}
-
-static unsigned int type_of(const struct model_zone *z, pfn_t pfn)
-{
-	size_t b = block_index(z, pfn);
-
-	return z->isolated[b] ? (unsigned int)MIGRATE_ISOLATE : z->type[b];
-}
-
-static bool in_zone(const struct model_zone *z, pfn_t pfn)
-{
-	return pfn >= z->zone.start && pfn < z->zone.end;
-}
-
-static uint8_t *frame_at(const struct model_zone *z, pfn_t pfn)
-{
-	return &z->frame[pfn - z->zone.start];
-}
-
-static void set_frames(struct model_zone *z, pfn_t pfn, uint64_t n, enum model_frame to)
-{
-	for (uint64_t i = 0; i < n; i++)
-		*frame_at(z, pfn + i) = (uint8_t)to;
-}
-
-static bool all_frames(const struct model_zone *z, pfn_t pfn, uint64_t n, enum model_frame is,
-		       enum model_frame or)
-{
-	for (uint64_t i = 0; i < n; i++) {
-		if (!in_zone(z, pfn + i))
-			return false;
-		if (*frame_at(z, pfn + i) != is && *frame_at(z, pfn + i) != or)
-			return false;
-	}
-	return true;
-}
-
-static struct model_zone *zone_at(const struct model *model, pfn_t pfn)
-{
-	for (unsigned int i = 0; i < model->m->nr_zones; i++) {
-		if (in_zone(&model->zones[i], pfn))
-			return &model->zones[i];
-	}
-	return NULL;
-}
-
-/* ---- the buddy system ---- */
-
-static void free_block(struct model_zone *z, pfn_t pfn, unsigned int o, unsigned int mt, bool tail)
-{
-	set_frames(z, pfn, UINT64_C(1) << o, M_FREE);
-	while (o < 10) {
-		pfn_t b = pfn ^ (UINT64_C(1) << o);
-		unsigned int on = list_of(z, b, o);
-
-		if (on == MIGRATE_UNKNOWN)
-			break;
-		if (o >= PB && on != mt && (on >= 3 || mt >= 3))
-			break;
-		list_remove(&z->free[on][o], b);
-		if (on != mt)
-			z->type[block_index(z, b)] = (uint8_t)mt;
-		pfn &= b;
-		o++;
-	}
-	if (!tail && o < 9) {
-		pfn_t parent = pfn & ~(UINT64_C(1) << o);
-
-		tail = list_of(z, parent ^ (UINT64_C(1) << (o + 1)), o + 1) != MIGRATE_UNKNOWN;
-	}
-	if (tail)
-		add_tail(z, pfn, o, mt);
-	else
-		add_head(z, pfn, o, mt);
-}
-
-static void free_by_type(struct model_zone *z, pfn_t pfn, unsigned int o, bool tail)
-{
-	if (o > PB) {
-		free_block(z, pfn, PB, type_of(z, pfn), tail);
-		free_block(z, pfn + PBN, PB, type_of(z, pfn + PBN), tail);
-		return;
-	}
-	free_block(z, pfn, o, type_of(z, pfn), tail);
-}
-
-static void expand(struct model_zone *z, pfn_t pfn, unsigned int c, unsigned int o, unsigned int mt)
-{
-	for (; c > o; c--)
-		add_head(z, pfn + (UINT64_C(1) << (c - 1)), c - 1, mt);
-}
-
-static pfn_t take_head(struct model_zone *z, unsigned int c, unsigned int mt)
-{
-	pfn_t pfn = z->free[mt][c].pfn[0];
-
-	list_remove(&z->free[mt][c], pfn);
-	return pfn;
-}
-
-static pfn_t smallest(struct model_zone *z, unsigned int o, unsigned int mt)
-{
-	for (unsigned int c = o; c <= 10; c++) {
-		if (z->free[mt][c].n) {
-			pfn_t pfn = take_head(z, c, mt);
-
-			expand(z, pfn, c, o, mt);
-			return pfn;
-		}
-	}
-	return PFN_NONE;
-}
-
-static unsigned int preferred(const struct model_zone *z, unsigned int c, unsigned int mt)
-{
-	unsigned int first = mt == MIGRATE_RECLAIMABLE ? MIGRATE_UNMOVABLE : MIGRATE_RECLAIMABLE;
-	unsigned int second = mt == MIGRATE_MOVABLE ? MIGRATE_UNMOVABLE : MIGRATE_MOVABLE;
-
-	if (z->free[first][c].n)
-		return first;
-	return z->free[second][c].n ? second : MIGRATE_UNKNOWN;
-}
-
-/* Move what is free of a pageblock from one type's lists to the tails of another's, ascending. */
-static void move_block(struct model_zone *z, pfn_t start, unsigned int from, unsigned int to)
-{
-	for (pfn_t pfn = start; pfn < start + PBN; pfn++) {
-		for (unsigned int o = 0; o <= PB; o++) {
-			if (list_remove(&z->free[from][o], pfn))
-				add_tail(z, pfn, o, to);
-		}
-	}
-}
-
-static bool claim_small(struct model *model, struct model_zone *z, pfn_t block, unsigned int mt,
-			unsigned int f)
-{
-	unsigned int free = 0, movable = 0, alike = 0;
-
-	block = block / PBN * PBN;
-	if (!in_zone(z, block) || !in_zone(z, block + PBN - 1))
-		return false;
-	for (pfn_t pfn = block; pfn < block + PBN; pfn++) {
-		free += *frame_at(z, pfn) == M_FREE;
-		movable += *frame_at(z, pfn) == M_USED_MOVABLE;
-	}
-	if (mt == MIGRATE_MOVABLE)
-		alike = movable;
-	else if (f == MIGRATE_MOVABLE)
-		alike = PBN - free - movable;
-	if (free + alike < 256 && model->grouping)
-		return false;
-	move_block(z, block, f, mt);
-	z->type[block_index(z, block)] = (uint8_t)mt;
-	model->small_claims++;
-	return true;
-}
-
-static pfn_t claim(struct model *model, struct model_zone *z, unsigned int o, unsigned int mt,
-		   bool nofragment)
-{
-	int min = nofragment && o < PB ? PB : (int)o;
-
-	for (int i = 10; i >= min; i--) {
-		unsigned int c = (unsigned int)i, f;
-
-		if (c < 4 && mt == MIGRATE_MOVABLE && model->grouping)
-			break;
-		f = preferred(z, c, mt);
-		if (f == MIGRATE_UNKNOWN)
-			continue;
-		if (c >= PB) {
-			pfn_t pfn = take_head(z, c, f);
-
-			z->type[block_index(z, pfn)] = (uint8_t)mt;
-			if (c == 10)
-				z->type[block_index(z, pfn + PBN)] = (uint8_t)mt;
-			expand(z, pfn, c, o, mt);
-			return pfn;
-		}
-		if (claim_small(model, z, z->free[f][c].pfn[0], mt, f))
-			return smallest(z, o, mt);
-	}
-	return PFN_NONE;
-}
-
-static pfn_t rmqueue_model(struct model *model, struct model_zone *z, unsigned int o,
-			   unsigned int mt, bool nofragment, bool *fallback)
-{
-	bool cma = mt == MIGRATE_MOVABLE;
-	uint64_t free_all = 0, free_cma = 0;
-	pfn_t pfn;
-
-	for (unsigned int t = 0; t < MIGRATE_ISOLATE; t++) {
-		for (unsigned int c = 0; c <= 10; c++) {
-			free_all += z->free[t][c].n << c;
-			free_cma += t == MIGRATE_CMA ? z->free[t][c].n << c : 0;
-		}
-	}
-	*fallback = false;
-	if (cma && free_cma > free_all / 2) {
-		pfn = smallest(z, o, MIGRATE_CMA);
-		if (pfn != PFN_NONE)
-			return pfn;
-	}
-	pfn = smallest(z, o, mt);
-	if (pfn == PFN_NONE && cma)
-		pfn = smallest(z, o, MIGRATE_CMA);
-	if (pfn != PFN_NONE)
-		return pfn;
-	*fallback = true;
-	pfn = claim(model, z, o, mt, nofragment);
-	if (pfn != PFN_NONE || nofragment)
-		return pfn;
-	for (unsigned int c = o; c <= 10; c++) {
-		unsigned int f = preferred(z, c, mt);
-
-		if (f == MIGRATE_UNKNOWN)
-			continue;
-		pfn = take_head(z, c, f);
-		expand(z, pfn, c, o, f);
-		return pfn;
-	}
-	return PFN_NONE;
-}
+/* ---- requests ---- */
 
 static void mark_used(struct model_zone *z, pfn_t pfn, const struct alloc_request *req)
 {
@@ -330,61 +58,183 @@ static void mark_used(struct model_zone *z, pfn_t pfn, const struct alloc_reques
 	set_frames(z, pfn, UINT64_C(1) << req->order, movable ? M_USED_MOVABLE : M_USED);
 }
 
-static struct alloc_result walk(struct model *model, const struct alloc_request *req,
-				const uint8_t *zones, unsigned int n, bool nofragment)
+static unsigned int request_type(const struct model *model, const struct alloc_request *req)
 {
 	unsigned int mt = req->migratetype;
 
 	if (!model->grouping || mt == MIGRATE_HIGHATOMIC || mt == MIGRATE_ISOLATE)
-		mt = MIGRATE_UNMOVABLE;
-	else if (mt == MIGRATE_CMA)
-		mt = MIGRATE_MOVABLE;
+		return MIGRATE_UNMOVABLE;
+	return mt == MIGRATE_CMA ? MIGRATE_MOVABLE : mt;
+}
+
+/* rmqueue_buddy */
+static pfn_t take_direct(struct model *model, struct model_zone *z, unsigned int o, unsigned int mt,
+			 unsigned int allowed, uint64_t *flags)
+{
+	int mode = FROM_OWN;
+	unsigned int from;
+	bool fallback;
+	pfn_t pfn;
+
+	if (allowed & MAY_HIGHATOMIC) {
+		pfn = smallest(z, o, MIGRATE_HIGHATOMIC);
+		model->count[RULE_RESERVE_FIRST] += pfn != PFN_NONE;
+		if (pfn != PFN_NONE)
+			return pfn;
+	}
+	pfn = rmqueue_model(model, z, o, mt, allowed, &mode, &fallback, &from);
+	if (pfn != PFN_NONE) {
+		*flags |= fallback ? RESULT_FALLBACK : 0;
+		return pfn;
+	}
+	if (allowed & MAY_NON_BLOCK)
+		pfn = smallest(z, o, MIGRATE_HIGHATOMIC);
+	model->count[RULE_RESERVE_LAST] += pfn != PFN_NONE;
+	return pfn;
+}
+
+static pfn_t take(struct model *model, struct model_zone *z, const struct alloc_request *req,
+		  unsigned int allowed, uint64_t *flags)
+{
+	unsigned int mt = request_type(model, req);
+	pfn_t pfn = PFN_NONE;
+
+	if (set_list(model, req->order, mt) != PCP_NO_LIST)
+		pfn = set_alloc(model, z, req->cpu, req->order, mt, allowed, flags);
+	if (pfn == PFN_NONE)
+		pfn = take_direct(model, z, req->order, mt, allowed, flags);
+	if (pfn != PFN_NONE) {
+		mark_used(z, pfn, req);
+		if (allowed & MAY_HIGHATOMIC)
+			reserve(model, z, pfn);
+	}
+	if (z->boosted && allowed & MAY_KSWAPD) {
+		z->boosted = false;
+		wake_kswapd(model, z);
+	}
+	return pfn;
+}
+
+static bool usable(struct model *model, struct model_zone *z, const struct alloc_request *req,
+		   unsigned int mark, unsigned int allowed)
+{
+	unsigned int j = model->m->zones[req->zone].type;
+
+	if (mark == NONE || !model->rules.watermarks)
+		return true;
+	if (!z->below_high) {
+		if (watermark_ok(z, req->order, HIGH, j, allowed))
+			return true;
+		z->below_high = true;
+		model->count[RULE_BELOW_HIGH]++;
+	}
+	return watermark_ok(z, req->order, mark, j, allowed);
+}
+
+static struct alloc_result walk(struct model *model, const struct alloc_request *req,
+				const uint8_t *zones, unsigned int n, unsigned int mark,
+				unsigned int allowed)
+{
+	uint64_t flags = 0;
+
 	for (unsigned int i = 0; i < n; i++) {
 		struct model_zone *z = &model->zones[zones[i]];
-		bool away = z->zone.node != model->m->zones[zones[0]].node, fallback;
+		bool away = z->zone.node != model->m->zones[zones[0]].node;
 		pfn_t pfn;
 
-		if (away && (nofragment || req->gfp & GFP_THISNODE))
+		if (away && (allowed & MAY_NOT_FRAGMENT || req->gfp & GFP_THISNODE))
 			break;
-		pfn = rmqueue_model(model, z, req->order, mt, nofragment, &fallback);
-		if (pfn != PFN_NONE) {
-			mark_used(z, pfn, req);
-			return (struct alloc_result){pfn, fallback ? RESULT_FALLBACK : 0};
-		}
+		if (!usable(model, z, req, mark, allowed))
+			continue;
+		pfn = take(model, z, req, allowed, &flags);
+		if (pfn == PFN_NONE)
+			continue;
+		z->spills += i > 0;
+		model->count[RULE_SPILL] += i > 0;
+		return (struct alloc_result){pfn, flags};
 	}
-	return (struct alloc_result){PFN_NONE, 0};
+	if (!(allowed & MAY_NOT_FRAGMENT))
+		return (struct alloc_result){PFN_NONE, 0};
+	model->count[RULE_NOFRAGMENT_DROPPED]++;
+	return walk(model, req, zones, n, mark, allowed & ~(unsigned int)MAY_NOT_FRAGMENT);
+}
+
+static struct alloc_result slow_path(struct model *model, const struct alloc_request *req,
+				     const uint8_t *zones, unsigned int n, unsigned int allowed)
+{
+	struct alloc_result result;
+
+	model->count[RULE_SLOW]++;
+	if (req->gfp & GFP_HIGH)
+		allowed |= MAY_MIN_RESERVE;
+	if (!(req->gfp & (GFP_DIRECT_RECLAIM | GFP_NOMEMALLOC))) {
+		allowed |= MAY_NON_BLOCK;
+		if (req->order > 0 && req->gfp & GFP_HIGH)
+			allowed |= MAY_HIGHATOMIC;
+	}
+	for (unsigned int i = 0; i < n && allowed & MAY_KSWAPD; i++)
+		wake_kswapd(model, &model->zones[zones[i]]);
+	result = walk(model, req, zones, n, MIN, allowed);
+	if (result.pfn != PFN_NONE)
+		return result;
+	result = walk(model, req, zones, n, NONE, allowed);
+	model->count[RULE_NO_WATERMARK] += result.pfn != PFN_NONE;
+	if (result.pfn != PFN_NONE)
+		return result;
+	sets_drain(model);
+	for (unsigned int i = 0; i < n; i++)
+		unreserve(model, &model->zones[zones[i]], request_type(model, req));
+	result = walk(model, req, zones, n, NONE, allowed);
+	model->count[result.pfn == PFN_NONE ? RULE_FAILURE : RULE_LAST_RESORT]++;
+	return result;
 }
 
 struct alloc_result model_alloc(struct model *model, const struct alloc_request *req)
 {
 	uint8_t zones[MACHINE_ZONES_MAX];
-	const struct zone *highest = &model->m->zones[req->zone];
-	unsigned int n = machine_zonelist(model->m, req->node, highest->type, zones);
-	struct alloc_result result = {PFN_NONE, 0};
-	bool nofragment = false;
+	const struct zone *highest = &model->m->zones[req->zone], *first;
+	unsigned int n = machine_zonelist(model->m, req->node, highest->type, zones), allowed = 0;
+	struct alloc_result result;
 
+	first = &model->m->zones[zones[0]];
+	if (request_type(model, req) == MIGRATE_MOVABLE)
+		allowed |= MAY_CMA;
+	if (req->gfp & GFP_KSWAPD_RECLAIM)
+		allowed |= MAY_KSWAPD;
+	result = (struct alloc_result){PFN_NONE, 0};
 	for (unsigned int i = 1; i < n; i++) {
-		if (model->m->zones[zones[0]].type == ZONE_NORMAL &&
-		    model->m->zones[zones[i]].type == ZONE_DMA32 &&
-		    model->m->zones[zones[i]].node == model->m->zones[zones[0]].node)
-			nofragment = true;
+		const struct zone *lower = &model->m->zones[zones[i]];
+
+		if (first->type == ZONE_NORMAL && lower->type == ZONE_DMA32 &&
+		    lower->node == first->node) {
+			result = walk(model, req, zones, n, LOW, allowed | MAY_NOT_FRAGMENT);
+			return result.pfn != PFN_NONE ? result
+						      : slow_path(model, req, zones, n, allowed);
+		}
 	}
-	if (nofragment)
-		result = walk(model, req, zones, n, true);
-	if (result.pfn == PFN_NONE)
-		result = walk(model, req, zones, n, false);
-	return result;
+	result = walk(model, req, zones, n, LOW, allowed);
+	return result.pfn != PFN_NONE ? result : slow_path(model, req, zones, n, allowed);
 }
 
-int model_free(struct model *model, pfn_t pfn, unsigned int order)
+int model_free(struct model *model, pfn_t pfn, const struct alloc_request *req)
 {
 	struct model_zone *z = zone_at(model, pfn);
-	uint64_t n = UINT64_C(1) << order;
+	uint64_t n = UINT64_C(1) << req->order;
 
-	if (!z || order > 10 || pfn % n || !all_frames(z, pfn, n, M_USED, M_USED_MOVABLE))
+	if (!z || req->order > 10 || pfn % n || !all_frames(z, pfn, n, M_USED, M_USED_MOVABLE))
 		return -EINVAL;
-	free_by_type(z, pfn, order, false);
+	if (set_list(model, req->order, type_of(z, pfn)) != PCP_NO_LIST) {
+		set_free(model, z, req->cpu, pfn, req->order);
+		return 0;
+	}
+	free_by_type(model, z, pfn, req->order, false);
+	look_at_kswapd(model, z);
 	return 0;
+}
+
+void model_drain(struct model *model)
+{
+	sets_drain(model);
 }
 
 /* ---- taking particular frames ---- */
@@ -427,6 +277,19 @@ static bool take_at(struct model_zone *z, pfn_t pfn, unsigned int o)
 	return true;
 }
 
+/* What is parked in a range is taken off the lists, along with all else. */
+static void drain_for(struct model *model, pfn_t pfn, pfn_t end)
+{
+	for (; pfn < end; pfn++) {
+		const struct model_zone *z = zone_at(model, pfn);
+
+		if (z && *frame_at(z, pfn) == M_PARKED) {
+			sets_drain(model);
+			return;
+		}
+	}
+}
+
 int model_alloc_at(struct model *model, pfn_t pfn, const struct alloc_request *req)
 {
 	struct model_zone *z = zone_at(model, pfn);
@@ -434,6 +297,7 @@ int model_alloc_at(struct model *model, pfn_t pfn, const struct alloc_request *r
 
 	if (!z || req->order > 10 || pfn % n)
 		return -EINVAL;
+	drain_for(model, pfn, pfn + n < z->zone.end ? pfn + n : z->zone.end);
 	for (uint64_t i = 0; i < n; i++) {
 		if (!in_zone(z, pfn + i) || *frame_at(z, pfn + i) == M_ABSENT)
 			return -EINVAL;
@@ -476,38 +340,39 @@ static void take_run(struct model_zone *z, pfn_t pfn, pfn_t end, enum model_fram
 	}
 }
 
-static void free_run(struct model_zone *z, pfn_t pfn, pfn_t end)
+static void free_run(struct model *model, struct model_zone *z, pfn_t pfn, pfn_t end)
 {
 	while (pfn < end) {
 		unsigned int o = greedy(pfn, end, 10);
 
-		free_by_type(z, pfn, o, true);
+		free_by_type(model, z, pfn, o, true);
 		pfn += UINT64_C(1) << o;
 	}
 }
 
-static void set_isolated(struct model_zone *z, pfn_t block, bool to)
+static void set_isolated(struct model *model, struct model_zone *z, pfn_t block, bool to)
 {
-	unsigned int old = type_of(z, block), c;
 	bool *isolated = &z->isolated[block_index(z, block)];
 	pfn_t big = block / 1024 * 1024;
+	unsigned int on = list_of(z, big, 10);
 
 	if (*isolated == to)
 		return;
-	if (list_of(z, big, 10) != MIGRATE_UNKNOWN) {
-		list_remove(&z->free[old][10], big);
+	if (on != MIGRATE_UNKNOWN) {
+		list_remove(&z->free[on][10], big);
 		*isolated = to;
-		free_block(z, big, PB, type_of(z, big), false);
-		free_block(z, big + PBN, PB, type_of(z, big + PBN), false);
-	} else if (!to && list_of(z, block, PB) != MIGRATE_UNKNOWN) {
-		list_remove(&z->free[old][PB], block);
-		*isolated = to;
-		free_block(z, block, PB, type_of(z, block), true);
-	} else {
-		*isolated = to;
-		c = type_of(z, block);
-		move_block(z, block, old, c);
+		free_block(model, z, big, PB, type_of(z, big), false);
+		free_block(model, z, big + PBN, PB, type_of(z, big + PBN), false);
+		return;
 	}
+	on = list_of(z, block, PB);
+	*isolated = to;
+	if (!to && on != MIGRATE_UNKNOWN) {
+		list_remove(&z->free[on][PB], block);
+		free_block(model, z, block, PB, type_of(z, block), true);
+		return;
+	}
+	move_block(z, block, type_of(z, block));
 }
 
 static int range_isolate(struct model *model, pfn_t pfn, unsigned int order, bool isolate,
@@ -519,6 +384,8 @@ static int range_isolate(struct model *model, pfn_t pfn, unsigned int order, boo
 
 	if (order > 10 || pfn % n)
 		return -EINVAL;
+	if (isolate)
+		drain_for(model, pfn, pfn + n);
 	while (at < pfn + n) {
 		struct model_zone *z = zone_at(model, at);
 		pfn_t end = (at / PBN + 1) * PBN;
@@ -533,7 +400,7 @@ static int range_isolate(struct model *model, pfn_t pfn, unsigned int order, boo
 		if (isolate && type_of(z, at) != MIGRATE_ISOLATE)
 			*got += model_free_in(model, at, end);
 		if (order >= PB) {
-			set_isolated(z, at / PBN * PBN, isolate);
+			set_isolated(model, z, at / PBN * PBN, isolate);
 		} else if (isolate && type_of(z, at) != MIGRATE_ISOLATE) {
 			for (pfn_t p = at; p < end; p++) {
 				pfn_t e = run_end(z, p, end, M_FREE);
@@ -558,7 +425,7 @@ static void putback(struct model *model, pfn_t pfn, pfn_t end)
 			continue;
 		limit = end < z->zone.end ? end : z->zone.end;
 		limit = run_end(z, p, limit, M_TAKEN);
-		free_run(z, p, limit);
+		free_run(model, z, p, limit);
 		p = limit - 1;
 	}
 }
@@ -578,6 +445,28 @@ int model_unisolate(struct model *model, pfn_t pfn, unsigned int order)
 	return rc;
 }
 
+/* Zones that have grown or shrunk set their lists' limits anew. */
+static void add_managed(struct model *model, struct model_zone *z, int64_t frames)
+{
+	z->managed += frames;
+	if (frames)
+		sets_limit(model, z);
+}
+
+static void bring_online(struct model *model, struct model_zone *z, pfn_t pfn, pfn_t end)
+{
+	for (pfn_t b = (pfn + PBN - 1) / PBN * PBN; b + PBN <= end; b += PBN) {
+		size_t i = block_index(z, b);
+
+		if (z->type[i] == MIGRATE_HIGHATOMIC)
+			z->reserved -= z->reserved < PBN ? z->reserved : PBN;
+		z->type[i] = MIGRATE_MOVABLE;
+		z->isolated[i] = false;
+	}
+	free_run(model, z, pfn, end);
+	add_managed(model, z, (int64_t)(end - pfn));
+}
+
 int model_online(struct model *model, struct pfn_range range)
 {
 	int rc = -EINVAL;
@@ -593,11 +482,7 @@ int model_online(struct model *model, struct pfn_range range)
 			end++;
 		if (end == pfn)
 			continue;
-		for (pfn_t b = (pfn + PBN - 1) / PBN * PBN; b + PBN <= end; b += PBN) {
-			z->type[block_index(z, b)] = MIGRATE_MOVABLE;
-			z->isolated[block_index(z, b)] = false;
-		}
-		free_run(z, pfn, end);
+		bring_online(model, z, pfn, end);
 		pfn = end - 1;
 	}
 	return rc;
@@ -607,6 +492,7 @@ int model_offline(struct model *model, struct pfn_range range)
 {
 	int rc = -EINVAL;
 
+	drain_for(model, range.start, range.end);
 	for (pfn_t pfn = range.start; pfn < range.end; pfn++) {
 		struct model_zone *z = zone_at(model, pfn);
 
@@ -623,6 +509,7 @@ int model_offline(struct model *model, struct pfn_range range)
 		if (end == pfn)
 			continue;
 		take_run(z, pfn, end, M_ABSENT);
+		add_managed(model, z, -(int64_t)(end - pfn));
 		pfn = end - 1;
 	}
 	return rc;
@@ -630,8 +517,10 @@ int model_offline(struct model *model, struct pfn_range range)
 
 /* ---- starting ---- */
 
-static enum model_frame frame_of_state(unsigned int state)
+static enum model_frame frame_of_state(unsigned int state, bool parks)
 {
+	if (state == FRAME_PARKED && parks)
+		return M_PARKED;
 	if (state == FRAME_FREE || state == FRAME_PARKED)
 		return M_FREE;
 	if (state == FRAME_MOVABLE)
@@ -686,19 +575,50 @@ static void adopt_block(struct model_zone *z, pfn_t pfn, unsigned int o)
 	add_tail(z, pfn, o, *type);
 }
 
-static void adopt_zone(struct model *model, struct model_zone *z, const uint8_t *cells,
-		       const uint8_t *types)
+/* As if all that is free had been freed from the highest frame down. */
+static void order_lists(struct model_zone *z)
 {
-	size_t first = (size_t)(z->zone.start / PBN - machine_start(model->m) / PBN);
-	size_t blocks = (size_t)((z->zone.end + PBN - 1) / PBN - z->zone.start / PBN);
+	for (pfn_t pfn = z->zone.end; pfn-- > z->zone.start;) {
+		for (unsigned int o = 0; o <= 10; o++) {
+			unsigned int mt = list_of(z, pfn, o);
+			pfn_t parent = pfn >> (o + 1) << (o + 1);
+			pfn_t above = parent + (UINT64_C(2) << o);
 
+			if (mt == MIGRATE_UNKNOWN)
+				continue;
+			list_remove(&z->free[mt][o], pfn);
+			/* The parent is the lower half of a pair whose upper half is free. */
+			if (o < 9 && parent % (UINT64_C(4) << o) == 0 &&
+			    list_of(z, above, o + 1) != MIGRATE_UNKNOWN)
+				add_tail(z, pfn, o, mt);
+			else
+				add_head(z, pfn, o, mt);
+		}
+	}
+}
+
+static void forget(struct model *model, struct model_zone *z)
+{
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
 		for (unsigned int o = 0; o <= 10; o++)
 			z->free[mt][o].n = 0;
 	}
+	z->boost = z->reserved = 0;
+	z->below_high = z->kswapd = z->boosted = false;
+	z->zone_locked = z->claims = z->steals = z->boosts = z->spills = 0;
+	sets_reset(model, z);
+}
+
+static void adopt_zone(struct model *model, struct model_zone *z, const uint8_t *cells,
+		       const uint8_t *types, bool parks)
+{
+	size_t first = (size_t)(z->zone.start / PBN - machine_start(model->m) / PBN);
+	size_t blocks = (size_t)((z->zone.end + PBN - 1) / PBN - z->zone.start / PBN);
+
+	forget(model, z);
 	for (pfn_t pfn = z->zone.start; pfn < z->zone.end; pfn++)
 		*frame_at(z, pfn) =
-			(uint8_t)frame_of_state(cells[pfn - machine_start(model->m)] & 0xf);
+			(uint8_t)frame_of_state(cells[pfn - machine_start(model->m)] & 0xf, parks);
 	for (size_t b = 0; b < blocks; b++) {
 		z->isolated[b] = false;
 		z->type[b] = types[first + b] < MIGRATE_ISOLATE
@@ -722,17 +642,28 @@ static void adopt_zone(struct model *model, struct model_zone *z, const uint8_t 
 	for (size_t b = 0; b < blocks; b++) {
 		if (z->type[b] == MIGRATE_UNKNOWN)
 			z->type[b] = MIGRATE_MOVABLE;
+		z->reserved += z->type[b] == MIGRATE_HIGHATOMIC ? PBN : 0;
 	}
 }
 
-void model_adopt(struct model *model, const uint8_t *cells, const uint8_t *types)
+void model_adopt(struct model *model, const uint8_t *cells, const uint8_t *types,
+		 const struct zone_counts *zones)
 {
-	for (unsigned int i = 0; i < model->m->nr_zones; i++)
-		adopt_zone(model, &model->zones[i], cells, types);
+	for (unsigned int i = 0; i < model->m->nr_zones; i++) {
+		struct model_zone *z = &model->zones[i];
+		bool parks = z->sets && zones;
+
+		adopt_zone(model, z, cells, types, parks);
+		order_lists(z);
+		if (zones)
+			z->boost = (int64_t)zones[i].boost;
+		if (parks)
+			sets_adopt(model, z, &zones[i]);
+	}
 }
 
-/* After boot: absent frames are, all others are free, all pageblocks movable. */
-static void adopt_fresh(struct model *model)
+/* After boot: absent frames are, all others are free, ascending on their lists, all movable. */
+static void start_fresh(struct model *model)
 {
 	const struct machine *m = model->m;
 	size_t frames = (size_t)(machine_end(m) - machine_start(m));
@@ -747,32 +678,41 @@ static void adopt_fresh(struct model *model)
 			cells[pfn - machine_start(m)] =
 				m->absent[i].why == ABSENT_OFFLINE ? FRAME_OFFLINE : FRAME_HOLE;
 	}
-	model_adopt(model, cells, types);
+	for (unsigned int i = 0; i < m->nr_zones; i++)
+		adopt_zone(model, &model->zones[i], cells, types, false);
 	free(cells);
 	free(types);
 }
 
-struct model *model_create(const struct machine *m)
+struct model *model_create(const struct machine *m, const struct buddy_rules *rules)
 {
 	struct model *model = need(calloc(1, sizeof(*model)));
-	uint64_t usable = 0;
+	int64_t usable = 0;
 
 	model->m = m;
+	model->rules = *rules;
 	model->zones = need(calloc(m->nr_zones, sizeof(*model->zones)));
+	model->due = need(calloc(m->nr_cpus, sizeof(*model->due)));
 	for (unsigned int i = 0; i < m->nr_zones; i++) {
 		struct model_zone *z = &model->zones[i];
 		size_t frames = (size_t)(m->zones[i].end - m->zones[i].start);
 
 		z->zone = m->zones[i];
+		z->managed = (int64_t)z->zone.managed;
 		z->frame = need(calloc(frames, 1));
+		z->cached = need(calloc(frames, 1));
 		/* Room for the byte after the last pageblock keeps adopt_block() simple. */
 		z->type = need(calloc(frames / PBN + 3, 1));
 		z->isolated = need(calloc(frames / PBN + 3, sizeof(bool)));
+		sets_create(model, z);
 	}
-	adopt_fresh(model);
-	for (unsigned int i = 0; i < m->nr_zones; i++)
-		usable += model_free_in(model, m->zones[i].start, m->zones[i].end) -
-			  m->zones[i].watermark.high;
+	start_fresh(model);
+	for (unsigned int i = 0; i < m->nr_zones; i++) {
+		int64_t above = (int64_t)model_free_in(model, m->zones[i].start, m->zones[i].end) -
+				(int64_t)m->zones[i].watermark.high;
+
+		usable += above > 0 ? above : 0;
+	}
 	model->grouping = usable >= PBN * MIGRATE_TYPES;
 	return model;
 }
@@ -786,19 +726,25 @@ void model_destroy(struct model *model)
 			for (unsigned int o = 0; o <= 10; o++)
 				free(z->free[mt][o].pfn);
 		}
+		sets_destroy(model, z);
 		free(z->frame);
+		free(z->cached);
 		free(z->type);
 		free(z->isolated);
 	}
 	free(model->zones);
+	free(model->due);
 	free(model);
 }
 
-/* ---- comparing ---- */
-
-uint64_t model_small_claims(const struct model *model)
+uint64_t model_count(const struct model *model, enum model_rule rule)
 {
-	return model->small_claims;
+	return model->count[rule];
+}
+
+const char *model_rule_name(enum model_rule rule)
+{
+	return rule_names[rule];
 }
 
 uint64_t model_free_in(const struct model *model, pfn_t start, pfn_t end)
@@ -808,78 +754,8 @@ uint64_t model_free_in(const struct model *model, pfn_t start, pfn_t end)
 	for (pfn_t pfn = start; pfn < end; pfn++) {
 		const struct model_zone *z = zone_at(model, pfn);
 
-		n += z && *frame_at(z, pfn) == M_FREE && type_of(z, pfn) != MIGRATE_ISOLATE;
+		n += z && (*frame_at(z, pfn) == M_FREE || *frame_at(z, pfn) == M_PARKED) &&
+		     type_of(z, pfn) != MIGRATE_ISOLATE;
 	}
 	return n;
-}
-
-static bool list_differs(const struct model_zone *mz, const struct buddy_zone *z, unsigned int mt,
-			 unsigned int o, struct error *err)
-{
-	const struct list *l = &mz->free[mt][o];
-	uint32_t list = zone_sentinel(z, o, mt), f = zone_link(z, list)->next;
-
-	for (size_t i = 0; i <= l->n; i++, f = zone_link(z, f)->next) {
-		pfn_t expected = i < l->n ? l->pfn[i] : PFN_NONE;
-		pfn_t pfn = f == list ? PFN_NONE : z->base + f;
-
-		if (pfn != expected) {
-			error_set(err, EUCLEAN,
-				  "zone %s, %s, order %u, entry %zu: pfn %" PRId64
-				  ", expected %" PRId64,
-				  zone_type_name(z->type), migratetype_name(mt), o, i, (int64_t)pfn,
-				  (int64_t)expected);
-			return true;
-		}
-	}
-	return false;
-}
-
-static uint8_t cell_of(enum model_frame frame)
-{
-	switch (frame) {
-	case M_ABSENT:
-		return CELL_ABSENT;
-	case M_USED:
-		return CELL_USED;
-	case M_USED_MOVABLE:
-		return CELL_USED | CELL_MOVABLE;
-	case M_TAKEN:
-		return CELL_TAKEN;
-	default:
-		return 0;
-	}
-}
-
-static bool frames_differ(const struct model_zone *mz, const struct buddy_zone *z,
-			  struct error *err)
-{
-	for (pfn_t pfn = mz->zone.start; pfn < mz->zone.end; pfn++) {
-		uint32_t f = (uint32_t)(pfn - z->base);
-		uint8_t cell = z->cells[f] & CELL_FREE ? 0 : z->cells[f];
-
-		if (cell != cell_of(*frame_at(mz, pfn)) || zone_type_of(z, f) != type_of(mz, pfn)) {
-			error_set(err, EUCLEAN,
-				  "pfn %" PRIu64 ": cell %#x, type %u; expected %#x, %u", pfn,
-				  z->cells[f], zone_type_of(z, f), cell_of(*frame_at(mz, pfn)),
-				  type_of(mz, pfn));
-			return true;
-		}
-	}
-	return false;
-}
-
-bool model_differs(const struct model *model, const struct allocator *a, struct error *err)
-{
-	for (unsigned int i = 0; i < model->m->nr_zones; i++) {
-		for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
-			for (unsigned int o = 0; o <= 10; o++) {
-				if (list_differs(&model->zones[i], &a->zones[i], mt, o, err))
-					return true;
-			}
-		}
-		if (frames_differ(&model->zones[i], &a->zones[i], err))
-			return true;
-	}
-	return false;
 }

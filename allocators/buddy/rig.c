@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "sim/gfp.h"
 
 struct machine *rig_machine(unsigned int nr_nodes)
 {
@@ -35,6 +36,16 @@ void rig_zone(struct machine *m, unsigned int type, unsigned int node, pfn_t sta
 void rig_absent(struct machine *m, pfn_t start, pfn_t end, enum absence why)
 {
 	assert_int_equal(machine_add_absent(m, (struct pfn_range){start, end}, why, NULL), 0);
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		struct zone *z = &m->zones[i];
+
+		z->managed = z->present = machine_managed_in(m, z->start, z->end);
+	}
+}
+
+void rig_marks(struct machine *m, unsigned int zone, uint64_t min, uint64_t low, uint64_t high)
+{
+	m->zones[zone].watermark = (struct watermarks){min, low, high, high};
 }
 
 struct machine *rig_one_zone(pfn_t start, pfn_t end)
@@ -64,17 +75,33 @@ static void *rig_meta(const struct alloc_env *env, size_t bytes, size_t align, e
 	return p;
 }
 
-int rig_try_open(struct rig *rig, struct machine *m, size_t chunks)
+int rig_try_open(struct rig *rig, struct machine *m, const char *options, const char *release,
+		 size_t chunks)
 {
 	*rig = (struct rig){.m = m, .chunks_left = chunks};
-	rig->env = (struct alloc_env){.machine = m, .error = &rig->err, .meta = rig_meta};
+	if (option_set_create(buddy_ops.options, &rig->options, &rig->err) ||
+	    option_set_parse_spec(rig->options, options, &rig->err))
+		fail_msg("%s", rig->err.text);
+	rig->env = (struct alloc_env){
+		.machine = m,
+		.options = rig->options,
+		.error = &rig->err,
+		.meta = rig_meta,
+		.kernel = release,
+	};
 	return buddy_ops.create(&rig->env, &rig->a);
+}
+
+void rig_open_with(struct rig *rig, struct machine *m, const char *options)
+{
+	if (rig_try_open(rig, m, options, "", SIZE_MAX))
+		fail_msg("%s", rig->err.text);
+	rig_check(rig);
 }
 
 void rig_open(struct rig *rig, struct machine *m)
 {
-	assert_int_equal(rig_try_open(rig, m, SIZE_MAX), 0);
-	rig_check(rig);
+	rig_open_with(rig, m, RIG_PURE);
 }
 
 void rig_close(struct rig *rig)
@@ -85,6 +112,7 @@ void rig_close(struct rig *rig)
 	}
 	while (rig->nr_chunks)
 		free(rig->chunks[--rig->nr_chunks]);
+	option_set_destroy(rig->options);
 	machine_destroy(rig->m);
 }
 
@@ -94,6 +122,7 @@ struct alloc_request rig_request(const struct rig *rig, unsigned int order, unsi
 		.hint_pfn = PFN_NONE,
 		.order = (uint8_t)order,
 		.migratetype = (uint8_t)mt,
+		.gfp = GFP_DIRECT_RECLAIM | GFP_KSWAPD_RECLAIM,
 		.zone = (uint8_t)machine_highest_zone(rig->m, 0, 0),
 	};
 }
@@ -105,6 +134,35 @@ struct alloc_result rig_alloc(struct rig *rig, unsigned int order, unsigned int 
 	return buddy_ops.alloc(rig->a, &req);
 }
 
+struct alloc_result rig_alloc_gfp(struct rig *rig, unsigned int order, unsigned int mt,
+				  uint32_t gfp)
+{
+	struct alloc_request req = rig_request(rig, order, mt);
+
+	req.gfp = gfp;
+	req.zone = (uint8_t)machine_highest_zone(rig->m, 0, gfp);
+	return buddy_ops.alloc(rig->a, &req);
+}
+
+struct alloc_result rig_alloc_on(struct rig *rig, unsigned int cpu, unsigned int order,
+				 unsigned int mt)
+{
+	struct alloc_request req = rig_request(rig, order, mt);
+
+	req.cpu = (uint16_t)cpu;
+	return buddy_ops.alloc(rig->a, &req);
+}
+
+void rig_expect_alloc(struct rig *rig, unsigned int order, unsigned int mt, pfn_t pfn,
+		      uint64_t flags)
+{
+	struct alloc_result r = rig_alloc(rig, order, mt);
+
+	assert_int_equal(r.pfn, pfn);
+	assert_int_equal(r.flags, flags);
+	rig_check(rig);
+}
+
 int rig_alloc_at(struct rig *rig, pfn_t pfn, unsigned int order, unsigned int mt)
 {
 	const struct alloc_request req = rig_request(rig, order, mt);
@@ -112,14 +170,36 @@ int rig_alloc_at(struct rig *rig, pfn_t pfn, unsigned int order, unsigned int mt
 	return buddy_ops.alloc_at(rig->a, pfn, &req);
 }
 
-int rig_free(struct rig *rig, pfn_t pfn, unsigned int order)
+int rig_free_on(struct rig *rig, unsigned int cpu, pfn_t pfn, unsigned int order)
 {
-	const struct alloc_request req = rig_request(rig, order, MIGRATE_UNMOVABLE);
+	struct alloc_request req = rig_request(rig, order, MIGRATE_UNMOVABLE);
 
+	req.cpu = (uint16_t)cpu;
 	return buddy_ops.free(rig->a, pfn, &req);
 }
 
-int rig_adopt(struct rig *rig, const uint8_t *cells, const uint8_t *types)
+int rig_free(struct rig *rig, pfn_t pfn, unsigned int order)
+{
+	return rig_free_on(rig, 0, pfn, order);
+}
+
+static void add_counts(struct frame_map *map, const struct zone_counts *zones)
+{
+	const struct machine *m = map->machine;
+
+	assert_int_equal(frame_map_add_zones(map, NULL), 0);
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		struct pcp_state *pcp = map->zones[i].pcp;
+
+		if (zones[i].pcp)
+			memcpy(pcp, zones[i].pcp, m->nr_cpus * sizeof(*pcp));
+		map->zones[i] = zones[i];
+		map->zones[i].pcp = pcp;
+	}
+}
+
+int rig_adopt(struct rig *rig, const uint8_t *cells, const uint8_t *types,
+	      const struct zone_counts *zones)
 {
 	struct frame_map *map;
 	int rc;
@@ -129,6 +209,8 @@ int rig_adopt(struct rig *rig, const uint8_t *cells, const uint8_t *types)
 		assert_int_equal(frame_map_add_pageblocks(map, NULL), 0);
 		memcpy(map->pageblock_type, types, map->nr_pageblocks);
 	}
+	if (zones)
+		add_counts(map, zones);
 	rc = buddy_ops.adopt(rig->a, map);
 	frame_map_destroy(map);
 	return rc;
@@ -152,6 +234,28 @@ void rig_expect_list(const struct rig *rig, unsigned int zone, unsigned int orde
 	}
 	assert_int_equal(f, list);
 	assert_int_equal(z->nr_free[mt][order], n);
+}
+
+struct pcp *rig_pcp(const struct rig *rig, unsigned int zone, unsigned int cpu)
+{
+	assert_non_null(rig->a->zones[zone].pcp);
+	return &rig->a->zones[zone].pcp[cpu].set;
+}
+
+void rig_expect_percpu(const struct rig *rig, unsigned int zone, unsigned int cpu,
+		       unsigned int list, size_t n, const pfn_t *pfns)
+{
+	const struct frame_deque *d = &rig_pcp(rig, zone, cpu)->list[list];
+	struct frame_deque_cursor at = frame_deque_begin(d);
+
+	for (size_t i = 0; i < n; i++) {
+		const uint32_t *slot = frame_deque_next(d, &at);
+
+		assert_non_null(slot);
+		assert_int_equal(rig->a->zones[zone].base + *slot, pfns[i]);
+	}
+	assert_null(frame_deque_next(d, &at));
+	assert_int_equal(d->length, n);
 }
 
 unsigned int rig_type(const struct rig *rig, pfn_t pfn)
@@ -180,6 +284,34 @@ uint64_t rig_counter(const struct rig *rig, const char *name)
 	}
 	fail_msg("no counter %s", name);
 	return 0;
+}
+
+void picture_open(struct picture *p, const char *options)
+{
+	picture_open_marked(p, options, 0, 0, 0);
+}
+
+void picture_open_marked(struct picture *p, const char *options, uint64_t min, uint64_t low,
+			 uint64_t high)
+{
+	struct machine *m = rig_one_zone(0, PICTURE_FRAMES);
+
+	rig_marks(m, 0, min, low, high);
+	rig_open_with(&p->rig, m, options);
+	memset(p->cells, FRAME_RESERVED, sizeof(p->cells));
+	memset(p->types, MIGRATE_MOVABLE, sizeof(p->types));
+}
+
+void picture_paint(struct picture *p, pfn_t pfn, size_t n, enum frame_state state)
+{
+	assert_true(pfn + n <= PICTURE_FRAMES);
+	memset(p->cells + pfn, (int)state, n);
+}
+
+void picture_adopt(struct picture *p)
+{
+	assert_int_equal(rig_adopt(&p->rig, p->cells, p->types, NULL), 0);
+	rig_check(&p->rig);
 }
 
 uint64_t rig_random(uint64_t *state)

@@ -26,7 +26,13 @@ static void empty_lists(struct buddy_zone *z)
 			*zone_link(z, list) = (struct zone_link){.prev = list, .next = list};
 		}
 	}
-	z->claims = z->claimed_pageblocks = z->steals = z->spills = 0;
+	atomic_store(&z->nr_free_frames, 0);
+	z->zone_locked = z->claims = z->claimed_pageblocks = 0;
+	z->steals = z->spills = z->boosts = 0;
+	z->nr_highatomic = z->nr_cma = 0;
+	z->unmerged = false;
+	atomic_store(&z->flags, 0);
+	atomic_store(&z->boost, 0);
 }
 
 int zone_init(struct buddy_zone *z, const struct zone *zone, const struct alloc_env *env)
@@ -107,6 +113,26 @@ void zone_list_range(struct buddy_zone *z, uint32_t start, uint32_t end)
 	}
 }
 
+void zone_order_lists(struct buddy_zone *z)
+{
+	for (uint32_t f = z->end; f-- > z->start;) {
+		uint8_t cell = cell_at(z, f);
+		unsigned int order = cell & CELL_ORDER, mt = cell_list_type(cell);
+		uint32_t parent, likely;
+
+		if (!(cell & CELL_FREE))
+			continue;
+		/* When this block came, only what lies higher was there. */
+		parent = f & ~(1U << order);
+		likely = parent ^ (2U << order);
+		zone_unlink(z, f);
+		if (order < MAX_ORDER - 1 && likely > parent && zone_free_at(z, likely, order + 1))
+			zone_push_tail(z, f, order, mt);
+		else
+			zone_push_head(z, f, order, mt);
+	}
+}
+
 void zone_expand(struct buddy_zone *z, uint32_t f, unsigned int high, unsigned int low,
 		 unsigned int mt)
 {
@@ -114,6 +140,13 @@ void zone_expand(struct buddy_zone *z, uint32_t f, unsigned int high, unsigned i
 		high--;
 		zone_push_head(z, f + (1U << high), high, mt);
 	}
+}
+
+uint32_t zone_peek(const struct buddy_zone *z, unsigned int order, unsigned int mt)
+{
+	unsigned int orders = (unsigned int)z->nonempty[mt] >> order;
+
+	return orders ? zone_first(z, order + trailing_zeros(orders), mt) : ZONE_NO_FRAME;
 }
 
 uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt)
@@ -126,14 +159,10 @@ uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt)
 		return ZONE_NO_FRAME;
 	found = order + trailing_zeros(orders);
 	f = zone_first(z, found, mt);
-	zone_unlink(z, f, found, mt);
+	zone_unlink(z, f);
 	zone_expand(z, f, found, order, mt);
+	z->zone_locked++;
 	return f;
-}
-
-static bool free_at(const struct buddy_zone *z, uint32_t f, unsigned int order)
-{
-	return z->cells[f] == (CELL_FREE | order);
 }
 
 /* Is the buddy of the block this one would be half of free? Then it is kept for that merge. */
@@ -141,31 +170,27 @@ static bool merge_likely(const struct buddy_zone *z, uint32_t f, unsigned int or
 {
 	uint32_t parent = f & ~(1U << order);
 
-	return order < MAX_ORDER - 1 && free_at(z, parent ^ (2U << order), order + 1);
+	return order < MAX_ORDER - 1 && zone_free_at(z, parent ^ (2U << order), order + 1);
 }
 
 void zone_free(struct buddy_zone *z, uint32_t f, unsigned int order, unsigned int mt, bool to_tail)
 {
-	if (order == 0)
-		z->cells[f] = 0;
-	else
-		memset(z->cells + f, 0, (size_t)1 << order);
-
+	cell_fill(z, f, order, 0);
 	while (order < MAX_ORDER) {
 		uint32_t buddy = f ^ (1U << order);
-		unsigned int buddy_mt = mt;
 
-		if (!free_at(z, buddy, order))
+		if (!zone_free_at(z, buddy, order))
 			break;
 		if (order >= PAGEBLOCK_ORDER) {
-			buddy_mt = zone_type_of(z, buddy);
+			unsigned int buddy_mt = zone_type_of(z, buddy);
+
 			if (!types_merge(buddy_mt, mt))
 				break;
+			if (buddy_mt != mt && z->fallback != FALLBACK_OLD)
+				zone_set_type(z, buddy, (uint8_t)mt);
 		}
-		zone_unlink(z, buddy, order, buddy_mt);
-		z->cells[buddy] = 0;
-		if (buddy_mt != mt)
-			z->types[buddy >> PAGEBLOCK_ORDER] = (uint8_t)mt;
+		zone_unlink(z, buddy);
+		cell_set(z, buddy, 0);
 		f &= buddy;
 		order++;
 	}
@@ -175,11 +200,20 @@ void zone_free(struct buddy_zone *z, uint32_t f, unsigned int order, unsigned in
 		zone_push_head(z, f, order, mt);
 }
 
+/* Old kernels do not split frees; but neither do they isolate half of a largest block, as we may. */
+static bool freed_in_one_piece(const struct buddy_zone *z, uint32_t f, unsigned int order)
+{
+	return order <= PAGEBLOCK_ORDER ||
+	       (z->fallback == FALLBACK_OLD &&
+		(zone_type_of(z, f) == MIGRATE_ISOLATE) ==
+			(zone_type_of(z, f + PAGEBLOCK_FRAMES) == MIGRATE_ISOLATE));
+}
+
 void zone_free_split(struct buddy_zone *z, uint32_t f, unsigned int order, bool to_tail)
 {
 	uint32_t end = f + (1U << order);
 
-	if (order <= PAGEBLOCK_ORDER) {
+	if (freed_in_one_piece(z, f, order)) {
 		zone_free(z, f, order, zone_type_of(z, f), to_tail);
 		return;
 	}
@@ -203,7 +237,7 @@ uint32_t zone_containing(const struct buddy_zone *z, uint32_t f, unsigned int or
 	for (; order < NR_ORDERS; order++) {
 		uint32_t first = (uint32_t)align_down(f, UINT64_C(1) << order);
 
-		if (free_at(z, first, order)) {
+		if (zone_free_at(z, first, order)) {
 			*found = order;
 			return first;
 		}
@@ -220,16 +254,16 @@ int zone_carve(struct buddy_zone *z, uint32_t f, unsigned int order)
 		/* The halves of a largest block may be free apart, for the sake of their types. */
 		uint32_t high = f + PAGEBLOCK_FRAMES;
 
-		if (order <= PAGEBLOCK_ORDER || !free_at(z, f, PAGEBLOCK_ORDER) ||
-		    !free_at(z, high, PAGEBLOCK_ORDER))
+		if (order <= PAGEBLOCK_ORDER || !zone_free_at(z, f, PAGEBLOCK_ORDER) ||
+		    !zone_free_at(z, high, PAGEBLOCK_ORDER))
 			return -EBUSY;
-		zone_unlink(z, f, PAGEBLOCK_ORDER, zone_type_of(z, f));
-		zone_unlink(z, high, PAGEBLOCK_ORDER, zone_type_of(z, high));
+		zone_unlink(z, f);
+		zone_unlink(z, high);
 		return 0;
 	}
-	mt = zone_type_of(z, first);
-	zone_unlink(z, first, found, mt);
-	z->cells[first] = 0;
+	mt = cell_list_type(cell_at(z, first));
+	zone_unlink(z, first);
+	cell_set(z, first, 0);
 	while (found > order) {
 		uint32_t half = 1U << --found;
 
@@ -243,20 +277,21 @@ int zone_carve(struct buddy_zone *z, uint32_t f, unsigned int order)
 	return 0;
 }
 
-void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int from, unsigned int to)
+void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int to)
 {
 	uint32_t end;
 
 	f = (uint32_t)align_down(f, PAGEBLOCK_FRAMES);
 	end = f + PAGEBLOCK_FRAMES;
 	while (f < end) {
-		unsigned int order = z->cells[f] & CELL_ORDER;
+		uint8_t cell = cell_at(z, f);
+		unsigned int order = cell & CELL_ORDER;
 
-		if (!(z->cells[f] & CELL_FREE)) {
+		if (!(cell & CELL_FREE)) {
 			f++;
 			continue;
 		}
-		zone_unlink(z, f, order, from);
+		zone_unlink(z, f);
 		zone_push_tail(z, f, order, to);
 		f += 1U << order;
 	}
@@ -264,20 +299,22 @@ void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int from, unsigne
 
 bool zone_all_used(const struct buddy_zone *z, uint32_t f, unsigned int order)
 {
-	const uint64_t used = UINT64_C(0x0101010101010101) * CELL_USED;
+	const uint64_t all = UINT64_C(0x0101010101010101);
 	const uint8_t *cell = z->cells + f, *end = cell + (1U << order);
-	uint64_t eight;
 
 	if (order < 3) {
 		for (; cell < end; cell++) {
-			if (!(*cell & CELL_USED))
+			uint8_t is = __atomic_load_n(cell, __ATOMIC_RELAXED);
+
+			if ((is & (uint8_t)~CELL_MOVABLE) != CELL_USED)
 				return false;
 		}
 		return true;
 	}
-	for (; cell < end; cell += sizeof(eight)) {
-		memcpy(&eight, cell, sizeof(eight));
-		if ((eight & used) != used)
+	for (; cell < end; cell += sizeof(all)) {
+		uint64_t eight = __atomic_load_n((const zone_eight *)cell, __ATOMIC_RELAXED);
+
+		if ((eight & ~(all * CELL_MOVABLE)) != all * CELL_USED)
 			return false;
 	}
 	return true;
@@ -287,16 +324,7 @@ uint32_t zone_free_run(const struct buddy_zone *z, uint32_t f, uint32_t end)
 {
 	uint32_t start = f;
 
-	while (f < end && cell_is_free(z->cells[f]))
+	while (f < end && cell_is_free(cell_at(z, f)))
 		f++;
 	return f - start;
-}
-
-uint64_t zone_free_frames(const struct buddy_zone *z)
-{
-	uint64_t sum = 0;
-
-	for (unsigned int mt = 0; mt < MIGRATE_ISOLATE; mt++)
-		sum += z->free_frames[mt];
-	return sum;
 }

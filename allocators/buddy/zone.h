@@ -2,7 +2,8 @@
 /*
  * One zone's free area: for each migratetype and order a list of free blocks, one byte per frame that
  * says what the frame is, one byte per pageblock that names its type. Only mechanism lives here: which
- * list to take from is fallback.c's question, which zone to try is buddy.c's.
+ * list to take from is fallback.c's question, whether the zone may be used at all watermark.c's, what
+ * waits on per-CPU lists percpu.c's, and which zone to try buddy.c's.
  *
  * Frames are numbered from the zone's base, its start rounded down to a largest block, so that an index
  * is aligned exactly where its pfn is. The arrays also reach up to the next largest block; frames
@@ -13,12 +14,16 @@
  * frame. Two free frames that are buddies at order 0 merge at once, so of each aligned pair at most one
  * starts a listed block: a pair shares one link, and a frame costs 5 bytes in all.
  *
- * Nothing here is thread-safe: a zone is used by one thread at a time.
+ * Thread-safety: whoever changes or follows lists holds the zone's lock. The bytes of frames and
+ * pageblocks are read without it, too, to validate a free and to choose its per-CPU list, and the owner
+ * of an allocated block changes its bytes without it: they are only accessed by cell_*() and the like.
  */
 #ifndef ALLOCATORS_BUDDY_ZONE_H
 #define ALLOCATORS_BUDDY_ZONE_H
 
 #include "allocators/allocator.h"
+#include "allocators/pcp.h"
+#include "allocators/spin.h"
 
 #define PAGEBLOCK_ORDER	  HUGE_ORDER
 #define PAGEBLOCK_FRAMES  (1U << PAGEBLOCK_ORDER)
@@ -30,19 +35,43 @@
 
 /* What a frame is. 0: inside a free block, behind its first frame. */
 enum cell {
-	CELL_ORDER = 0x0f,   /* with CELL_FREE: the block's order */
-	CELL_FREE = 0x10,    /* first frame of a listed free block */
-	CELL_USED = 0x20,    /* allocated */
-	CELL_MOVABLE = 0x40, /* with CELL_USED: asked for as movable */
-	CELL_ABSENT = 0x80,  /* not ours: a hole, reserved, offline, or outside the zone */
-	CELL_TAKEN = 0xc0,   /* isolated below pageblock size: neither free nor allocated */
+	CELL_USED = 0x01,    /* allocated */
+	CELL_MOVABLE = 0x02, /* with CELL_USED: asked for as movable */
+	CELL_ABSENT = 0x04,  /* not ours: a hole, reserved, offline, or outside the zone */
+	CELL_TAKEN = 0x08,   /* isolated below pageblock size: neither free nor allocated */
+	CELL_PERCPU =
+		0x40,	   /* free on a per-CPU list; low bits: its pageblock's type when it came */
+	CELL_FREE = 0x80,  /* first frame of a listed free block; with its list's type and order */
+	CELL_TYPE = 0x70,  /* with CELL_FREE, shifted by CELL_TYPE_SHIFT */
+	CELL_ORDER = 0x0f, /* with CELL_FREE */
 };
 
-/* A pageblock's byte: enum migratetype, and while isolated this beside it. */
-#define BLOCK_ISOLATED 0x80U
+#define CELL_TYPE_SHIFT 4
+
+/* A pageblock's byte: enum migratetype, and beside it: */
+#define BLOCK_ISOLATED 0x80U /* isolated for a while */
+#define BLOCK_PROVEN   0x40U /* a recording has shown the type, nobody guessed it */
+#define BLOCK_TYPE     0x0fU
 
 struct zone_link {
 	uint32_t prev, next;
+};
+
+typedef uint64_t __attribute__((may_alias)) zone_eight; /* cells, eight at a time */
+
+struct buddy_pcp;
+
+/* Which free lists a fallback turns to; by the names of the option. */
+enum fallback_rules {
+	FALLBACK_CLAIM,	  /* 6.15 and up: claim a pageblock, else steal the smallest block */
+	FALLBACK_LARGEST, /* 6.10 to 6.14: what cannot be claimed is stolen from the largest block */
+	FALLBACK_OLD,	  /* up to 6.9: lists of mixed pageblocks */
+};
+
+enum zone_flag {
+	ZONE_BELOW_HIGH = PCP_BELOW_HIGH,     /* an allocation has found it so */
+	ZONE_RECLAIM_ACTIVE = PCP_RECLAIMING, /* kswapd is at work */
+	ZONE_BOOSTED = 4,		      /* the request under way should wake kswapd */
 };
 
 struct buddy_zone {
@@ -53,16 +82,36 @@ struct buddy_zone {
 	uint32_t start, end;	 /* the zone's span as frame indices */
 	uint32_t nr_frames;	 /* length of cells, a multiple of MAX_ORDER_FRAMES */
 	uint16_t node;
-	uint8_t type;			  /* enum zone_type */
-	bool grouping;			  /* by mobility; off on tiny machines */
-	uint16_t nonempty[MIGRATE_TYPES]; /* bit order: that list has blocks */
+	uint8_t type;	       /* enum zone_type */
+	bool grouping;	       /* by mobility; off on tiny machines */
+	uint8_t fallback;      /* enum fallback_rules */
+	_Atomic uint8_t flags; /* enum zone_flag */
+	struct buddy_pcp *pcp; /* one per cpu; NULL: pcp=off */
+	bool drain_cached;     /* drains go by the type a pageblock had when its frame came */
+
+	/* Frames; see watermark.h. */
+	uint64_t managed, mark_min, mark_low, mark_high;
+	uint64_t lowmem_reserve[ZONE_TYPES];
+	_Atomic uint64_t boost;	  /* added to all marks */
+	uint64_t boost_at_wake;	  /* what kswapd set out to work off */
+	uint64_t hole_pageblocks; /* without memory, when the zone was made */
+	uint64_t nr_cma;	  /* in CMA pageblocks, when the zone was adopted */
+	uint64_t nr_highatomic;	  /* in HIGHATOMIC pageblocks */
+	bool unmerged; /* pageblocks have left the reserve, whose buddies may be free, too */
+
+	struct spin lock
+		__attribute__((aligned(64))); /* of everything from here on, and the lists */
+	uint16_t nonempty[MIGRATE_TYPES];     /* bit order: that list has blocks */
+	_Atomic uint64_t nr_free_frames; /* on all lists but ISOLATE's; read without the lock */
 	uint64_t free_frames[MIGRATE_TYPES];
 	uint64_t nr_free[MIGRATE_TYPES][NR_ORDERS]; /* blocks */
-	/* Since creation or adoption. */
-	uint64_t claims;	     /* whole pageblocks changed hands for a request */
+	/* Since creation or adoption. The first counts what the tracepoint of its name does. */
+	uint64_t zone_locked; /* blocks taken from the lists of their own type or a claim's */
+	uint64_t claims;      /* whole pageblocks changed hands for a request */
 	uint64_t claimed_pageblocks; /* how many */
 	uint64_t steals;	     /* served from another type's pageblock, which kept its type */
-	uint64_t spills; /* allocations that came here from a zone preferred to this one */
+	_Atomic uint64_t spills;     /* allocations that came here from a preferred zone */
+	uint64_t boosts;
 };
 
 /**
@@ -89,11 +138,21 @@ void zone_paint(struct buddy_zone *z, uint32_t start, uint32_t end, uint8_t cell
 void zone_list_range(struct buddy_zone *z, uint32_t start, uint32_t end);
 
 /**
+ * zone_order_lists - order the lists as if all that is free had been freed from the highest frame down
+ * A snapshot does not tell the order. This is what the kernel's rules make of memory that is given back
+ * that way, as a recording's burn-in does.
+ */
+void zone_order_lists(struct buddy_zone *z);
+
+/**
  * zone_take - the first block of the smallest non-empty list of type @mt from @order up, cut down to
  * @order with the remainders left to @mt (__rmqueue_smallest)
  * Return: its first frame, whose cells the caller must set; ZONE_NO_FRAME: all lists are empty.
  */
 uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt);
+
+/** The block zone_take() would return, which changes nothing. */
+uint32_t zone_peek(const struct buddy_zone *z, unsigned int order, unsigned int mt);
 
 /**
  * zone_expand - cut the unlisted block at @f from order @high down to @low: the low half is kept, each
@@ -104,7 +163,8 @@ void zone_expand(struct buddy_zone *z, uint32_t f, unsigned int high, unsigned i
 
 /**
  * zone_free - list a block, merged with its free buddies (__free_one_page)
- * @mt: the type of its pageblock; buddies of pageblock size take it over if both are mergeable
+ * @mt: the list's type, its pageblock's but in old kernels; buddies of pageblock size take it over if
+ *      both are mergeable
  * @to_tail: as boot and putting back do; otherwise the tail only if the next merge is likely: the
  *           buddy of the block this one would become part of is free
  * Whatever the cells of the block were, they end up as those of a free block.
@@ -139,7 +199,7 @@ int zone_carve(struct buddy_zone *z, uint32_t f, unsigned int order);
  * zone_move_free - move each free block of the pageblock at @f to the tail of type @to's lists,
  * ascending; the pageblock's own type is left alone
  */
-void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int from, unsigned int to);
+void zone_move_free(struct buddy_zone *z, uint32_t f, unsigned int to);
 
 /** True if all 2^@order cells from @f, aligned, are allocated. */
 bool zone_all_used(const struct buddy_zone *z, uint32_t f, unsigned int order);
@@ -147,12 +207,34 @@ bool zone_all_used(const struct buddy_zone *z, uint32_t f, unsigned int order);
 /** Length of the run from @f, below @end, of cells that are free or inside a free block. */
 uint32_t zone_free_run(const struct buddy_zone *z, uint32_t f, uint32_t end);
 
-/** Sum of the free frames that are not isolated. */
-uint64_t zone_free_frames(const struct buddy_zone *z);
-
 static inline uint32_t zone_index(const struct buddy_zone *z, pfn_t pfn)
 {
 	return (uint32_t)(pfn - z->base);
+}
+
+static inline uint8_t cell_at(const struct buddy_zone *z, uint32_t f)
+{
+	return __atomic_load_n(&z->cells[f], __ATOMIC_RELAXED);
+}
+
+static inline void cell_set(struct buddy_zone *z, uint32_t f, uint8_t cell)
+{
+	__atomic_store_n(&z->cells[f], cell, __ATOMIC_RELAXED);
+}
+
+/** Set the cells of an aligned block. */
+static inline void cell_fill(struct buddy_zone *z, uint32_t f, unsigned int order, uint8_t cell)
+{
+	const uint64_t eight = UINT64_C(0x0101010101010101) * cell;
+	uint8_t *at = z->cells + f, *end = at + (1U << order);
+
+	if (order < 3) {
+		for (; at < end; at++)
+			__atomic_store_n(at, cell, __ATOMIC_RELAXED);
+		return;
+	}
+	for (; at < end; at += sizeof(eight))
+		__atomic_store_n((zone_eight *)at, eight, __ATOMIC_RELAXED);
 }
 
 /** True if the cell says: in a free block, first frame or not. */
@@ -161,12 +243,44 @@ static inline bool cell_is_free(uint8_t cell)
 	return cell == 0 || cell & CELL_FREE;
 }
 
+static inline bool cell_is_percpu(uint8_t cell)
+{
+	return (cell & (CELL_FREE | CELL_PERCPU)) == CELL_PERCPU;
+}
+
+static inline uint8_t cell_free_block(unsigned int order, unsigned int mt)
+{
+	return (uint8_t)(CELL_FREE | mt << CELL_TYPE_SHIFT | order);
+}
+
+/** The type of the list a free block is on. */
+static inline unsigned int cell_list_type(uint8_t cell)
+{
+	return (cell & (unsigned int)CELL_TYPE) >> CELL_TYPE_SHIFT;
+}
+
 /** The type of the pageblock of @f as its lists see it. */
 static inline unsigned int zone_type_of(const struct buddy_zone *z, uint32_t f)
 {
-	uint8_t type = z->types[f >> PAGEBLOCK_ORDER];
+	uint8_t type = __atomic_load_n(&z->types[f >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED);
 
-	return type & BLOCK_ISOLATED ? MIGRATE_ISOLATE : type;
+	return type & BLOCK_ISOLATED ? MIGRATE_ISOLATE : type & BLOCK_TYPE;
+}
+
+static inline bool zone_type_proven(const struct buddy_zone *z, uint32_t f)
+{
+	return __atomic_load_n(&z->types[f >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED) & BLOCK_PROVEN;
+}
+
+static inline void zone_set_type(struct buddy_zone *z, uint32_t f, uint8_t type)
+{
+	__atomic_store_n(&z->types[f >> PAGEBLOCK_ORDER], type, __ATOMIC_RELAXED);
+}
+
+/** Does a listed free block of exactly this order start at @f? */
+static inline bool zone_free_at(const struct buddy_zone *z, uint32_t f, unsigned int order)
+{
+	return (cell_at(z, f) & (CELL_FREE | CELL_ORDER)) == (CELL_FREE | order);
 }
 
 /** May free neighbours of pageblock size of types @a and @b become one block? */
@@ -192,6 +306,19 @@ static inline uint32_t zone_first(const struct buddy_zone *z, unsigned int order
 	return zone_link(z, zone_sentinel(z, order, mt))->next;
 }
 
+static inline void zone_count(struct buddy_zone *z, unsigned int order, unsigned int mt, bool more)
+{
+	uint64_t frames = UINT64_C(1) << order;
+
+	frames = more ? frames : -frames;
+	z->free_frames[mt] += frames;
+	if (mt != MIGRATE_ISOLATE)
+		atomic_store_explicit(
+			&z->nr_free_frames,
+			atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed) + frames,
+			memory_order_relaxed);
+}
+
 /** Put the block at @f between two neighbours of its list and count it. */
 static inline void zone_insert(struct buddy_zone *z, uint32_t f, unsigned int order,
 			       unsigned int mt, uint32_t prev, uint32_t next)
@@ -199,10 +326,10 @@ static inline void zone_insert(struct buddy_zone *z, uint32_t f, unsigned int or
 	*zone_link(z, f) = (struct zone_link){.prev = prev, .next = next};
 	zone_link(z, prev)->next = f;
 	zone_link(z, next)->prev = f;
-	z->cells[f] = (uint8_t)(CELL_FREE | order);
+	cell_set(z, f, cell_free_block(order, mt));
 	z->nonempty[mt] = (uint16_t)(z->nonempty[mt] | 1U << order);
 	z->nr_free[mt][order]++;
-	z->free_frames[mt] += UINT64_C(1) << order;
+	zone_count(z, order, mt, true);
 }
 
 static inline void zone_push_head(struct buddy_zone *z, uint32_t f, unsigned int order,
@@ -221,29 +348,25 @@ static inline void zone_push_tail(struct buddy_zone *z, uint32_t f, unsigned int
 	zone_insert(z, f, order, mt, zone_link(z, list)->prev, list);
 }
 
-/** Take the block at @f off its list. Its first cell still reads CELL_FREE. */
-static inline void zone_unlink(struct buddy_zone *z, uint32_t f, unsigned int order,
-			       unsigned int mt)
+/** Take the block at @f off the list its cell names. That cell stays as it is. */
+static inline void zone_unlink(struct buddy_zone *z, uint32_t f)
 {
 	struct zone_link link = *zone_link(z, f);
+	uint8_t cell = cell_at(z, f);
+	unsigned int order = cell & CELL_ORDER, mt = cell_list_type(cell);
 
 	zone_link(z, link.prev)->next = link.next;
 	zone_link(z, link.next)->prev = link.prev;
 	if (--z->nr_free[mt][order] == 0)
 		z->nonempty[mt] = (uint16_t)(z->nonempty[mt] & ~(1U << order));
-	z->free_frames[mt] -= UINT64_C(1) << order;
+	zone_count(z, order, mt, false);
 }
 
 /** Mark the unlisted block at @f allocated. */
 static inline void zone_mark_used(struct buddy_zone *z, uint32_t f, unsigned int order,
 				  bool movable)
 {
-	uint8_t cell = movable ? CELL_USED | CELL_MOVABLE : CELL_USED;
-
-	if (order == 0)
-		z->cells[f] = cell;
-	else
-		__builtin_memset(z->cells + f, cell, (size_t)1 << order);
+	cell_fill(z, f, order, movable ? CELL_USED | CELL_MOVABLE : CELL_USED);
 }
 
 #endif

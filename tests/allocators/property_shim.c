@@ -66,7 +66,8 @@ struct property {
 	struct machine *m;
 	_Atomic uint8_t *huge_state;
 	struct piece *pieces, **last;
-	struct piece *found; /* while recovering: the next one to find */
+	struct piece *found;		/* while recovering: the next one to find */
+	struct property *nested, *next; /* what a layer has below it, on the same machine */
 
 	enum mutant mutant;
 	unsigned int frees, drains;
@@ -193,11 +194,46 @@ void property_destroy(struct property *p)
 		return;
 	if (p->a)
 		p->ops->destroy(p->a);
+	while (p->nested) {
+		struct property *nested = p->nested;
+
+		p->nested = nested->next;
+		property_destroy(nested);
+	}
 	drop_pieces(p, true);
 	free((void *)(uintptr_t)p->huge_state);
 	machine_destroy(p->m);
 	allocator_spec_destroy(p->spec);
 	free(p);
+}
+
+static int property_nest(const struct alloc_env *env, const char *spec,
+			 const struct allocator_ops **ops, struct allocator **a)
+{
+	struct property *p = (struct property *)(uintptr_t)env;
+	struct property *nested = calloc(1, sizeof(*nested));
+	int rc;
+
+	if (!nested)
+		return -ENOMEM;
+	nested->last = &nested->pieces;
+	nested->next = p->nested;
+	p->nested = nested;
+	rc = allocator_spec_parse(spec, &nested->spec, env->error);
+	if (rc)
+		return rc;
+	nested->ops = nested->spec->ops;
+	nested->env = p->env;
+	nested->env.options = nested->spec->options;
+	rc = nested->ops->create(&nested->env, &nested->a);
+	nested->env.error = NULL;
+	if (rc) {
+		nested->a = NULL;
+		return rc;
+	}
+	*ops = nested->ops;
+	*a = nested->a;
+	return 0;
 }
 
 /** NULL: @text (of ERROR_TEXT_MAX bytes) says why. */
@@ -226,7 +262,9 @@ struct property *property_create(const char *spec, unsigned int machine, unsigne
 					    .options = p->spec->options,
 					    .error = &err,
 					    .meta = property_meta,
-					    .huge_state = p->huge_state};
+					    .huge_state = p->huge_state,
+					    .kernel = "",
+					    .nest = property_nest};
 		rc = p->ops->create(&p->env, &p->a);
 		p->env.error = NULL;
 	}

@@ -1268,9 +1268,43 @@ static int add_tests(const char *text, struct CMUnitTest *tests, size_t *n)
 
 #define SPECS_MAX 64
 
-/* A back end as it is, and with each of the files it ships in place of its default one. */
+/* Lists large enough to matter on a machine this small, by the rules of each generation. */
+static const char *const further_specs[] = {
+	"percpu:batch=63",
+	"percpu:inner=firstfit,batch=63,high=2000,pcp=6.12",
+	"percpu:inner=firstfit,batch=63,pcp=6.6",
+	"percpu:batch=63,pcp=6.1",
+	"percpu:inner=firstfit,batch=63,pcp=5.10",
+};
+
+/* A layer over each back end it takes, itself included. */
+static void add_layers(const struct allocator_ops *ops, char **specs, size_t *n)
+{
+	for (size_t i = 0; allocator_builtins[i]; i++) {
+		struct allocator_spec *spec;
+
+		assert(*n < SPECS_MAX);
+		if (asprintf(&specs[*n], "%s:inner=%s", ops->name, allocator_builtins[i]->name) < 0)
+			continue;
+		if (allocator_spec_parse(specs[*n], &spec, NULL)) {
+			free(specs[*n]);
+			continue;
+		}
+		allocator_spec_destroy(spec);
+		(*n)++;
+	}
+}
+
+/*
+ * A back end as it is, and with each of the files it ships in place of its default one; a layer over
+ * all that it can be layered over.
+ */
 static void add_specs(const struct allocator_ops *ops, char **specs, size_t *n)
 {
+	if (ops->capabilities & ALLOCATOR_LAYER) {
+		add_layers(ops, specs, n);
+		return;
+	}
 	specs[(*n)++] = strdup(ops->name);
 	for (const struct option *row = ops->options; row && row->name; row++) {
 		if (!(row->flags & OPTION_FILE))
@@ -1297,6 +1331,8 @@ int main(int argc, char **argv)
 		specs[nr_specs++] = strdup(argv[i]);
 	for (size_t i = 0; argc == 1 && allocator_builtins[i]; i++)
 		add_specs(allocator_builtins[i], specs, &nr_specs);
+	for (size_t i = 0; argc == 1 && i < ARRAY_SIZE(further_specs); i++)
+		specs[nr_specs++] = strdup(further_specs[i]);
 	tests = calloc(nr_specs * ARRAY_SIZE(conformance_tests), sizeof(*tests));
 	for (size_t i = 0; i < nr_specs; i++)
 		failed += add_tests(specs[i], tests, &n);

@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -140,7 +141,7 @@ static void a_bad_table_is_refused_with_what_to_do(void **state)
 	assert_int_equal(allocator_check_ops(&fine, "x", &err), 0);
 	assert_int_equal(allocator_check_ops(NULL, "x", &err), -EINVAL);
 	REFUSED(magic, 0x464c457f, "0x464c457f");
-	REFUSED(abi_version, 2, "version 2");
+	REFUSED(abi_version, 1, "version 1");
 	REFUSED(size, 8, "rebuild");
 	REFUSED(name, NULL, "name");
 	REFUSED(name, "", "name");
@@ -157,6 +158,7 @@ static void a_bad_table_is_refused_with_what_to_do(void **state)
 	REFUSED(capabilities, ALLOCATOR_PERSISTENT, "recover");
 	REFUSED(capabilities, 1U << 31, "0x80000000");
 	REFUSED(isolate, toy_isolate, "unisolate");
+	REFUSED(capabilities, ALLOCATOR_LAYER, "inner"); /* nor is its "depth" one */
 }
 
 static void a_foreign_table_is_not_read_beyond_its_magic(void **state)
@@ -179,7 +181,9 @@ static void a_name_alone_means_defaults(void **state)
 		const char *name = allocator_builtins[i]->name;
 
 		assert_int_equal(allocator_spec_parse(name, &spec, NULL), 0);
-		assert_ptr_equal(spec->ops, allocator_builtins[i]);
+		if (!(allocator_builtins[i]->capabilities & ALLOCATOR_LAYER))
+			assert_ptr_equal(spec->ops, allocator_builtins[i]);
+		assert_string_equal(spec->ops->name, name);
 		assert_non_null(spec->options);
 		assert_string_equal(spec->text, name);
 		allocator_spec_destroy(spec);
@@ -228,7 +232,8 @@ static void unknown_names_get_a_suggestion(void **state)
 	assert_refused("firstfti", ENOENT, "did you mean 'firstfit'");
 	assert_refused("lfree", ENOENT, "did you mean 'llfree'");
 	assert_refused("budy:x=1", ENOENT, "did you mean 'buddy'");
-	assert_refused("quantum", ENOENT, "recorded, buddy, llfree, firstfit, nextfit, null");
+	assert_refused("quantum", ENOENT,
+		       "recorded, buddy, llfree, percpu, firstfit, nextfit, null");
 	assert_refused("", ENOENT, "there are recorded");
 	assert_refused(":a=b", ENOENT, "there are recorded");
 	assert_refused("./libmine.so:k=v", ENOENT, "./libmine.so");
@@ -243,6 +248,131 @@ static void bad_options_name_their_back_end(void **state)
 	assert_int_equal(
 		allocator_spec_parse("firstfit:speed=9", &(struct allocator_spec *){NULL}, NULL),
 		-ENOENT);
+}
+
+/* ---- layers ---- */
+
+static const struct allocator_ops *builtin(const char *name)
+{
+	for (size_t i = 0; allocator_builtins[i]; i++) {
+		if (strcmp(allocator_builtins[i]->name, name) == 0)
+			return allocator_builtins[i];
+	}
+	fail_msg("no back end %s", name);
+	return NULL;
+}
+
+static struct allocator_spec *parsed(const char *text)
+{
+	struct allocator_spec *spec;
+	struct error err;
+
+	if (allocator_spec_parse(text, &spec, &err))
+		fail_msg("%s: %s", text, err.text);
+	return spec;
+}
+
+static void what_is_below_a_layer_is_checked_at_once(void **state)
+{
+	(void)state;
+	assert_refused("percpu:inner=llfre", ENOENT,
+		       "percpu: inner: unknown back end 'llfre'; did you mean 'llfree'");
+	assert_refused("percpu:inner=", ENOENT, "percpu: inner: ");
+	assert_refused("percpu:inner=(llfree:tree=7)", ERANGE, "percpu: inner: llfree: ");
+	assert_refused("percpu:inner=(llfree:speed=7),batch=1", ENOENT, "'speed'");
+	assert_refused("percpu:iner=llfree", ENOENT, "did you mean 'inner'");
+	assert_refused("percpu:inner=recorded", EINVAL, "percpu: inner: recorded does not choose");
+	assert_refused("percpu:inner=null", EINVAL, "name another back end");
+	assert_refused("percpu:inner=(percpu:inner=null)", EINVAL,
+		       "percpu: inner: percpu: inner: ");
+}
+
+static void layers_stand_on_layers_but_not_for_ever(void **state)
+{
+	char text[256] = "llfree", deeper[300];
+	struct allocator_spec *spec;
+
+	(void)state;
+	for (unsigned int i = 1; i < ALLOCATOR_LAYERS_MAX; i++) {
+		snprintf(deeper, sizeof(deeper), "percpu:inner=(%s)", text);
+		strcpy(text, deeper);
+		allocator_spec_destroy(parsed(text));
+	}
+	spec = parsed(text);
+	assert_string_equal(spec->inner->inner->inner->ops->name, "llfree");
+	allocator_spec_destroy(spec);
+	snprintf(deeper, sizeof(deeper), "percpu:inner=(%s)", text);
+	assert_refused(deeper, EINVAL, "more than 4 back ends");
+}
+
+/* Else runs with different inner options would be taken for the same. */
+static void a_layers_options_tell_all_of_the_inner_ones(void **state)
+{
+	static const char *const same[] = {"percpu", "percpu:inner=llfree",
+					   "percpu:inner=(llfree:tree=8),batch=0"};
+	struct allocator_spec *spec = parsed("percpu:inner=(llfree:tree=16),batch=63");
+	char *other = option_canonical(spec->options), *first = NULL;
+
+	(void)state;
+	assert_non_null(strstr(other, "inner=(llfree:tree=16,policy=movable"));
+	assert_non_null(strstr(other, "),batch=63,"));
+	assert_string_equal(spec->text, "percpu:inner=(llfree:tree=16),batch=63");
+	assert_string_equal(spec->inner->text, "llfree:tree=16");
+	allocator_spec_destroy(spec);
+	for (size_t i = 0; i < sizeof(same) / sizeof(same[0]); i++) {
+		char *text, again[512];
+
+		spec = parsed(same[i]);
+		text = option_canonical(spec->options);
+		assert_string_not_equal(text, other);
+		if (first)
+			assert_string_equal(text, first);
+		allocator_spec_destroy(spec);
+		/* the canonical form is a specification of the same */
+		snprintf(again, sizeof(again), "percpu:%s", text);
+		spec = parsed(again);
+		free(first);
+		first = option_canonical(spec->options);
+		assert_string_equal(text, first);
+		free(text);
+		allocator_spec_destroy(spec);
+	}
+	spec = parsed("percpu:inner=(percpu:inner=(llfree:tree=16),batch=5)");
+	free(other);
+	other = option_canonical(spec->options);
+	assert_non_null(strstr(other, "inner=(percpu:inner=(llfree:tree=16,"));
+	free(other);
+	free(first);
+	allocator_spec_destroy(spec);
+}
+
+static void a_layer_can_do_what_both_can(void **state)
+{
+	static const char *const inner[] = {"llfree", "firstfit", "nextfit", "percpu"};
+	const struct allocator_ops *layer = builtin("percpu");
+	const uint32_t all = layer->capabilities;
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(inner) / sizeof(inner[0]); i++) {
+		const struct allocator_ops *below = builtin(inner[i]);
+		struct allocator_spec *spec;
+		char text[64];
+
+		snprintf(text, sizeof(text), "percpu:inner=%s", inner[i]);
+		spec = parsed(text);
+		assert_int_equal(spec->ops->capabilities,
+				 (all & below->capabilities) | ALLOCATOR_LAYER);
+		assert_ptr_equal(spec->ops->options, layer->options);
+		if (allocator_check_ops(spec->ops, text, &err))
+			fail_msg("%s", err.text);
+		assert_true(spec->ops->drain && spec->ops->tick && spec->ops->check);
+		assert_true(!spec->ops->adopt == !below->adopt);
+		assert_true(!spec->ops->isolate == !below->isolate);
+		allocator_spec_destroy(spec);
+	}
+	/* the table itself is nobody's to change */
+	assert_int_equal(layer->capabilities, all);
 }
 
 /* ---- instances ---- */
@@ -383,6 +513,126 @@ static void a_failed_create_says_who_and_why(void **state)
 	allocator_instance_destroy(NULL);
 }
 
+/* ---- instances inside instances ---- */
+
+static unsigned int destroyed; /* how often, in decimal digits: 1 the layer, 2 the inner one */
+
+static struct allocator_ops inner_table;
+
+static int nesting_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	struct allocator *inner;
+	int rc = env->nest(env, "firstfit", &ops, &inner);
+
+	if (rc)
+		return rc;
+	assert_string_equal(ops->name, "firstfit");
+	assert_non_null(inner);
+	return toy_create(env, a);
+}
+
+static int misspelling_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+
+	return env->nest(env, "fristfit", &ops, a);
+}
+
+static int failing_late_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	int rc = env->nest(env, "firstfit", &ops, a);
+
+	return rc ? rc : error_set(env->error, ERANGE, "too late");
+}
+
+static void a_nested_instance_is_part_of_its_outer_one(void **state)
+{
+	struct rig *rig = *state;
+	struct allocator_spec *alone = parsed("firstfit");
+	struct allocator_instance *instance;
+	const struct allocator_ops *ops;
+	struct allocator *a;
+	uint64_t bytes;
+
+	assert_int_equal(allocator_instance_create(alone, rig->m, NULL, &instance, NULL), 0);
+	bytes = instance->metadata_bytes;
+	allocator_instance_destroy(instance);
+	allocator_spec_destroy(alone);
+	rig->ops.create = nesting_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	assert_int_equal(rig->instance->metadata_bytes, bytes + sizeof(struct allocator));
+	assert_ptr_equal(rig->instance->nested->env.machine, rig->m);
+	assert_ptr_equal(rig->instance->nested->env.huge_state, rig->instance->env.huge_state);
+	assert_ptr_equal(rig->instance->nested->env.kernel, rig->instance->env.kernel);
+	/* not once it is made */
+	assert_int_equal(rig->instance->env.nest(&rig->instance->env, "firstfit", &ops, &a),
+			 -EINVAL);
+}
+
+static void a_failed_nest_says_who_and_why(void **state)
+{
+	struct rig *rig = *state;
+	struct error err;
+
+	rig->ops.create = misspelling_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -ENOENT);
+	assert_string_equal(err.text, "toy: unknown back end 'fristfit'; did you mean 'firstfit'?");
+	rig->ops.create = failing_late_create; /* the nested one goes, too: leaks would be seen */
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -ERANGE);
+	assert_string_equal(err.text, "toy: too late");
+	assert_null(rig->instance);
+}
+
+static void destroy_outer(struct allocator *a)
+{
+	(void)a;
+	destroyed = 10 * destroyed + 1;
+}
+
+static void destroy_inner(struct allocator *a)
+{
+	(void)a;
+	destroyed = 10 * destroyed + 2;
+}
+
+static void the_outer_instance_is_destroyed_first(void **state)
+{
+	struct rig *rig = *state;
+
+	rig->ops.create = nesting_create;
+	rig->ops.destroy = destroy_outer;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	inner_table = *rig->instance->nested->ops;
+	inner_table.destroy = destroy_inner;
+	rig->instance->nested->ops = &inner_table;
+	destroyed = 0;
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	assert_int_equal(destroyed, 12);
+}
+
+static void the_kernels_release_is_passed_on(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	assert_string_equal(rig->instance->env.kernel, "");
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m,
+						   &(struct allocator_place){.kernel = "6.18.44"},
+						   &rig->instance, NULL),
+			 0);
+	assert_string_equal(rig->instance->env.kernel, "6.18.44");
+}
+
 #define RIG_TEST(name) cmocka_unit_test_setup_teardown(name, rig_setup, rig_teardown)
 
 int main(void)
@@ -395,11 +645,19 @@ int main(void)
 		cmocka_unit_test(options_reach_the_set),
 		cmocka_unit_test(unknown_names_get_a_suggestion),
 		cmocka_unit_test(bad_options_name_their_back_end),
+		cmocka_unit_test(what_is_below_a_layer_is_checked_at_once),
+		cmocka_unit_test(layers_stand_on_layers_but_not_for_ever),
+		cmocka_unit_test(a_layers_options_tell_all_of_the_inner_ones),
+		cmocka_unit_test(a_layer_can_do_what_both_can),
 		RIG_TEST(metadata_is_zeroed_aligned_and_counted),
 		RIG_TEST(impossible_metadata_is_null_and_not_counted),
 		RIG_TEST(untouched_metadata_costs_nothing),
 		RIG_TEST(huge_state_is_provided_or_passed_on),
 		RIG_TEST(a_failed_create_says_who_and_why),
+		RIG_TEST(a_nested_instance_is_part_of_its_outer_one),
+		RIG_TEST(a_failed_nest_says_who_and_why),
+		RIG_TEST(the_outer_instance_is_destroyed_first),
+		RIG_TEST(the_kernels_release_is_passed_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -331,6 +331,14 @@ static bool has_page(const struct fixture *f)
 	return access(path, F_OK) == 0;
 }
 
+static int unlink_page(const struct fixture *f)
+{
+	char path[192];
+
+	snprintf(path, sizeof(path), "%s/index.html", f->out);
+	return unlink(path);
+}
+
 static char *must_report(const struct fixture *f, const char *label)
 {
 	const struct report_options options = {
@@ -530,6 +538,75 @@ static void only_the_latest_finished_run_of_each_is_shown(void **state)
 	free(html);
 }
 
+/* A fidelity run says nothing of what a replay shows, and has no samples. */
+static void add_fidelity(const char *path, const char *options)
+{
+	struct store *store = must_open(path);
+	struct result_record run = {.kind = RESULT_RUN}, done = {.kind = RESULT_DONE};
+	struct result_record warning = {.kind = RESULT_WARNING, .warning = {"<burnt> & lost"}};
+
+	run.run = (struct result_run){
+		.allocator = "buddy",
+		.spec = "buddy:x=<1>",
+		.options = options,
+		.allocator_summary = "Linux zones and free lists",
+		.role = ROLE_CANDIDATE,
+		.trace = "samples/server.quire",
+		.trace_digest = "0123456789abcdef0123456789abcdef",
+		.trace_note = "Linux 6.18.5 x86_64, 2 CPUs, recorded by quire 0.1.0",
+		.mode = "fidelity",
+		.memory = "none",
+		.prefill = "recorded",
+		.point_id = options,
+		.build_id = "abcd",
+		.threads = 1,
+		.cpus = 2,
+		.order = -1,
+	};
+	must_take(store, &run);
+	send_metric(store, METRIC_hit_accuracy_b, 0.99999);
+	send_metric(store, METRIC_refill_accuracy_b, 1);
+	send_metric(store, METRIC_decision_accuracy_a, 0.91234);
+	send_metric(store, METRIC_free_order_distance, 0.0421);
+	must_take(store, &warning);
+	done.done.status = RUN_DONE;
+	must_take(store, &done);
+	assert_int_equal(store_close(store, NULL), 0);
+}
+
+static void fidelity_runs_get_a_table_and_leave_the_replays_alone(void **state)
+{
+	const struct fixture *f = *state;
+	char *before, *html, *section;
+
+	add_fidelity(f->database, "pcp=off");
+	assert_report_fails(f, ENOENT, "v_fidelity");
+	fill(f->database, "samples/server.quire");
+	before = must_report(f, NULL);
+	section = strstr(before, "id=\"fidelity\"");
+	assert_non_null(section);
+	assert_well_formed(before);
+	/* The newest run of that back end with these options, but not of a replay. */
+	add_fidelity(f->database, "pcp=off");
+	add_fidelity(f->database, "kernel=6.18");
+	assert_int_equal(unlink_page(f), 0);
+	html = must_report(f, NULL);
+	assert_well_formed(html);
+	section = strstr(html, "id=\"fidelity\"");
+	assert_non_null(section);
+	assert_int_equal(section - html, strstr(before, "id=\"fidelity\"") - before);
+	assert_memory_equal(html, before, (size_t)(section - html));
+	assert_int_equal(count(section, "buddy:x=&lt;1&gt;"), 2);
+	assert_int_equal(count(section, "&lt;burnt&gt; &amp; lost"), 2);
+	/* All but a few is not all. */
+	assert_int_equal(count(section, ">99.99</td>"), 2);
+	assert_int_equal(count(section, ">100.00</td>"), 2);
+	assert_int_equal(count(section, ">91.23</td>"), 2);
+	assert_int_equal(count(section, ">0.042</td>"), 2);
+	free(before);
+	free(html);
+}
+
 static void each_trace_gets_a_section(void **state)
 {
 	const struct fixture *f = *state;
@@ -720,6 +797,7 @@ int main(void)
 		TEST(the_reference_is_first_and_the_harness_last),
 		TEST(the_best_value_follows_the_metrics_direction),
 		TEST(only_the_latest_finished_run_of_each_is_shown),
+		TEST(fidelity_runs_get_a_table_and_leave_the_replays_alone),
 		TEST(each_trace_gets_a_section),
 		TEST(hostile_text_stays_text),
 		TEST(a_run_without_data_gets_a_page_without_figures),

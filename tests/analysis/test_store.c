@@ -66,7 +66,7 @@ static bool exists(const struct fixture *f, const char *suffix)
 /* The single value of @sql as text ("" for NULL), in a buffer that the next call reuses. */
 static const char *ask(const struct fixture *f, const char *sql)
 {
-	static char answer[512];
+	static char answer[2048];
 	sqlite3 *db;
 	sqlite3_stmt *stmt;
 
@@ -264,7 +264,7 @@ static void write_run(const struct fixture *f, const char *allocator)
 static void assert_no_results(const struct fixture *f)
 {
 	static const char *const tables[] = {"metric",	 "sample",   "sample_metric", "latency",
-					     "freelist", "blockmap", "holder"};
+					     "freelist", "blockmap", "holder",	      "accuracy"};
 	char sql[64];
 
 	for (size_t i = 0; i < ARRAY_SIZE(tables); i++) {
@@ -639,6 +639,152 @@ static void views_show_the_latest_finished_run(void **state)
 	assert_answer(f, "SELECT count(*) FROM v_warning WHERE status = 'failed'", "2");
 }
 
+/* ---- fidelity ---------------------------------------------------------------------------------- */
+
+static void send_accuracy(struct store *store, struct result_accuracy accuracy)
+{
+	struct result_record record = {.kind = RESULT_ACCURACY, .accuracy = accuracy};
+
+	must_take(store, &record);
+}
+
+static void write_fidelity(const struct fixture *f, const char *point_id, bool hindsight)
+{
+	struct store *store = must_open(f);
+	struct result_record run = run_record("buddy");
+
+	run.run.options = "kernel=6.18";
+	run.run.mode = "fidelity";
+	run.run.point_id = point_id;
+	run.run.oracle = false;
+	must_take(store, &run);
+	send_metric(store, METRIC_hit_accuracy_b, 0.96);
+	send_metric(store, METRIC_direct_accuracy_b, NAN);
+	send_metric(store, METRIC_refill_ratio, 1.5);
+	send_metric(store, METRIC_recorded_refills, 12);
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT, ACCURACY_TOTAL, 0,
+						      NULL, 100, 96});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT, ACCURACY_ORDER, 9,
+						      NULL, 0, 0});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT,
+						      ACCURACY_MIGRATETYPE, 2, NULL, 4, 1});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT, ACCURACY_TENTH, 0,
+						      NULL, 50, 50});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT, ACCURACY_CAUSE, 1,
+						      "in use; it's so", 1, 0});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_B, ACCURACY_HIT, ACCURACY_CAUSE, 0,
+						      "order of lists", 3, 0});
+	send_accuracy(store, (struct result_accuracy){ACCURACY_LIFO, ACCURACY_HIT, ACCURACY_CAUSE,
+						      0, "unexplained", 90, 0});
+	if (hindsight)
+		send_warning(store, "hindsight: the start state uses later events");
+	else
+		send_warning(store, "recorded without --burn-in: who knows");
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+}
+
+static void a_fidelity_run_is_stored_by_group_and_cause(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_fidelity(f, "ffff", false);
+	assert_answer(f, "SELECT count(*) FROM accuracy", "7");
+	assert_answer(f,
+		      "SELECT variant || class || dimension || key || choices || correct"
+		      " FROM accuracy WHERE dimension = 'migratetype'",
+		      "bhitmigratetype241");
+	/* as people count */
+	assert_answer(f, "SELECT key FROM accuracy WHERE dimension = 'tenth'", "1");
+	assert_answer(f,
+		      "SELECT cause FROM accuracy WHERE variant = 'b' AND cause NOT NULL"
+		      " AND key = 1",
+		      "order of lists");
+	assert_answer(f, "SELECT accuracy FROM v_accuracy WHERE key = 'Reclaimable'", "0.25");
+	assert_answer(f, "SELECT accuracy FROM v_accuracy WHERE dimension = 'total'", "0.96");
+	assert_answer(f, "SELECT accuracy IS NULL FROM v_accuracy WHERE dimension = 'order'", "1");
+	assert_answer(f,
+		      "SELECT group_concat(cause || ':' || times || ':' || share, ', ')"
+		      " FROM v_mismatch",
+		      "order of lists:3:0.03, in use; it's so:1:0.01");
+	assert_answer(f,
+		      "SELECT allocator || options || label || hindsight || burn_in ||"
+		      " hit_accuracy_b || refill_ratio || recorded_refills FROM v_fidelity",
+		      "buddykernel=6.18nightly000.961.512.0");
+	assert_answer(f, "SELECT direct_accuracy_b IS NULL FROM v_fidelity", "1");
+	assert_answer(f, "PRAGMA foreign_key_check", "");
+}
+
+static void fidelity_and_replays_do_not_hide_each_other(void **state)
+{
+	const struct fixture *f = *state;
+
+	write_run(f, "buddy");
+	write_fidelity(f, "ffff", false);
+	write_fidelity(f, "eeee", true);
+	write_fidelity(f, "eeee", true);
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_latest", "1,2,4");
+	assert_answer(f, "SELECT group_concat(run_id || ':' || hindsight) FROM v_fidelity",
+		      "2:0,4:1");
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_comparison", "1");
+	assert_answer(f, "SELECT count(DISTINCT run_id) FROM v_free_blocks", "1");
+	assert_answer(f, "SELECT count(DISTINCT run_id) FROM v_free_huge_over_time", "1");
+	assert_answer(f, "SELECT count(*) FROM v_bench", "0");
+}
+
+static void accuracies_that_contradict_each_other_fail_the_run(void **state)
+{
+	const struct fixture *f = *state;
+	const struct result_accuracy good = {
+		ACCURACY_A, ACCURACY_DECIDED, ACCURACY_TOTAL, 0, NULL, 10, 5};
+	struct result_record run = run_record("buddy");
+
+	for (int i = 0; i < 3; i++) {
+		struct store *store = must_open(f);
+		struct result_record record = {.kind = RESULT_ACCURACY, .accuracy = good};
+		struct result_record done = {.kind = RESULT_DONE, .done = {RUN_DONE, NULL}};
+		struct error err = {0};
+
+		must_take(store, &run);
+		must_take(store, &record);
+		if (i == 0)
+			record.accuracy.key = 1; /* another row, but more right than there were */
+		if (i == 0)
+			record.accuracy.correct = 11;
+		if (i == 1)
+			record.accuracy.key = 0; /* the same row twice */
+		if (i == 2) {
+			record.accuracy.key = 1;
+			record.accuracy.cause = "a cause of nothing";
+		}
+		must_take(store, &record);
+		assert_true(take(store, &done, &err) < 0);
+		must_close(store);
+	}
+	assert_answer(f, "SELECT count(*) FROM run WHERE status = 'failed'", "3");
+	assert_no_results(f);
+}
+
+static void v_fidelity_has_every_fidelity_metric(void **state)
+{
+	const struct fixture *f = *state;
+	static const char *const names[] = {
+#define X(name, ...) #name,
+		FIDELITY_METRICS(X)
+#undef X
+	};
+	char sql[256];
+
+	write_fidelity(f, "ffff", false);
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		snprintf(sql, sizeof(sql),
+			 "SELECT sql LIKE '%%name = ''%s'')%% AS %s%%' FROM sqlite_schema WHERE"
+			 " name = 'v_fidelity'",
+			 names[i], names[i]);
+		assert_answer(f, sql, "1");
+	}
+}
+
 static void runs_of_traces_without_a_digest_stand_for_themselves(void **state)
 {
 	const struct fixture *f = *state;
@@ -914,33 +1060,50 @@ static void a_newer_schema_is_refused(void **state)
 	const struct fixture *f = *state;
 
 	write_run(f, "llfree");
-	tell(f, "PRAGMA user_version = 3");
+	tell(f, "PRAGMA user_version = 4");
 	assert_open_fails(f->path, EPROTONOSUPPORT, "newer quire");
-	assert_answer(f, "PRAGMA user_version", "3");
+	assert_answer(f, "PRAGMA user_version", "4");
+}
+
+/* Take back what later versions added. */
+static void make_older(const struct fixture *f, int version)
+{
+	char sql[1024];
+
+	snprintf(sql, sizeof(sql), "%s",
+		 ask(f, "SELECT group_concat('DROP VIEW ' || name, ';') FROM sqlite_schema"
+			" WHERE type = 'view'"));
+	tell(f, sql);
+	tell(f, "CREATE VIEW v_run AS SELECT 1 AS outdated; DROP TABLE accuracy");
+	if (version < 2)
+		tell(f, "ALTER TABLE run DROP COLUMN repetitions;"
+			"ALTER TABLE run DROP COLUMN rounds; ALTER TABLE run DROP COLUMN fill");
+	snprintf(sql, sizeof(sql), "PRAGMA user_version = %d", version);
+	tell(f, sql);
 }
 
 static void an_older_schema_is_brought_up_to_date(void **state)
 {
 	const struct fixture *f = *state;
-	char sql[1024], views[16];
+	char views[16], table[2048];
 
 	write_run(f, "llfree");
 	snprintf(views, sizeof(views), "%s",
 		 ask(f, "SELECT count(*) FROM sqlite_schema WHERE type = 'view'"));
-	/* As version 1 had it. */
-	snprintf(sql, sizeof(sql), "%s",
-		 ask(f, "SELECT group_concat('DROP VIEW ' || name, ';') FROM sqlite_schema"
-			" WHERE type = 'view'"));
-	tell(f, sql);
-	tell(f, "CREATE VIEW v_run AS SELECT 1 AS outdated;"
-		"ALTER TABLE run DROP COLUMN repetitions; ALTER TABLE run DROP COLUMN rounds;"
-		"ALTER TABLE run DROP COLUMN fill; PRAGMA user_version = 1");
-	write_run(f, "buddy");
-	assert_answer(f, "PRAGMA user_version", "2");
+	snprintf(table, sizeof(table), "%s",
+		 ask(f, "SELECT sql FROM sqlite_schema WHERE name = 'accuracy'"));
+	for (int version = 1; version < 3; version++) {
+		make_older(f, version);
+		write_run(f, version == 1 ? "buddy" : "firstfit");
+		assert_answer(f, "PRAGMA user_version", "3");
+		assert_answer(f, "SELECT sql FROM sqlite_schema WHERE name = 'accuracy'", table);
+		assert_answer(f, "SELECT count(*) FROM sqlite_schema WHERE type = 'view'", views);
+		assert_answer(f, "PRAGMA foreign_key_check", "");
+	}
+	write_fidelity(f, "ffff", false);
 	assert_answer(f, "SELECT group_concat(allocator) FROM v_run WHERE fill IS NULL",
-		      "llfree,buddy");
-	assert_answer(f, "SELECT count(*) FROM sqlite_schema WHERE type = 'view'", views);
-	assert_answer(f, "PRAGMA foreign_key_check", "");
+		      "llfree,buddy,firstfit,buddy");
+	assert_answer(f, "SELECT hit_accuracy_b FROM v_fidelity", "0.96");
 }
 
 static void a_damaged_database_is_refused(void **state)
@@ -1147,6 +1310,10 @@ int main(void)
 		TEST(a_benchmark_needs_neither_trace_nor_label),
 		TEST(a_benchmark_keeps_its_parameters_and_its_latest_run),
 		TEST(views_show_the_latest_finished_run),
+		TEST(a_fidelity_run_is_stored_by_group_and_cause),
+		TEST(fidelity_and_replays_do_not_hide_each_other),
+		TEST(accuracies_that_contradict_each_other_fail_the_run),
+		TEST(v_fidelity_has_every_fidelity_metric),
 		TEST(runs_of_traces_without_a_digest_stand_for_themselves),
 		TEST(the_comparison_names_metrics_that_exist),
 		TEST(a_failed_run_keeps_its_reason_and_warnings_only),

@@ -89,6 +89,22 @@ static void timings_are_noisy_and_counts_exact(void **state)
 	assert_int_equal(metric_table[METRIC_peak_rss_bytes].kind, METRIC_NOISY);
 }
 
+static void fidelity_is_exact_and_a_ratio_has_no_better_way(void **state)
+{
+	(void)state;
+#define X(name, unit, direction_, kind_, help)                                                     \
+	assert_int_equal(metric_find(#name), METRIC_##name);                                       \
+	assert_int_equal(metric_table[METRIC_##name].kind, METRIC_EXACT);                          \
+	assert_int_equal(metric_table[METRIC_##name].direction, METRIC_##direction_);
+	FIDELITY_METRICS(X)
+#undef X
+	assert_int_equal(metric_table[METRIC_decision_accuracy_a].direction, METRIC_HIGHER);
+	assert_int_equal(metric_table[METRIC_free_order_distance].direction, METRIC_LOWER);
+	/* 1 is best: neither more nor less. */
+	assert_int_equal(metric_table[METRIC_refill_ratio].direction, METRIC_NEUTRAL);
+	assert_int_equal(metric_mean_of(METRIC_hit_accuracy_b), METRIC_COUNT);
+}
+
 static void cleared_values_are_all_undefined(void **state)
 {
 	double values[METRIC_COUNT] = {0};
@@ -107,6 +123,7 @@ int main(void)
 		cmocka_unit_test(state_metrics_are_one_range_and_so_are_their_means),
 		cmocka_unit_test(only_state_metrics_have_a_mean),
 		cmocka_unit_test(timings_are_noisy_and_counts_exact),
+		cmocka_unit_test(fidelity_is_exact_and_a_ratio_has_no_better_way),
 		cmocka_unit_test(cleared_values_are_all_undefined),
 	};
 

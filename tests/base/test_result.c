@@ -80,6 +80,12 @@ static size_t make_records(struct result_record *r)
 	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP,
 					.blockmap = {3, 512, held, ARRAY_SIZE(held)}};
 	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP, .blockmap = {4, 0, held, 0}};
+	r[n++] = (struct result_record){.kind = RESULT_ACCURACY,
+					.accuracy = {ACCURACY_A, ACCURACY_DECIDED,
+						     ACCURACY_MIGRATETYPE, 3, NULL, 1000, 999}};
+	r[n++] = (struct result_record){.kind = RESULT_ACCURACY,
+					.accuracy = {ACCURACY_B, ACCURACY_REFILL, ACCURACY_CAUSE, 0,
+						     "list order \xc3\xa9", UINT64_MAX, 0}};
 	r[n++] = (struct result_record){.kind = RESULT_ALIVE};
 	r[n++] = (struct result_record){.kind = RESULT_WARNING, .warning = {"lost 3 events"}};
 	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_DONE, NULL}};
@@ -159,6 +165,15 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		for (size_t i = 0; i < a->blockmap.n; i++)
 			assert_int_equal(a->blockmap.held[i], b->blockmap.held[i]);
 		break;
+	case RESULT_ACCURACY:
+		assert_int_equal(a->accuracy.variant, b->accuracy.variant);
+		assert_int_equal(a->accuracy.class_of, b->accuracy.class_of);
+		assert_int_equal(a->accuracy.dimension, b->accuracy.dimension);
+		assert_int_equal(a->accuracy.key, b->accuracy.key);
+		assert_same_text(a->accuracy.cause, b->accuracy.cause);
+		assert_true(a->accuracy.choices == b->accuracy.choices &&
+			    a->accuracy.correct == b->accuracy.correct);
+		break;
 	case RESULT_ALIVE:
 		break;
 	case RESULT_WARNING:
@@ -217,6 +232,15 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 		break;
 	case RESULT_FREELIST:
 		assert_true(r->freelist.source <= FREELIST_EXPLAINED);
+		break;
+	case RESULT_ACCURACY:
+		assert_true(r->accuracy.variant < ACCURACY_VARIANTS);
+		assert_true(r->accuracy.class_of < ACCURACY_CLASSES);
+		assert_true(r->accuracy.dimension < ACCURACY_DIMENSIONS);
+		assert_true((r->accuracy.cause != NULL) ==
+			    (r->accuracy.dimension == ACCURACY_CAUSE));
+		assert_true(r->accuracy.correct <= r->accuracy.choices);
+		t->sum += r->accuracy.cause ? strlen(r->accuracy.cause) : 0;
 		break;
 	case RESULT_ALIVE:
 		break;
@@ -460,6 +484,106 @@ static void a_false_length_does_not_allocate_it(void **state)
 	free(data);
 }
 
+/* Read back what was written. Return: result_read()'s. */
+static int pass_on(const struct result_accuracy *accuracy, struct result_sink *sink)
+{
+	struct result_record record = {.kind = RESULT_ACCURACY, .accuracy = *accuracy};
+	size_t bytes;
+	uint8_t *data = bytes_of(&record, &bytes);
+	int rc = read_bytes(data, bytes, sink, NULL);
+
+	free(data);
+	return rc;
+}
+
+static void an_accuracy_that_contradicts_itself_is_refused(void **state)
+{
+	const struct result_accuracy
+		good = {ACCURACY_LIFO, ACCURACY_DECIDED, ACCURACY_TENTH, 9, NULL, 10, 10},
+		cause = {ACCURACY_B, ACCURACY_HIT, ACCURACY_CAUSE, 70000, "x", 10, 0};
+	struct touching_sink sink = {.sink = {touch_take}};
+	struct result_accuracy bad[16];
+	size_t n = 0;
+
+	(void)state;
+	assert_int_equal(pass_on(&good, &sink.sink), 1);
+	assert_int_equal(pass_on(&cause, &sink.sink), 1);
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++)
+		bad[i] = good;
+	bad[n++].variant = ACCURACY_VARIANTS;
+	bad[n++].class_of = ACCURACY_CLASSES;
+	bad[n++].dimension = ACCURACY_DIMENSIONS;
+	bad[n++].key = 10; /* tenths are 0 to 9 */
+	bad[n].dimension = ACCURACY_ORDER;
+	bad[n++].key = RESULT_ORDERS;
+	bad[n].dimension = ACCURACY_MIGRATETYPE;
+	bad[n++].key = 256;
+	bad[n].dimension = ACCURACY_TOTAL;
+	bad[n++].key = 1;
+	bad[n++].correct = 11;
+	bad[n++].cause = "x";
+	bad[n] = cause;
+	bad[n++].cause = NULL;
+	for (size_t i = 0; i < n; i++)
+		assert_int_equal(pass_on(&bad[i], &sink.sink), -EPROTO);
+}
+
+struct cause_sink {
+	struct result_sink sink;
+	char cause[512];
+};
+
+static int keep_cause(struct result_sink *sink, const struct result_record *record,
+		      struct error *err)
+{
+	struct cause_sink *c = (struct cause_sink *)(void *)sink;
+
+	(void)err;
+	assert_true(strlen(record->accuracy.cause) < sizeof(c->cause));
+	strcpy(c->cause, record->accuracy.cause);
+	return 0;
+}
+
+static void a_cause_is_cut_when_written_and_refused_when_read_too_long(void **state)
+{
+	struct result_record record = {.kind = RESULT_ACCURACY};
+	struct cause_sink sink = {.sink = {keep_cause}};
+	char text[400];
+	uint8_t *data, *longer;
+	uint64_t body;
+	uint32_t length = 256;
+	size_t bytes;
+
+	(void)state;
+	/* Two bytes each, from an odd place on: the 255th begins a character. */
+	for (size_t i = 0; i < sizeof(text); i++)
+		text[i] = i % 2 ? '\xa9' : '\xc3';
+	text[sizeof(text) - 1] = '\0';
+	record.accuracy =
+		(struct result_accuracy){ACCURACY_A, ACCURACY_HIT, ACCURACY_CAUSE, 0, text, 1, 0};
+	assert_int_equal(pass_on(&record.accuracy, &sink.sink), 1);
+	assert_int_equal(strlen(sink.cause), 254);
+	assert_memory_equal(sink.cause, text, 254);
+
+	memset(text, 'x', 255);
+	text[255] = '\0';
+	assert_int_equal(pass_on(&record.accuracy, &sink.sink), 1);
+	assert_int_equal(strlen(sink.cause), 255);
+	/* One byte more than a writer would: head, four words, length, text. */
+	data = bytes_of(&record, &bytes);
+	longer = malloc(bytes + 1);
+	assert_non_null(longer);
+	memcpy(longer, data, 36 + 255);
+	longer[36 + 255] = 'x';
+	memcpy(longer + 36 + 256, data + 36 + 255, bytes - 36 - 255);
+	memcpy(longer + 32, &length, sizeof(length));
+	body = bytes + 1 - 16;
+	memcpy(longer + 8, &body, sizeof(body));
+	assert_int_equal(read_bytes(longer, bytes + 1, &sink.sink, NULL), -EPROTO);
+	free(longer);
+	free(data);
+}
+
 static void a_reader_that_is_gone_is_told_as_epipe(void **state)
 {
 	struct result_record record = {.kind = RESULT_WARNING, .warning = {"x"}};
@@ -530,6 +654,21 @@ static void every_enum_has_a_name_and_nothing_else_has(void **state)
 	assert_string_equal(freelist_source_name(FREELIST_ENGINE), "engine");
 	assert_string_equal(freelist_source_name(FREELIST_BACKEND), "backend");
 	assert_string_equal(freelist_source_name(FREELIST_KERNEL), "kernel");
+	assert_string_equal(accuracy_variant_name(ACCURACY_B), "b");
+	assert_string_equal(accuracy_variant_name(ACCURACY_A), "a");
+	assert_string_equal(accuracy_variant_name(ACCURACY_LIFO), "lifo");
+	assert_string_equal(accuracy_class_name(ACCURACY_HIT), "hit");
+	assert_string_equal(accuracy_class_name(ACCURACY_REFILL), "refill");
+	assert_string_equal(accuracy_class_name(ACCURACY_DIRECT), "direct");
+	assert_string_equal(accuracy_class_name(ACCURACY_DECIDED), "all");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_TOTAL), "total");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_ORDER), "order");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_MIGRATETYPE), "migratetype");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_TENTH), "tenth");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_CAUSE), "cause");
+	assert_string_equal(accuracy_variant_name(ACCURACY_VARIANTS), "?");
+	assert_string_equal(accuracy_class_name(ACCURACY_CLASSES), "?");
+	assert_string_equal(accuracy_dimension_name(ACCURACY_DIMENSIONS), "?");
 	assert_string_equal(run_status_name((enum run_status)(RUN_INTERRUPTED + 1)), "?");
 	assert_string_equal(latency_op_name(LATENCY_OPS), "?");
 	assert_string_equal(latency_class_name(LATENCY_CLASSES), "?");
@@ -545,6 +684,8 @@ int main(void)
 		cmocka_unit_test(a_body_shorter_or_longer_than_its_fields_is_refused),
 		cmocka_unit_test(a_mutated_record_is_refused_or_sound),
 		cmocka_unit_test(a_false_length_does_not_allocate_it),
+		cmocka_unit_test(an_accuracy_that_contradicts_itself_is_refused),
+		cmocka_unit_test(a_cause_is_cut_when_written_and_refused_when_read_too_long),
 		cmocka_unit_test(a_reader_that_is_gone_is_told_as_epipe),
 		cmocka_unit_test(a_full_disk_and_a_bad_descriptor_give_their_errno),
 		cmocka_unit_test(what_the_sink_returns_is_passed_on),

@@ -33,7 +33,7 @@ PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
 # Lines that accompany a run that went well.
 NOTES = ("the trace has no start snapshot", "open loop:", "at the end ")
-BACKENDS = ("recorded", "buddy", "llfree", "firstfit", "nextfit", "null")
+BACKENDS = ("recorded", "buddy", "llfree", "percpu", "firstfit", "nextfit", "null")
 
 
 class Skip(Exception):
@@ -812,6 +812,44 @@ def a_killed_recording_is_cleaned_up_by_the_next():
     check(not os.path.exists(left), "the old instance is left")
 
 
+def a_burn_in_is_told_only_to_those_who_ask():
+    need_recorder()
+    told = succeeds("record", "--burn-in", "-o", "out.quire", "--format", "json", "--", "true").json()
+    check(told["burn_in_events"] > 0 and told["burn_in_s"] > 0, str(told))
+    info = succeeds("trace", "info", "out.quire", "--format", "json").json()
+    for key in ("events", "burn_in_events", "digest"):
+        same(info[key], told[key], key)
+    same(info["burn_in"], True, "burn_in")
+    snapshots = info["snapshots"]
+    same([s["snapshot"] for s in snapshots], ["burn-in", "start", "end"], "snapshots")
+    result = succeeds("trace", "check", "out.quire", "--format", "json").json()
+    same((result["intact"], result["events_read"]),
+         (True, told["events"] + told["burn_in_events"]), "check")
+    first = succeeds("trace", "cat", "out.quire", "-n", "1", "--format", "json").json()["events"][0]
+    check(first["time_ns"] > snapshots[1]["time_ns"], "an event from before the start")
+    first = succeeds("trace", "cat", "--burn-in", "out.quire", "-n", "1", "--format", "json").json()
+    check(snapshots[0]["time_ns"] <= first["events"][0]["time_ns"] <= snapshots[1]["time_ns"],
+          "no event of the burn-in")
+    result = succeeds("trace", "cat", "--burn-in", "out.quire", "--skip",
+                      str(told["burn_in_events"]), "-n", "1", "--format", "json").json()
+    check(result["events"][0]["time_ns"] > snapshots[1]["time_ns"], "too many burn-in events")
+    same(files(), ["out.quire"], "files")
+
+
+def an_interrupted_burn_in_leaves_nothing():
+    need_recorder()
+    with running("record", "--burn-in", "-o", "out.quire", "--", "touch", "ran") as process:
+        wait_for("the load", lambda: children(process.pid), process)
+        load = children(process.pid)
+        process.send_signal(signal.SIGINT)
+        result = end_of(process)
+        check(not os.path.exists(instance(process)), "the instance is left")
+    same(result.code, RUN, str(result))
+    check("stopped before the recording had begun" in result.err, str(result))
+    check(not any(os.path.exists(f"/proc/{pid}") for pid in load), "processes are left")
+    same(files(), [], "files")
+
+
 def a_recorded_command_is_left_alone():
     need_recorder()
     result = quire("record", "-o", "out.quire", "--format", "json", "--", "sh", "-c",
@@ -1291,6 +1329,100 @@ def an_interrupted_benchmark_says_so():
     same(statuses("r.db"), ["interrupted"], "stored")
 
 
+# ---- fidelity ----
+
+SMALL_SERVER = os.path.join(SOURCE, "traces", "samples", "small-server.quire")
+
+
+def what_fidelity_cannot_judge_is_refused():
+    name = trace()
+    help_ = succeeds("fidelity", "--help").out
+    for word in ("hindsight", "--allocator", "--db", "LIFO", "free-running", "--burn-in"):
+        check(word in help_, f"{word} is missing: {help_}")
+    refuses(USAGE, ("operand is missing", "usage: quire fidelity"), "fidelity")
+    refuses(USAGE, ("'llfre'", "'llfree'"), "fidelity", SMALL_SERVER, "-a", "llfre")
+    refuses(USAGE, ("'--hindsigth'", "'--hindsight'"), "fidelity", SMALL_SERVER, "--hindsigth")
+    refuses(RUN, ("llfree", "predict"), "fidelity", SMALL_SERVER, "-a", "llfree")
+    refuses(RUN, ("missing.quire", "No such file"), "fidelity", "missing.quire", "--format", "json")
+    for more in ((), ("-a", "buddy")):
+        # Imported from perf: what the kernel did inside is not in it.
+        result = refuses(RUN, (name, "quire record"), "fidelity", name, *more, "--format", "json",
+                         "--db", "r.db")
+        same(result.json(), {"schema": 1, "runs": []}, "document")
+    same(statuses("r.db"), [], "stored")
+
+
+def fidelity_json_has_the_documented_keys():
+    result = quire("fidelity", SMALL_SERVER, "-l", "mine", "--db", "r.db", "--format", "json")
+    same((result.code, result.err), (OK, ""), str(result))
+    document = result.json()
+    same(document["schema"], 1, "schema")
+    same(statuses("r.db"), len(document["runs"]) * ["done"], "stored")
+    check(document["runs"], "no built-in back end could be judged")
+    run = document["runs"][0]
+    for key, value in (("id", 1), ("label", "mine"), ("mode", "fidelity"), ("order", None),
+                       ("trace", SMALL_SERVER), ("status", "done"), ("error", None),
+                       ("samples", [])):
+        same(run[key], value, key)
+    metrics, groups = run["metrics"], {}
+    for row in run["accuracy"]:
+        last = "cause" if row["dimension"] == "cause" else "key"
+        same(sorted(row), sorted(("variant", "class", "dimension", last, "choices", "correct",
+                                  "accuracy")), str(row))
+        place = (row["variant"], row["class"], row["dimension"])
+        if last == "cause":
+            same((row["correct"], row["accuracy"]), (0, None), str(row))
+        else:
+            check(0 <= row["correct"] <= row["choices"], str(row))
+            same(row["accuracy"], row["correct"] / row["choices"], str(row))
+        groups.setdefault(place, []).append(row)
+    for variant in "ab":
+        for name, metric in (("hit", "hit"), ("refill", "refill"), ("direct", "direct"),
+                             ("all", "decision")):
+            total, = groups[variant, name, "total"]
+            same(total["accuracy"], metrics[f"{metric}_accuracy_{variant}"], f"{metric}_{variant}")
+            for dimension in ("order", "migratetype", "tenth"):
+                parts = groups[variant, name, dimension]
+                same(sum(part["choices"] for part in parts), total["choices"], str(parts))
+                same(sum(part["correct"] for part in parts), total["correct"], str(parts))
+            causes = groups.get((variant, name, "cause"), [])
+            times = [cause["choices"] for cause in causes]
+            same(times, sorted(times, reverse=True), "causes")
+            same(sum(times), total["choices"] - total["correct"], "choices that were wrong")
+        same([row["key"] for row in groups[variant, "all", "tenth"]], list(range(1, 11)), "tenths")
+        same([row["key"] for row in groups[variant, "all", "migratetype"]][:2],
+             ["Unmovable", "Movable"], "migratetypes")
+        same(groups[variant, "all", "total"][0]["choices"], metrics["allocs"], "allocations")
+        check(metrics[f"decision_accuracy_{variant}"] > 2 * metrics["lifo_accuracy"], variant)
+    same(groups["lifo", "all", "total"][0]["accuracy"], metrics["lifo_accuracy"], "the baseline")
+    same(metrics["drain_ratio"] > 0, True, "drains")
+    # The database says the same.
+    same(rows("r.db", "SELECT decision_accuracy_a, hindsight, burn_in FROM v_fidelity LIMIT 1"),
+         [(metrics["decision_accuracy_a"], 0, 0)], "v_fidelity")
+    stored = rows("r.db", "SELECT variant, class, dimension, key, accuracy FROM v_accuracy"
+                          " WHERE run_id = 1")
+    same(sorted(stored, key=str),
+         sorted(((row["variant"], row["class"], row["dimension"], row["key"], row["accuracy"])
+                 for row in run["accuracy"] if "key" in row), key=str), "v_accuracy")
+    same(rows("r.db", "SELECT times FROM v_mismatch WHERE run_id = 1 AND variant = 'b' AND"
+                      " class = 'hit'"),
+         [(row["choices"],) for row in groups["b", "hit", "cause"]], "v_mismatch")
+
+
+def the_table_of_fidelity_is_for_people():
+    result = quire("fidelity", SMALL_SERVER, "--hindsight", "--db", "r.db")
+    same(result.code, OK, str(result))
+    for word in ("trace: ", "back end: buddy", "start: ", "hindsight", "all allocations", "order 0",
+                 "Movable", "tenth 10", "why b was wrong", "why a was wrong", "LIFO: "):
+        check(word in result.out, f"{word!r} is missing: {result}")
+    for text in result.out.splitlines():
+        check(len(text) <= 100 or text.startswith("trace: "), f"wide: {text}")
+        same(text, text.rstrip(), "blanks at the end")
+    same(rows("r.db", "SELECT hindsight, burn_in FROM v_fidelity LIMIT 1"), [(1, 0)], "v_fidelity")
+    for text in result.err.splitlines():
+        check(text.startswith("quire: buddy: "), text)
+
+
 TESTS = [
     a_flipped_byte_is_told_with_its_place,
     a_damaged_block_fails_the_run_not_the_document,
@@ -1335,6 +1467,8 @@ TESTS = [
     an_interrupted_import_leaves_nothing,
     an_interrupted_recording_is_whole,
     a_killed_recording_is_cleaned_up_by_the_next,
+    a_burn_in_is_told_only_to_those_who_ask,
+    an_interrupted_burn_in_leaves_nothing,
     a_recorded_command_is_left_alone,
     a_strange_database_is_refused_and_left_alone,
     a_locked_database_is_told,
@@ -1365,6 +1499,9 @@ TESTS = [
     bench_frag_tells_every_round_and_the_same_each_time,
     a_benchmark_that_dies_costs_only_its_point,
     an_interrupted_benchmark_says_so,
+    what_fidelity_cannot_judge_is_refused,
+    fidelity_json_has_the_documented_keys,
+    the_table_of_fidelity_is_for_people,
 ]
 
 

@@ -55,7 +55,7 @@ static void read_path(const char *path, unsigned int flags)
 	if (trace_reader_open(path, flags, &r, &err))
 		return;
 	trace_reader_mark_name(r, 0);
-	for (int which = TRACE_START; which <= TRACE_END; which++) {
+	for (int which = TRACE_START; which <= TRACE_BURN_IN; which++) {
 		if (trace_reader_snapshot(r, (enum trace_snapshot)which, &map, &err))
 			continue;
 		if (frame_map_check(map, NULL))
@@ -116,6 +116,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		read_path(path, 0);
 		read_path(path, TRACE_VERIFY);
 		read_path(path, TRACE_SALVAGE);
+		read_path(path, TRACE_READ_BURN_IN | TRACE_VERIFY);
+		read_path(path, TRACE_READ_BURN_IN | TRACE_SALVAGE);
 	}
 	close(fd);
 	free(copy);

@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -784,6 +785,72 @@ static void the_end_map_agrees_about_what_is_managed(void **state)
 	books_destroy(&b);
 }
 
+/* ---- the burn-in part ---- */
+
+static void the_burn_in_map_is_of_the_start_s_machine(void **state)
+{
+	/* What the start says, what was there before, what is written. */
+	static const uint8_t cases[][3] = {
+		{FRAME_FREE, FRAME_OFFLINE, FRAME_FREE},    /* came online between */
+		{FRAME_MOVABLE, FRAME_OFFLINE, FRAME_FREE}, /* and was used at once */
+		{FRAME_MOVABLE, FRAME_HOLE, FRAME_UNMOVABLE},
+		{FRAME_PARKED, FRAME_RESERVED, FRAME_UNMOVABLE}, /* the kernel gave it up */
+		{FRAME_RESERVED, FRAME_MOVABLE, FRAME_RESERVED},
+		{FRAME_OFFLINE, FRAME_FREE, FRAME_OFFLINE},
+		{FRAME_FREE, FRAME_MOVABLE | 3 << 4, FRAME_MOVABLE | 3 << 4},
+		{FRAME_UNMOVABLE, FRAME_PARKED, FRAME_PARKED},
+	};
+	uint8_t before[FRAMES];
+	struct small s;
+
+	(void)state;
+	small_create(&s);
+	memset(before, FRAME_FREE, sizeof(before));
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		s.scan->cells[i] = cases[i][0];
+		before[i] = cases[i][1];
+	}
+	fold_align(s.machine, s.scan->cells, before);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(before[i], cases[i][2]);
+	small_destroy(&s);
+}
+
+static void burn_in_events_on_unmanaged_frames_are_told_as_lost(void **state)
+{
+	struct event good[] = {
+		make(EVENT_FREE, 5, END - 8, 3),	  make(EVENT_LOST, 5, PFN_NONE, 0),
+		make(EVENT_ALLOC_FAILED, 5, PFN_NONE, 9), make(EVENT_COMPACTION, 5, PFN_NONE, 0),
+		make(EVENT_ZONE_LOCKED, 5, START, 9),
+	};
+	struct event bad[] = {
+		make(EVENT_FREE, 5, START - 1, 0),	    make(EVENT_FREE, 5, END, 0),
+		make(EVENT_ZONE_LOCKED, 5, START + 512, 9), make(EVENT_ALLOC, 5, START + 600, 0),
+		make(EVENT_ALLOC_FAILED, 5, PFN_NONE, 200), make(EVENT_FREE, 5, START, 40),
+	};
+	struct small s;
+
+	(void)state;
+	small_create(&s);
+	s.scan->cells[600] = FRAME_OFFLINE;
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		struct event e = good[i];
+
+		fold_burn_in_event(s.machine, s.scan->cells, &e);
+		assert_memory_equal(&e, &good[i], sizeof(e));
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		bad[i].cpu = 1;
+		fold_burn_in_event(s.machine, s.scan->cells, &bad[i]);
+		assert_int_equal(bad[i].kind, EVENT_LOST);
+		assert_int_equal(bad[i].pfn, PFN_NONE);
+		assert_int_equal(bad[i].arg, 1);
+		assert_int_equal(bad[i].cpu, 1);
+		assert_int_equal(bad[i].time_ns, 5);
+	}
+	small_destroy(&s);
+}
+
 /* Whatever comes in: a reader of what comes out never sees an event on memory it was not told of. */
 static void nothing_is_touched_before_it_is_online(void **state)
 {
@@ -926,13 +993,13 @@ static void check_events(struct trace_reader *r, const struct record_stats *stat
 			if (e[i].pfn != PFN_NONE)
 				assert_true(machine_zone_of(m, e[i].pfn) >= 0);
 			/* Numbers are given in the order of first appearance. */
-			assert_true(e[i].context <= contexts + 1);
+			assert_true(stats->burn_in_s > 0 || e[i].context <= contexts + 1);
 			contexts = (uint32_t)max_u64(contexts, e[i].context);
 		}
 		total += n;
 	}
 	assert_int_equal(total, stats->totals.events);
-	assert_int_equal(contexts, stats->totals.contexts);
+	assert_true(contexts == stats->totals.contexts || stats->burn_in_s > 0);
 	frame_map_destroy(start);
 	frame_map_destroy(end);
 }
@@ -972,6 +1039,89 @@ static void a_live_recording_reads_back_whole(void **state)
 	assert_string_equal(trace_reader_header(r)->note, "a test");
 	assert_string_equal(trace_reader_header(r)->clock, "mono");
 	check_events(r, &stats);
+	trace_reader_close(r);
+	unlink(OUT);
+}
+
+/* What the burn-in's events did to the lists of each CPU. */
+struct list_counts {
+	uint64_t refilled[2][NR_ORDERS], freed[2][NR_ORDERS];
+};
+
+static uint64_t count_lists(struct trace_reader *r, uint64_t start_ns, struct list_counts *n)
+{
+	const struct machine *m = trace_reader_header(r)->machine;
+	uint64_t events = 0;
+	const struct event *e;
+	struct error err;
+	size_t k;
+
+	while (trace_reader_next(r, &e, &k, &err) > 0) {
+		for (size_t i = 0; i < k; i++) {
+			unsigned int cpu = e[i].cpu != 0;
+
+			if (e[i].time_ns > start_ns)
+				return events;
+			events++;
+			if (e[i].pfn != PFN_NONE)
+				assert_true(machine_zone_of(m, e[i].pfn) >= 0);
+			if (e[i].kind == EVENT_ZONE_LOCKED)
+				n->refilled[cpu][e[i].order]++;
+			if (e[i].kind == EVENT_FREE && e[i].order < NR_ORDERS)
+				n->freed[cpu][e[i].order]++;
+		}
+	}
+	return events;
+}
+
+static void a_recording_with_burn_in_knows_what_led_to_its_start(void **state)
+{
+	char shell[] = "sh", c[] = "-c", load[] = LOAD;
+	char *const command[] = {shell, c, load, NULL};
+	const struct record_options options = {
+		.out = OUT,
+		.overwrite = true,
+		.command = command,
+		.burn_in = true,
+	};
+	struct frame_map *before, *start;
+	struct list_counts n = {0};
+	struct record_stats stats;
+	cpu_set_t allowed;
+	struct trace_reader *r;
+	struct error err = {0};
+
+	(void)state;
+	if (!can_record()) {
+		print_message("skipped: recording needs root and a mounted tracefs\n");
+		skip();
+	}
+	if (record_run(&options, &stats, &err))
+		fail_msg("%s", err.text);
+	assert_no_instance_left();
+	assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no process is left either */
+	assert_true(stats.burn_in_s > 0 && stats.burn_in_s < 120);
+	assert_int_equal(stats.totals.burn_in_lost, 0);
+	/* The recording is as any other. */
+	assert_int_equal(trace_reader_open(OUT, TRACE_VERIFY, &r, &err), 0);
+	check_events(r, &stats);
+	trace_reader_close(r);
+	assert_int_equal(trace_reader_open(OUT, TRACE_VERIFY | TRACE_READ_BURN_IN, &r, &err), 0);
+	assert_int_equal(trace_reader_snapshot(r, TRACE_BURN_IN, &before, &err), 0);
+	assert_int_equal(trace_reader_snapshot(r, TRACE_START, &start, &err), 0);
+	assert_true(before->time_ns < start->time_ns);
+	assert_non_null(before->zones);
+	assert_non_null(before->pageblock_type);
+	assert_int_equal(count_lists(r, start->time_ns, &n), stats.totals.burn_in_events);
+	/* Each CPU's lists of small blocks were refilled, and got something back. */
+	assert_int_equal(sched_getaffinity(0, sizeof(allowed), &allowed), 0);
+	for (unsigned int cpu = 0; cpu < 2 && cpu < before->machine->nr_cpus; cpu++)
+		for (unsigned int order = 0; order <= 3 && CPU_ISSET(cpu, &allowed); order++) {
+			assert_true(n.refilled[cpu][order] > 0);
+			assert_true(n.freed[cpu][order] > 0);
+		}
+	frame_map_destroy(before);
+	frame_map_destroy(start);
 	trace_reader_close(r);
 	unlink(OUT);
 }
@@ -1168,9 +1318,12 @@ int main(void)
 		cmocka_unit_test(a_reserved_frame_is_handed_over_by_its_free),
 		cmocka_unit_test(events_on_frames_of_no_zone_are_told_as_lost),
 		cmocka_unit_test(the_end_map_agrees_about_what_is_managed),
+		cmocka_unit_test(the_burn_in_map_is_of_the_start_s_machine),
+		cmocka_unit_test(burn_in_events_on_unmanaged_frames_are_told_as_lost),
 		cmocka_unit_test(nothing_is_touched_before_it_is_online),
 		cmocka_unit_test(gfp_bits_are_found_by_name),
 		cmocka_unit_test(a_live_recording_reads_back_whole),
+		cmocka_unit_test(a_recording_with_burn_in_knows_what_led_to_its_start),
 		cmocka_unit_test(a_signal_ends_a_recording_and_keeps_it),
 		cmocka_unit_test(a_full_spool_fails_the_recording_and_leaves_nothing),
 		cmocka_unit_test(a_recording_that_cannot_be_leaves_nothing),

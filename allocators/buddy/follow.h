@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Keeping to a recording: what would the clone hand out next, and what must its state be, given what
+ * the kernel did instead? Two variants: with the recorded refills and drains (the facts REFILL, DRAIN
+ * and FALLBACK are told), where only per-CPU hits and the order of free lists are left to predict; and
+ * with allocations and frees alone, where refills and drains are the clone's own, and inferred where it
+ * must have been wrong.
+ *
+ * Every rule is online: it learns from what has happened, after it was asked. What a fact proves about
+ * the past is repaired in the state: frames the kernel handed out unseen leave the lists, a pageblock
+ * that serves a type is of that type.
+ *
+ * Sources: fidelity.md, sections 4 and 6. Single-threaded.
+ */
+#ifndef ALLOCATORS_BUDDY_FOLLOW_H
+#define ALLOCATORS_BUDDY_FOLLOW_H
+
+#include "allocators/buddy/buddy.h"
+
+/** Size of struct follow: the caller's zeroed memory, at allocator->follow. */
+size_t follow_bytes(uint32_t nr_cpus);
+
+/** Is it keeping to a recording? */
+bool follow_active(const struct allocator *a);
+
+/**
+ * follow_correct - what a snapshot says of free and allocated frames goes before what was concluded
+ * Lists keep their order. Parked frames are left where they are: the snapshot knows less about them.
+ */
+void follow_correct(struct allocator *a, const struct frame_map *map);
+
+/** allocator_ops.predict */
+struct alloc_result buddy_predict(const struct allocator *a, const struct alloc_request *req);
+/** allocator_ops.observe */
+int buddy_observe(struct allocator *a, const struct kernel_fact *fact);
+/** allocator_ops.explain */
+const char *buddy_explain(const struct allocator *a, const struct alloc_request *req, pfn_t pfn);
+
+#endif
