@@ -316,8 +316,16 @@ void picture_adopt(struct picture *p)
 
 uint64_t rig_random(uint64_t *state)
 {
-	*state ^= *state >> 12;
-	*state ^= *state << 25;
-	*state ^= *state >> 27;
-	return *state * UINT64_C(0x2545f4914f6cdd1d);
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+uint64_t rig_seed(uint64_t usual)
+{
+	const char *other = getenv("QUIRE_SEED");
+
+	return other ? strtoull(other, NULL, 0) : usual;
 }

@@ -116,7 +116,16 @@ void picture_open_marked(struct picture *p, const char *options, uint64_t min, u
 void picture_paint(struct picture *p, pfn_t pfn, size_t n, enum frame_state state);
 void picture_adopt(struct picture *p);
 
-/** xorshift64*: @state must not be 0. */
+/** SplitMix64 (Steele, Lea, Flood, "Fast splittable pseudorandom number generators", 2014). */
 uint64_t rig_random(uint64_t *state);
+
+/** The seed to begin with: QUIRE_SEED=N, or @usual. */
+uint64_t rig_seed(uint64_t usual);
+
+/** 0..n-1; n > 0. */
+static inline uint64_t rig_below(uint64_t *state, uint64_t n)
+{
+	return rig_random(state) % n;
+}
 
 #endif

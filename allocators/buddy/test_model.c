@@ -401,10 +401,10 @@ static void do_op(struct duel *d, const struct op *op)
 static void make_ops(struct op *ops, size_t n, uint64_t seed, bool calm)
 {
 	static const unsigned int allocs[] = {60, 35, 50, 47};
-	uint64_t random = seed | 1;
+	uint64_t random = seed;
 
 	for (size_t i = 0; i < n; i++) {
-		unsigned int dice = (unsigned int)(rig_random(&random) % (100));
+		unsigned int dice = (unsigned int)rig_below(&random, 100);
 		unsigned int share = allocs[i / 150 % ARRAY_SIZE(allocs)];
 		enum op_kind kind;
 
@@ -420,11 +420,11 @@ static void make_ops(struct op *ops, size_t n, uint64_t seed, bool calm)
 			kind = OP_LOOK;
 		else
 			kind = OP_WRONG_FREE +
-			       (unsigned int)(rig_random(&random) % (OP_TICK - OP_WRONG_FREE));
+			       (unsigned int)rig_below(&random, OP_TICK - OP_WRONG_FREE);
 		if (calm && kind > OP_ALLOC_AT && kind < OP_TICK)
 			kind = OP_ALLOC;
 		/* A drain undoes what makes per-CPU lists interesting. */
-		if (kind == OP_DRAIN && (rig_random(&random) % (4)))
+		if (kind == OP_DRAIN && rig_below(&random, 4))
 			kind = OP_ALLOC_AT;
 		ops[i].kind = kind;
 		for (size_t j = 0; j < ARRAY_SIZE(ops[i].r); j++)
@@ -433,7 +433,7 @@ static void make_ops(struct op *ops, size_t n, uint64_t seed, bool calm)
 }
 
 /* Bytes and types of a random snapshot; its objects become the duel's. */
-static void random_snapshot(struct duel *d, struct random *random, uint8_t *cells, uint8_t *types)
+static void random_snapshot(struct duel *d, uint64_t *random, uint8_t *cells, uint8_t *types)
 {
 	static const uint8_t states[] = {FRAME_FREE,	    FRAME_FREE,	   FRAME_FREE,
 					 FRAME_MOVABLE,	    FRAME_MOVABLE, FRAME_UNMOVABLE,
@@ -453,9 +453,9 @@ static void random_snapshot(struct duel *d, struct random *random, uint8_t *cell
 	pfn_t start = machine_start(d->rig.m), end = machine_end(d->rig.m);
 
 	for (pfn_t pfn = start, next; pfn < end; pfn = next) {
-		unsigned int state = states[random_below(random, ARRAY_SIZE(states))];
+		unsigned int state = states[rig_below(random, ARRAY_SIZE(states))];
 		unsigned int order =
-			largest_order(pfn, end, (unsigned int)random_below(random, NR_ORDERS));
+			largest_order(pfn, end, (unsigned int)rig_below(random, NR_ORDERS));
 		int zone = machine_zone_of(d->rig.m, pfn);
 
 		if (zone < 0 || pfn + (UINT64_C(1) << order) > d->rig.m->zones[zone].end)
@@ -463,32 +463,32 @@ static void random_snapshot(struct duel *d, struct random *random, uint8_t *cell
 		next = pfn + (UINT64_C(1) << order);
 		if (frame_state_allocated(state) && zone >= 0)
 			add_object(d, pfn, order);
-		else if (state == FRAME_FREE && random_below(random, 2))
-			next = min_u64(end, pfn + random_below(random, 3000) + 1);
+		else if (state == FRAME_FREE && rig_below(random, 2))
+			next = min_u64(end, pfn + rig_below(random, 3000) + 1);
 		if (!frame_state_allocated(state))
 			order = 0;
 		memset(cells + (pfn - start), (int)(state | order << 4), next - pfn);
 	}
 	for (size_t b = 0; b < BLOCKS_MAX; b++)
-		types[b] = all_types[random_below(random, ARRAY_SIZE(all_types))];
+		types[b] = all_types[rig_below(random, ARRAY_SIZE(all_types))];
 }
 
-static void random_counts(struct random *random, struct zone_counts *zone, struct pcp_state *pcp)
+static void random_counts(uint64_t *random, struct zone_counts *zone, struct pcp_state *pcp)
 {
-	uint32_t batch = 1 + (uint32_t)random_below(random, 12);
-	uint32_t high_min = batch * (4 + (uint32_t)random_below(random, 20));
-	uint32_t high_max = high_min + (uint32_t)random_below(random, 3) * 300;
-	bool silent = random_below(random, 4) == 0;
+	uint32_t batch = 1 + (uint32_t)rig_below(random, 12);
+	uint32_t high_min = batch * (4 + (uint32_t)rig_below(random, 20));
+	uint32_t high_max = high_min + (uint32_t)rig_below(random, 3) * 300;
+	bool silent = rig_below(random, 4) == 0;
 
 	for (unsigned int cpu = 0; cpu < NR_CPUS; cpu++)
 		pcp[cpu] = (struct pcp_state){
-			.count = (uint32_t)random_below(random, 900),
-			.high = high_min + (uint32_t)random_below(random, 300),
+			.count = (uint32_t)rig_below(random, 900),
+			.high = high_min + (uint32_t)rig_below(random, 300),
 			.batch = silent ? 0 : batch,
 			.high_min = high_min,
 			.high_max = high_max,
 		};
-	*zone = (struct zone_counts){.pcp = pcp, .boost = random_below(random, 2) * 512};
+	*zone = (struct zone_counts){.pcp = pcp, .boost = rig_below(random, 2) * 512};
 }
 
 static void adopt_both(struct duel *d, uint64_t seed)
@@ -496,14 +496,14 @@ static void adopt_both(struct duel *d, uint64_t seed)
 	static struct zone_counts zones[MACHINE_ZONES_MAX];
 	static struct pcp_state pcp[MACHINE_ZONES_MAX][NR_CPUS];
 	uint8_t *cells = calloc(1, machine_end(d->rig.m)), types[BLOCKS_MAX];
-	struct random random = {seed, ~seed};
+	uint64_t random = seed;
 	bool counted;
 
 	assert_non_null(cells);
 	random_snapshot(d, &random, cells, types);
 	for (unsigned int i = 0; i < d->rig.m->nr_zones; i++)
 		random_counts(&random, &zones[i], pcp[i]);
-	counted = (rig_random(&random) % (3)) != 0;
+	counted = rig_below(&random, 3) != 0;
 	expect_equal(d, "adopt", rig_adopt(&d->rig, cells, types, counted ? zones : NULL), 0);
 	model_adopt(d->model, cells, types, counted ? zones : NULL);
 	free(cells);
@@ -706,7 +706,7 @@ static void every_generation_agrees_with_the_model(void **state)
 	static struct machine *(*const machines[])(void) = {odd_machine, two_nodes, large_machine};
 	static const char *const pcp[] = {"6.18", "6.12", "6.6", "6.1", "5.10", "off"};
 	static const char *const fallback[] = {"claim", "largest", "old"};
-	uint64_t first = random_begin(1).seed, rules[MODEL_RULES] = {0};
+	uint64_t first = rig_seed(1), rules[MODEL_RULES] = {0};
 
 	(void)state;
 	for (unsigned int i = 0; i < ROUNDS; i++) {
@@ -730,7 +730,7 @@ static void every_generation_agrees_with_the_model(void **state)
 
 static void the_newest_kernel_agrees_with_the_model_for_long(void **state)
 {
-	uint64_t first = random_begin(1).seed;
+	uint64_t first = rig_seed(1);
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++) {
@@ -747,7 +747,7 @@ static void the_newest_kernel_agrees_with_the_model_for_long(void **state)
 
 static void a_machine_without_grouping_agrees_with_the_model(void **state)
 {
-	uint64_t first = random_begin(1).seed;
+	uint64_t first = rig_seed(1);
 
 	(void)state;
 	for (unsigned int i = 0; i < 3; i++) {
