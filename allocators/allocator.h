@@ -80,7 +80,8 @@ enum allocator_capability {
 	ALLOCATOR_UNCHECKED = 128, /* exempt from the oracle and marked so (`null`) */
 	/*
 	 * Layered over the back end its option "inner" specifies, through env->nest. Of its optional
-	 * functions and other capabilities an instance has those that the inner one has, too.
+	 * functions and other capabilities an instance has those that the inner one has, too; but
+	 * drain, tick and check are its own, whatever lies below.
 	 */
 	ALLOCATOR_LAYER = 256,
 };

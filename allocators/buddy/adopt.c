@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * From a snapshot to lists. The kernel merges eagerly, so that cutting the free runs greedily gives its
- * very blocks; their order on the lists it does not tell, and ascending, as after boot, is the guess.
+ * very blocks; their order on the lists it does not tell (zone_order_lists() has the guess).
  * How much each per-CPU set holds it does tell, but not which of the parked frames: they are dealt out
  * ascending.
  */
@@ -266,6 +266,12 @@ static bool in_span(const struct buddy_zone *z, uint32_t block)
 	return block >= z->start >> PAGEBLOCK_ORDER && block <= (z->end - 1) >> PAGEBLOCK_ORDER;
 }
 
+static void adopt_boost(struct allocator *a, const struct frame_map *map)
+{
+	for (unsigned int i = 0; map->zones && i < a->nr_zones; i++)
+		atomic_store(&a->zones[i].boost, map->zones[i].boost);
+}
+
 int buddy_adopt(struct allocator *a, const struct frame_map *map)
 {
 	int rc = check_runs(a, map);
@@ -273,6 +279,7 @@ int buddy_adopt(struct allocator *a, const struct frame_map *map)
 	if (rc)
 		return rc;
 	if (follow_active(a)) {
+		adopt_boost(a, map);
 		follow_correct(a, map);
 		fit_types(a, map);
 		return park(a, map, false);
@@ -281,9 +288,8 @@ int buddy_adopt(struct allocator *a, const struct frame_map *map)
 		zone_reset(&a->zones[i], MIGRATE_UNKNOWN);
 		zone_pcp_reset(&a->zones[i], a->machine->nr_cpus);
 		set_known_types(&a->zones[i], map);
-		if (map->zones)
-			atomic_store(&a->zones[i].boost, map->zones[i].boost);
 	}
+	adopt_boost(a, map);
 	buddy_reset_counters(a);
 	paint_runs(a, map);
 	list_runs(a, map);
@@ -293,10 +299,8 @@ int buddy_adopt(struct allocator *a, const struct frame_map *map)
 		for (uint32_t b = 0; b < z->nr_frames >> PAGEBLOCK_ORDER; b++) {
 			if (z->types[b] == MIGRATE_UNKNOWN)
 				z->types[b] = MIGRATE_MOVABLE;
-			if (z->types[b] == MIGRATE_HIGHATOMIC && in_span(z, b))
-				z->nr_highatomic += PAGEBLOCK_FRAMES;
-			if (z->types[b] == MIGRATE_CMA)
-				z->nr_cma += PAGEBLOCK_FRAMES;
+			if (in_span(z, b))
+				zone_count_type(z, z->types[b], true);
 		}
 	}
 	fit_types(a, map);

@@ -45,9 +45,9 @@ static bool group_by_mobility(const struct machine *m)
  */
 static bool list_nofragment(const struct machine *m, const struct buddy_zonelist *list)
 {
-	const struct zone *best = &m->zones[list->zones[0]];
+	const struct zone *best = list->nr_zones ? &m->zones[list->zones[0]] : NULL;
 
-	if (list->nr_zones == 0 || best->type != ZONE_NORMAL)
+	if (!best || best->type != ZONE_NORMAL)
 		return false;
 	for (unsigned int i = 1; i < list->nr_zones; i++) {
 		const struct zone *zone = &m->zones[list->zones[i]];
@@ -742,7 +742,7 @@ static void sum_zone(struct buddy_zone *z, struct sums *sum, struct allocator_st
 			stats->free_blocks[mt][order] += z->nr_free[mt][order];
 	}
 	stats->free_frames += atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed);
-	sum->isolated += z->free_frames[MIGRATE_ISOLATE];
+	sum->isolated += zone_free_frames(z, MIGRATE_ISOLATE);
 	sum->zone_locked += z->zone_locked;
 	sum->claims += z->claims;
 	sum->claimed += z->claimed_pageblocks;

@@ -19,7 +19,7 @@ static unsigned int fallback_type(const struct buddy_zone *z, unsigned int order
 	for (unsigned int i = 0; i < NR_FALLBACKS; i++) {
 		unsigned int from = fallbacks[mt][i];
 
-		if (z->nonempty[from] >> order & 1)
+		if (zone_orders(z, from) >> order & 1)
 			return from;
 	}
 	return MIGRATE_UNKNOWN;
@@ -210,8 +210,8 @@ static bool choose_fallback(const struct buddy_zone *z, unsigned int order, unsi
 /* Keep CMA memory from staying idle while everything else fills up. */
 static bool cma_first(const struct buddy_zone *z)
 {
-	return z->free_frames[MIGRATE_CMA] != 0 &&
-	       z->free_frames[MIGRATE_CMA] >
+	return zone_free_frames(z, MIGRATE_CMA) != 0 &&
+	       zone_free_frames(z, MIGRATE_CMA) >
 		       atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed) / 2;
 }
 

@@ -22,7 +22,7 @@ struct follow_cpu {
 	uint8_t last_kind; /* of the last fact about it */
 	/*
 	 * Blocks at the end of each list that stem from a refill of our own and have not been asked
-	 * for: that the kernel fetched as many we trust, which ones is our guess. Of the Normal zone.
+	 * for: that the kernel fetched as many we trust, which ones is our guess. Of the zone it uses most.
 	 */
 	uint32_t guessed[PCP_LISTS];
 	uint8_t refill_signs[PCP_LISTS]; /* in a row, of a refill that our list denies */
@@ -58,6 +58,21 @@ static bool lists_told(const struct allocator *a)
 	return a->follow->told >> FACT_REFILL & 1;
 }
 
+/* The zone of a block that lies wholly in one and is ours; *@f its first frame. NULL: no such block. */
+static struct buddy_zone *told_block(struct allocator *a, const struct kernel_fact *fact,
+				     uint32_t *f)
+{
+	struct buddy_zone *z = buddy_zone_of_block(a, fact->pfn, fact->order, f);
+
+	if (!z || *f + (1U << fact->order) > z->end)
+		return NULL;
+	for (uint32_t i = *f; i < *f + (1U << fact->order); i++) {
+		if (cell_at(z, i) == CELL_ABSENT)
+			return NULL;
+	}
+	return z;
+}
+
 /* ---- predict ---- */
 
 /* What the zone would give: the head of the cpu's list, or the first block of a refill. */
@@ -75,7 +90,7 @@ static uint32_t peek(const struct allocator *a, const struct buddy_zone *z,
 		*flags = RESULT_PCP_HIT;
 		return f;
 	}
-	if (reach & REACH_HIGHATOMIC)
+	if (reach & REACH_HIGHATOMIC && list == PCP_NO_LIST)
 		f = zone_peek(z, req->order, MIGRATE_HIGHATOMIC);
 	if (f != ZONE_NO_FRAME)
 		return f;
@@ -83,6 +98,10 @@ static uint32_t peek(const struct allocator *a, const struct buddy_zone *z,
 				RMQUEUE_NORMAL);
 	*flags = (list != PCP_NO_LIST ? RESULT_REFILL : 0U) |
 		 (choice.stage >= RMQUEUE_CLAIM ? RESULT_FALLBACK : 0U);
+	if (choice.block == ZONE_NO_FRAME && list != PCP_NO_LIST && reach & REACH_HIGHATOMIC)
+		choice.block = zone_peek(z, req->order, MIGRATE_HIGHATOMIC);
+	if (choice.block == ZONE_NO_FRAME && reach & REACH_NON_BLOCK)
+		choice.block = zone_peek(z, req->order, MIGRATE_HIGHATOMIC);
 	return choice.block;
 }
 
@@ -325,6 +344,10 @@ static void retype(struct buddy_zone *z, uint32_t f, unsigned int mt)
 		zone_push_head(z, block, found, mt);
 		return;
 	}
+	zone_count_type(z, zone_type_of(z, f), false);
+	zone_count_type(z, mt, true);
+	/* Its buddy may be free, too, and kept apart by the type it had. */
+	z->unmerged |= zone_type_of(z, f) >= MIGRATE_MERGEABLE;
 	zone_set_type(z, f, proven);
 	zone_move_free(z, f, mt);
 }
@@ -360,10 +383,11 @@ static int enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigne
 		pcp_refill_size(set, order, zone_pressure(z));
 		/* What we thought was there had been handed out unseen. */
 		for (; run->before; run->before--) {
-			uint32_t ghost = pcp_pop(set, list, order);
+			uint32_t ghost = frame_deque_peek(&set->list[list]);
 
 			if (ghost == ZONE_NO_FRAME || ghost == run->last)
 				break;
+			pcp_pop(set, list, order);
 			zone_mark_used(z, ghost, order, false);
 		}
 	}
@@ -442,7 +466,7 @@ static void suspect_expected(struct allocator *a, struct buddy_zone *z, uint32_t
 static int observe_refill(struct allocator *a, const struct kernel_fact *fact)
 {
 	uint32_t f;
-	struct buddy_zone *z = buddy_zone_of_block(a, fact->pfn, fact->order, &f);
+	struct buddy_zone *z = told_block(a, fact, &f);
 	bool used;
 
 	if (!z)
@@ -472,7 +496,7 @@ static int observe_fallback(struct allocator *a, const struct kernel_fact *fact)
 	unsigned int order = fact->arg & 0xff, type = fact->arg >> 8 & 0xff;
 	bool change = fact->arg >> 16 & 1;
 	uint32_t f;
-	struct buddy_zone *z = buddy_zone_of_block(a, fact->pfn, fact->order, &f);
+	struct buddy_zone *z = told_block(a, fact, &f);
 
 	if (!z || order > MAX_ORDER)
 		return -EINVAL;
@@ -497,7 +521,7 @@ static int observe_fallback(struct allocator *a, const struct kernel_fact *fact)
 static int observe_drain(struct allocator *a, const struct kernel_fact *fact)
 {
 	uint32_t f;
-	struct buddy_zone *z = buddy_zone_of_block(a, fact->pfn, fact->order, &f);
+	struct buddy_zone *z = told_block(a, fact, &f);
 
 	if (!z)
 		return -EINVAL;
@@ -517,13 +541,14 @@ static void placed_parked(struct allocator *a, struct buddy_zone *z, uint32_t f,
 {
 	struct refill_run *run = &a->follow->cpu[fact->cpu].run;
 	unsigned int list = zone_pcp_list(z, fact->order, mt);
-	struct pcp *set = &z->pcp[fact->cpu].set;
+	struct pcp *set;
 	uint32_t depth;
 
 	if (list == PCP_NO_LIST) {
 		seize(a, z, f, fact->order, fact->cpu);
 		return;
 	}
+	set = &z->pcp[fact->cpu].set;
 	/* A single block taken although the list is not empty: the list was locked. */
 	if (run->blocks == 1 && run->zone == z && run->list == list && run->last == f &&
 	    run->before) {
@@ -678,14 +703,22 @@ static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 			 const struct kernel_fact *fact, unsigned int mt)
 {
 	unsigned int list = zone_pcp_list(z, fact->order, mt);
-	struct pcp *set = &z->pcp[fact->cpu].set;
+	unsigned int flags = mt == MIGRATE_MOVABLE ? RMQUEUE_ALLOW_CMA : 0;
+	enum rmqueue_mode mode = RMQUEUE_NORMAL;
 	uint32_t *guessed, depth;
+	struct pcp *set;
 
 	if (list == PCP_NO_LIST) {
+		/* As foreseen: with all that a claim changes on the way. */
+		if (rmqueue_choose(z, fact->order, mt, flags, mode).block == f) {
+			rmqueue(z, fact->order, mt, flags, &mode, NULL);
+			return;
+		}
 		suspect_expected(a, z, f, fact->order, mt);
 		seize(a, z, f, fact->order, fact->cpu);
 		return;
 	}
+	set = &z->pcp[fact->cpu].set;
 	if (cell_is_free(cell_at(z, f))) {
 		retype(z, f, mt);
 		placed_free(a, z, f, fact, list, mt);
@@ -733,14 +766,14 @@ static int observe_placed(struct allocator *a, const struct kernel_fact *fact)
 	};
 	unsigned int mt = buddy_request_type(a, &req);
 	uint32_t f;
-	struct buddy_zone *z = buddy_zone_of_block(a, fact->pfn, fact->order, &f);
+	struct buddy_zone *z = told_block(a, fact, &f);
 
 	if (!z)
 		return -EINVAL;
 	/* What may dig into reserves tells nothing of the low mark. */
 	if (!(fact->gfp & (GFP_HIGH | GFP_MEMALLOC)))
 		learn_zone(a, buddy_zonelist_of(a, &req), z);
-	if (z->pcp && fact->cpu < a->machine->nr_cpus)
+	if (zone_pcp_list(z, fact->order, mt) != PCP_NO_LIST)
 		pcp_begin_alloc(&z->pcp[fact->cpu].set);
 	if (!lists_told(a)) {
 		placed_alone(a, z, f, fact, mt);
@@ -765,7 +798,7 @@ static int observe_freed(struct allocator *a, const struct kernel_fact *fact)
 
 	if (fact->order > MAX_ORDER)
 		return -EINVAL;
-	z = buddy_zone_of_block(a, fact->pfn, fact->order, &f);
+	z = told_block(a, fact, &f);
 	if (!z)
 		return -EINVAL;
 	seize(a, z, f, fact->order, fact->cpu);
@@ -792,23 +825,28 @@ size_t follow_bytes(uint32_t nr_cpus)
 	return sizeof(struct follow) + nr_cpus * sizeof(struct follow_cpu);
 }
 
-static void follow_begin(struct allocator *a, uint64_t told)
+/* Refills and drains are told together or not at all. */
+static int follow_begin(struct allocator *a, uint64_t told)
 {
+	const uint64_t requests = 1U << FACT_PLACED | 1U << FACT_FREED;
+	const uint64_t lists = 1U << FACT_REFILL | 1U << FACT_DRAIN | 1U << FACT_FALLBACK;
+
+	if (told != 0 && told != requests && told != (requests | lists))
+		return -ENOTSUP;
 	if (!follow_active(a)) {
 		for (unsigned int i = 0; i < MACHINE_ZONES_MAX; i++)
 			a->follow->avoided_at[i] = UINT64_MAX;
 	}
 	a->follow->told = told;
+	return 0;
 }
 
 int buddy_observe(struct allocator *a, const struct kernel_fact *fact)
 {
 	int rc;
 
-	if (fact->kind == FACT_FOLLOW) {
-		follow_begin(a, fact->arg);
-		return 0;
-	}
+	if (fact->kind == FACT_FOLLOW)
+		return follow_begin(a, fact->arg);
 	if (fact->cpu >= a->machine->nr_cpus)
 		return -EINVAL;
 	switch (fact->kind) {

@@ -57,7 +57,7 @@ void zone_unisolate_pageblock(struct buddy_zone *z, uint32_t f)
 	if (zone_free_at(z, f, PAGEBLOCK_ORDER)) {
 		zone_unlink(z, f);
 		zone_set_type(z, f, to);
-		zone_free(z, f, PAGEBLOCK_ORDER, to, true);
+		zone_free(z, f, PAGEBLOCK_ORDER, to & BLOCK_TYPE, true);
 		return;
 	}
 	change_pageblock(z, f, to);
@@ -128,8 +128,7 @@ void zone_online(struct buddy_zone *z, uint32_t start, uint32_t end)
 		     block + PAGEBLOCK_FRAMES <= stop; block += PAGEBLOCK_FRAMES) {
 			uint8_t *type = &z->types[block >> PAGEBLOCK_ORDER];
 
-			if ((*type & ~BLOCK_ISOLATED) == MIGRATE_HIGHATOMIC)
-				z->nr_highatomic -= min_u64(z->nr_highatomic, PAGEBLOCK_FRAMES);
+			zone_count_type(z, *type & BLOCK_TYPE, false);
 			*type = MIGRATE_MOVABLE;
 		}
 		zone_free_range(z, f, stop);

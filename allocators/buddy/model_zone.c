@@ -50,6 +50,8 @@ void add_tail(struct model_zone *z, pfn_t pfn, unsigned int o, unsigned int mt)
 /* The type of the list a free block of exactly this order is on, or MIGRATE_UNKNOWN. */
 unsigned int list_of(const struct model_zone *z, pfn_t pfn, unsigned int o)
 {
+	if (!in_zone(z, pfn) || *frame_at(z, pfn) != M_FREE)
+		return MIGRATE_UNKNOWN;
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
 		for (size_t i = 0; i < z->free[mt][o].n; i++) {
 			if (z->free[mt][o].pfn[i] == pfn)

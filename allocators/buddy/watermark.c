@@ -36,9 +36,9 @@ static uint64_t out_of_reach(const struct buddy_zone *z, unsigned int reach)
 	uint64_t frames = 0;
 
 	if (!(reach & (REACH_MIN_RESERVE | REACH_NON_BLOCK)))
-		frames += z->free_frames[MIGRATE_HIGHATOMIC];
+		frames += zone_free_frames(z, MIGRATE_HIGHATOMIC);
 	if (!(reach & REACH_CMA))
-		frames += z->free_frames[MIGRATE_CMA];
+		frames += zone_free_frames(z, MIGRATE_CMA);
 	return frames;
 }
 
@@ -64,7 +64,7 @@ bool zone_watermark_ok(const struct buddy_zone *z, unsigned int order, enum zone
 		if ((mt == MIGRATE_CMA && !(reach & REACH_CMA)) ||
 		    (mt == MIGRATE_HIGHATOMIC && !(reach & REACH_HIGHATOMIC)))
 			continue;
-		if (z->nonempty[mt] >> order)
+		if (zone_orders(z, mt) >> order)
 			return true;
 	}
 	return false;
@@ -87,10 +87,10 @@ void zone_wake_kswapd(struct buddy_zone *z)
 {
 	if (load(&z->nr_free_frames) > zone_mark(z, MARK_HIGH) && load(&z->boost) == 0)
 		return;
-	if (atomic_fetch_or_explicit(&z->flags, ZONE_RECLAIM_ACTIVE, memory_order_relaxed) &
-	    ZONE_RECLAIM_ACTIVE)
+	if (atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_RECLAIM_ACTIVE)
 		return;
-	z->boost_at_wake = load(&z->boost);
+	atomic_store_explicit(&z->boost_at_wake, load(&z->boost), memory_order_relaxed);
+	atomic_fetch_or_explicit(&z->flags, ZONE_RECLAIM_ACTIVE, memory_order_relaxed);
 }
 
 void zone_check_kswapd(struct buddy_zone *z)
@@ -100,7 +100,7 @@ void zone_check_kswapd(struct buddy_zone *z)
 	if (!(atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_RECLAIM_ACTIVE) ||
 	    load(&z->nr_free_frames) <= zone_mark(z, MARK_HIGH))
 		return;
-	atomic_store_explicit(&z->boost, boost - min_u64(boost, z->boost_at_wake),
+	atomic_store_explicit(&z->boost, boost - min_u64(boost, load(&z->boost_at_wake)),
 			      memory_order_relaxed);
 	atomic_fetch_and_explicit(&z->flags, (uint8_t)~ZONE_RECLAIM_ACTIVE, memory_order_relaxed);
 }
@@ -110,13 +110,14 @@ void zone_reserve_highatomic(struct buddy_zone *z, uint32_t f)
 	uint64_t share = z->managed / HIGHATOMIC_SHARE;
 	uint32_t first = (uint32_t)align_down(f, PAGEBLOCK_FRAMES);
 
-	if (share < PAGEBLOCK_FRAMES || z->nr_highatomic >= align_up(share, PAGEBLOCK_FRAMES) ||
+	if (share < PAGEBLOCK_FRAMES ||
+	    load(&z->nr_highatomic) >= align_up(share, PAGEBLOCK_FRAMES) ||
 	    zone_type_of(z, f) >= MIGRATE_MERGEABLE || first < z->start ||
 	    first + PAGEBLOCK_FRAMES > z->end)
 		return;
 	zone_move_free(z, f, MIGRATE_HIGHATOMIC);
 	zone_set_type(z, f, MIGRATE_HIGHATOMIC);
-	z->nr_highatomic += PAGEBLOCK_FRAMES;
+	zone_count_type(z, MIGRATE_HIGHATOMIC, true);
 }
 
 bool zone_unreserve_highatomic(struct buddy_zone *z, unsigned int mt)
@@ -130,7 +131,7 @@ bool zone_unreserve_highatomic(struct buddy_zone *z, unsigned int mt)
 	for (uint32_t f = first; f < end; f += PAGEBLOCK_FRAMES) {
 		/* What was drained by an old type may lie in another's pageblock. */
 		if (zone_type_of(z, f) == MIGRATE_HIGHATOMIC)
-			z->nr_highatomic -= min_u64(z->nr_highatomic, PAGEBLOCK_FRAMES);
+			zone_count_type(z, MIGRATE_HIGHATOMIC, false);
 		zone_set_type(z, f, (uint8_t)mt);
 	}
 	z->unmerged = true;

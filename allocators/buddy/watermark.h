@@ -42,7 +42,9 @@ static inline bool zone_has_plenty(const struct buddy_zone *z, unsigned int high
 
 	return !(atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_BELOW_HIGH) &&
 	       free > z->mark_high + atomic_load_explicit(&z->boost, memory_order_relaxed) +
-			       z->lowmem_reserve[highest] + z->nr_highatomic + z->nr_cma;
+			       z->lowmem_reserve[highest] +
+			       atomic_load_explicit(&z->nr_highatomic, memory_order_relaxed) +
+			       atomic_load_explicit(&z->nr_cma, memory_order_relaxed);
 }
 
 /**

@@ -16,10 +16,10 @@ static uint64_t covered_frames(pfn_t start, pfn_t end)
 
 static void empty_lists(struct buddy_zone *z)
 {
-	memset(z->nonempty, 0, sizeof(z->nonempty));
-	memset(z->free_frames, 0, sizeof(z->free_frames));
 	memset(z->nr_free, 0, sizeof(z->nr_free));
 	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
+		atomic_store(&z->nonempty[mt], 0);
+		atomic_store(&z->free_frames[mt], 0);
 		for (unsigned int order = 0; order < NR_ORDERS; order++) {
 			uint32_t list = zone_sentinel(z, order, mt);
 
@@ -28,8 +28,10 @@ static void empty_lists(struct buddy_zone *z)
 	}
 	atomic_store(&z->nr_free_frames, 0);
 	z->zone_locked = z->claims = z->claimed_pageblocks = 0;
-	z->steals = z->spills = z->boosts = 0;
-	z->nr_highatomic = z->nr_cma = 0;
+	z->steals = z->boosts = 0;
+	atomic_store(&z->spills, 0);
+	atomic_store(&z->nr_highatomic, 0);
+	atomic_store(&z->nr_cma, 0);
 	z->unmerged = false;
 	atomic_store(&z->flags, 0);
 	atomic_store(&z->boost, 0);
@@ -144,14 +146,14 @@ void zone_expand(struct buddy_zone *z, uint32_t f, unsigned int high, unsigned i
 
 uint32_t zone_peek(const struct buddy_zone *z, unsigned int order, unsigned int mt)
 {
-	unsigned int orders = (unsigned int)z->nonempty[mt] >> order;
+	unsigned int orders = zone_orders(z, mt) >> order;
 
 	return orders ? zone_first(z, order + trailing_zeros(orders), mt) : ZONE_NO_FRAME;
 }
 
 uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt)
 {
-	unsigned int orders = (unsigned int)z->nonempty[mt] >> order;
+	unsigned int orders = zone_orders(z, mt) >> order;
 	unsigned int found;
 	uint32_t f;
 

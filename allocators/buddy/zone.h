@@ -92,18 +92,17 @@ struct buddy_zone {
 	/* Frames; see watermark.h. */
 	uint64_t managed, mark_min, mark_low, mark_high;
 	uint64_t lowmem_reserve[ZONE_TYPES];
-	_Atomic uint64_t boost;	  /* added to all marks */
-	uint64_t boost_at_wake;	  /* what kswapd set out to work off */
-	uint64_t hole_pageblocks; /* without memory, when the zone was made */
-	uint64_t nr_cma;	  /* in CMA pageblocks, when the zone was adopted */
-	uint64_t nr_highatomic;	  /* in HIGHATOMIC pageblocks */
+	_Atomic uint64_t boost;			/* added to all marks */
+	_Atomic uint64_t boost_at_wake;		/* what kswapd set out to work off */
+	uint64_t hole_pageblocks;		/* without memory, when the zone was made */
+	_Atomic uint64_t nr_cma, nr_highatomic; /* frames in pageblocks of these types */
 	bool unmerged; /* pageblocks have left the reserve, whose buddies may be free, too */
 
-	struct spin lock
-		__attribute__((aligned(64))); /* of everything from here on, and the lists */
-	uint16_t nonempty[MIGRATE_TYPES];     /* bit order: that list has blocks */
-	_Atomic uint64_t nr_free_frames; /* on all lists but ISOLATE's; read without the lock */
-	uint64_t free_frames[MIGRATE_TYPES];
+	/* Of everything from here on, and the lists; what is atomic is read without it, too. */
+	struct spin lock __attribute__((aligned(64)));
+	_Atomic uint16_t nonempty[MIGRATE_TYPES]; /* bit order: that list has blocks */
+	_Atomic uint64_t nr_free_frames;	  /* on all lists but ISOLATE's */
+	_Atomic uint64_t free_frames[MIGRATE_TYPES];
 	uint64_t nr_free[MIGRATE_TYPES][NR_ORDERS]; /* blocks */
 	/* Since creation or adoption. The first counts what the tracepoint of its name does. */
 	uint64_t zone_locked; /* blocks taken from the lists of their own type or a claim's */
@@ -272,6 +271,21 @@ static inline bool zone_type_proven(const struct buddy_zone *z, uint32_t f)
 	return __atomic_load_n(&z->types[f >> PAGEBLOCK_ORDER], __ATOMIC_RELAXED) & BLOCK_PROVEN;
 }
 
+/** A pageblock has become of type @mt (@more), or no longer is. Under the zone's lock. */
+static inline void zone_count_type(struct buddy_zone *z, unsigned int mt, bool more)
+{
+	_Atomic uint64_t *frames = mt == MIGRATE_HIGHATOMIC ? &z->nr_highatomic : &z->nr_cma;
+	uint64_t now = atomic_load_explicit(frames, memory_order_relaxed);
+
+	if (mt != MIGRATE_HIGHATOMIC && mt != MIGRATE_CMA)
+		return;
+	if (more)
+		now += PAGEBLOCK_FRAMES;
+	else
+		now -= now < PAGEBLOCK_FRAMES ? now : PAGEBLOCK_FRAMES;
+	atomic_store_explicit(frames, now, memory_order_relaxed);
+}
+
 static inline void zone_set_type(struct buddy_zone *z, uint32_t f, uint8_t type)
 {
 	__atomic_store_n(&z->types[f >> PAGEBLOCK_ORDER], type, __ATOMIC_RELAXED);
@@ -306,17 +320,38 @@ static inline uint32_t zone_first(const struct buddy_zone *z, unsigned int order
 	return zone_link(z, zone_sentinel(z, order, mt))->next;
 }
 
+/** The orders from which a type's lists have blocks, as bits. */
+static inline unsigned int zone_orders(const struct buddy_zone *z, unsigned int mt)
+{
+	return atomic_load_explicit(&z->nonempty[mt], memory_order_relaxed);
+}
+
+/** Frames in the free blocks of a type. */
+static inline uint64_t zone_free_frames(const struct buddy_zone *z, unsigned int mt)
+{
+	return atomic_load_explicit(&z->free_frames[mt], memory_order_relaxed);
+}
+
+/* Only the holder of the lock writes: no locked instructions. */
+static inline void zone_add(_Atomic uint64_t *count, uint64_t frames)
+{
+	atomic_store_explicit(count, atomic_load_explicit(count, memory_order_relaxed) + frames,
+			      memory_order_relaxed);
+}
+
 static inline void zone_count(struct buddy_zone *z, unsigned int order, unsigned int mt, bool more)
 {
 	uint64_t frames = UINT64_C(1) << order;
 
 	frames = more ? frames : -frames;
-	z->free_frames[mt] += frames;
+	zone_add(&z->free_frames[mt], frames);
 	if (mt != MIGRATE_ISOLATE)
-		atomic_store_explicit(
-			&z->nr_free_frames,
-			atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed) + frames,
-			memory_order_relaxed);
+		zone_add(&z->nr_free_frames, frames);
+}
+
+static inline void zone_set_orders(struct buddy_zone *z, unsigned int mt, unsigned int orders)
+{
+	atomic_store_explicit(&z->nonempty[mt], (uint16_t)orders, memory_order_relaxed);
 }
 
 /** Put the block at @f between two neighbours of its list and count it. */
@@ -327,7 +362,7 @@ static inline void zone_insert(struct buddy_zone *z, uint32_t f, unsigned int or
 	zone_link(z, prev)->next = f;
 	zone_link(z, next)->prev = f;
 	cell_set(z, f, cell_free_block(order, mt));
-	z->nonempty[mt] = (uint16_t)(z->nonempty[mt] | 1U << order);
+	zone_set_orders(z, mt, zone_orders(z, mt) | 1U << order);
 	z->nr_free[mt][order]++;
 	zone_count(z, order, mt, true);
 }
@@ -358,7 +393,7 @@ static inline void zone_unlink(struct buddy_zone *z, uint32_t f)
 	zone_link(z, link.prev)->next = link.next;
 	zone_link(z, link.next)->prev = link.prev;
 	if (--z->nr_free[mt][order] == 0)
-		z->nonempty[mt] = (uint16_t)(z->nonempty[mt] & ~(1U << order));
+		zone_set_orders(z, mt, zone_orders(z, mt) & ~(1U << order));
 	zone_count(z, order, mt, false);
 }
 
