@@ -35,8 +35,9 @@
 #define HOLD_NS	    UINT64_C(1500000000)
 #define RELEASE_NS  UINT64_C(500000000)
 
-#define POLL_MS	  20
-#define SETTLE_NS 20000000L
+#define POLL_MS	   20
+#define SETTLE_NS  20000000L
+#define WORKERS_NS 2100000000L
 
 /* At most so much is taken off one list: 256 MiB. What is still on it then stays unknown. */
 #define LIST_FRAMES_MAX 65536U
@@ -802,6 +803,19 @@ int burn_in_prepare(struct burn_in *b, burn_in_stop stop, void *arg)
 	return rc ? rc : command(b, STEP_HOLD, stop, arg);
 }
 
+/* Each cpu's statistics worker comes about every second and drains what is too much on its lists. */
+static int await_workers(burn_in_stop stop, void *arg)
+{
+	const struct timespec nap = {.tv_nsec = SETTLE_NS};
+
+	for (unsigned int waited = 0; waited < WORKERS_NS / SETTLE_NS; waited++) {
+		if (stop(arg))
+			return -EINTR;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
 int burn_in_release(struct burn_in *b, burn_in_stop stop, void *arg)
 {
 	int rc;
@@ -812,5 +826,5 @@ int burn_in_release(struct burn_in *b, burn_in_stop stop, void *arg)
 	for (size_t i = 0; i < b->nr_processes; i++)
 		end_process(&b->processes[i]);
 	settle();
-	return 0;
+	return await_workers(stop, arg);
 }

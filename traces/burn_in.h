@@ -12,7 +12,8 @@
  *			    and keeps it.
  *	(a snapshot)	    finds those lists empty but for the rest of a refill
  *	burn_in_release()   each CPU makes the kernel refill every list once more, and gives everything
- *			    back: what is on the lists now, events have told.
+ *			    back: what is on the lists now, events have told. Then two seconds of rest, in
+ *			    which each CPU's statistics worker comes and drains: when it comes, too.
  *
  * Everything it uses ends with its processes: memory, pipes, sockets, files without a name. Whatever the
  * system refuses is done less. Nothing of the machine is changed beside the order of what is free.

@@ -457,7 +457,6 @@ void buddy_drain(struct allocator *a)
 	}
 }
 
-/* Each cpu's worker comes in its own time; where that is not known, all come together. */
 static uint64_t buddy_tick(struct allocator *a, uint64_t now_ns)
 {
 	const struct machine *m = a->machine;
@@ -465,18 +464,16 @@ static uint64_t buddy_tick(struct allocator *a, uint64_t now_ns)
 
 	if (a->rules.pcp == PCP_OFF)
 		return UINT64_MAX;
+	if (!a->vmstat.possible)
+		vmstat_grid_guess(&a->vmstat, now_ns);
 	for (unsigned int cpu = 0; cpu < m->nr_cpus; cpu++) {
 		uint64_t *due = &a->next_tick_ns[cpu];
 
-		if (*due == 0)
-			*due = now_ns + PCP_TICK_NS;
-		if (*due <= now_ns) {
-			for (unsigned int i = 0; i < a->nr_zones; i++)
-				zone_pcp_tick(&a->zones[i], cpu,
-					      m->node_of_cpu[cpu] != a->zones[i].node);
-			/* The worker of an idle cpu does not make up for what it slept through. */
-			*due += (now_ns - *due) / PCP_TICK_NS * PCP_TICK_NS + PCP_TICK_NS;
-		}
+		for (unsigned int i = 0; *due && *due <= now_ns && i < a->nr_zones; i++)
+			zone_pcp_tick(&a->zones[i], cpu, m->node_of_cpu[cpu] != a->zones[i].node);
+		/* The worker of an idle cpu does not make up for what it slept through. */
+		if (*due <= now_ns)
+			*due = vmstat_worker_due(&a->vmstat, cpu, now_ns);
 		next = min_u64(next, *due);
 	}
 	return next;

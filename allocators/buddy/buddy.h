@@ -8,6 +8,7 @@
 #include "allocators/buddy/percpu.h"
 #include "allocators/buddy/watermark.h"
 #include "allocators/buddy/zone.h"
+#include "allocators/vmstat_worker.h"
 
 /* The zones a request may try, by its preferred node and highest zone type. */
 struct buddy_zonelist {
@@ -31,6 +32,7 @@ struct allocator {
 	const struct alloc_env *env;
 	struct buddy_zonelist *zonelists; /* nr_nodes x ZONE_TYPES */
 	uint32_t *cpus_of_node;
+	struct vmstat_grid vmstat;
 	uint64_t *next_tick_ns; /* per cpu: when its statistics worker comes; 0: not known */
 	struct buddy_rules rules;
 	struct follow *follow;		     /* NULL: on its own */

@@ -2,6 +2,7 @@
 #include "allocators/buddy/follow.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "allocators/buddy/fallback.h"
 #include "base/bits.h"
@@ -38,11 +39,11 @@ struct suspect {
 struct follow {
 	uint64_t told; /* set of facts */
 	/*
-	 * Per zone: how many free frames, as we count them, the kernel went past it with; UINT64_MAX:
-	 * it has not. Its own count differs from ours by what it handed out unseen (compaction), and its
-	 * mark by a boost, so that the two are learnt as one.
+	 * Per zone: did the latest request that preferred it get a frame of another? Its watermark would
+	 * tell, but our count of free frames differs from the kernel's by what was handed out unseen
+	 * (compaction) or lies on per-CPU lists, and the mark by a boost.
 	 */
-	uint64_t avoided_at[MACHINE_ZONES_MAX];
+	bool left[MACHINE_ZONES_MAX];
 	struct suspect suspect[MIGRATE_MERGEABLE];
 	struct follow_cpu cpu[];
 };
@@ -105,39 +106,17 @@ static uint32_t peek(const struct allocator *a, const struct buddy_zone *z,
 	return choice.block;
 }
 
-static uint64_t free_frames(const struct buddy_zone *z)
-{
-	return atomic_load_explicit(&z->nr_free_frames, memory_order_relaxed);
-}
-
-/* Would the fast path take from the zone it prefers? As it last did with as much memory. */
+/* Would the fast path take from the zone it prefers? As it last did. */
 static bool likely_usable(const struct allocator *a, const struct buddy_zone *z,
 			  const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
 			  bool preferred)
 {
-	uint64_t avoided = a->follow->avoided_at[z - a->zones];
 	bool below_high;
 
-	if (!follow_active(a) || mark != MARK_LOW || !preferred || avoided == UINT64_MAX)
+	if (!follow_active(a) || mark != MARK_LOW || !preferred)
 		return buddy_zone_usable(a, z, req, mark, reach, &below_high);
-	return free_frames(z) > avoided &&
+	return !a->follow->left[z - a->zones] &&
 	       zone_watermark_ok(z, req->order, MARK_NONE, z->type, reach);
-}
-
-/* The kernel has served a request that may use every zone of @list, from the one at @f. */
-static void learn_zone(struct allocator *a, const struct buddy_zonelist *list,
-		       const struct buddy_zone *from)
-{
-	const struct buddy_zone *preferred = &a->zones[list->zones[0]];
-	uint64_t *avoided = &a->follow->avoided_at[preferred - a->zones];
-	uint64_t free = free_frames(preferred);
-
-	if (from != preferred) {
-		if (*avoided == UINT64_MAX || *avoided < free)
-			*avoided = free;
-	} else if (*avoided != UINT64_MAX && *avoided >= free) {
-		*avoided = free ? free - 1 : UINT64_MAX;
-	}
 }
 
 static struct alloc_result peek_walk(const struct allocator *a, const struct alloc_request *req,
@@ -518,6 +497,27 @@ static int observe_fallback(struct allocator *a, const struct kernel_fact *fact)
 	return enlist(a, z, f, fact->order, fact->migratetype, fact->cpu);
 }
 
+/* Drains begin at the tail: what our list has behind @f is not on the kernel's. */
+static void drop_behind(struct buddy_zone *z, const struct kernel_fact *fact, uint32_t f)
+{
+	unsigned int list = zone_pcp_list(z, fact->order, fact->migratetype);
+	struct pcp *set;
+	uint32_t depth;
+
+	if (list == PCP_NO_LIST || frame_deque_peek_tail(&z->pcp[fact->cpu].set.list[list]) == f)
+		return;
+	set = &z->pcp[fact->cpu].set;
+	depth = frame_deque_find(&set->list[list], f, UINT32_MAX);
+	if (depth == DEQUE_NONE)
+		return;
+	while (set->list[list].length > depth + 1) {
+		uint32_t ghost = frame_deque_pop_tail(&set->list[list], &set->pool);
+
+		set->count -= 1U << fact->order;
+		zone_mark_used(z, ghost, fact->order, false);
+	}
+}
+
 static int observe_drain(struct allocator *a, const struct kernel_fact *fact)
 {
 	uint32_t f;
@@ -527,9 +527,12 @@ static int observe_drain(struct allocator *a, const struct kernel_fact *fact)
 		return -EINVAL;
 	close_run(a, fact->cpu);
 	/* No free led to it: the statistics worker did, and it comes again. */
-	if (a->follow->cpu[fact->cpu].last_kind == FACT_PLACED)
-		a->next_tick_ns[fact->cpu] = fact->time_ns + PCP_TICK_NS;
+	if (a->follow->cpu[fact->cpu].last_kind == FACT_PLACED) {
+		vmstat_worker_seen(&a->vmstat, fact->cpu, fact->time_ns);
+		memset(a->next_tick_ns, 0, a->machine->nr_cpus * sizeof(*a->next_tick_ns));
+	}
 	retype(z, f, fact->migratetype);
+	drop_behind(z, fact, f);
 	seize(a, z, f, fact->order, fact->cpu);
 	zone_free_split(z, f, fact->order, false);
 	return 0;
@@ -570,7 +573,7 @@ static void placed_parked(struct allocator *a, struct buddy_zone *z, uint32_t f,
 /* ---- without ---- */
 
 /* Deeper than this, what lies above a frame has hardly been handed out unseen. */
-#define UNSEEN_MAX 16
+#define UNSEEN_MAX 64
 #define SIGNS	   2
 
 /* rmqueue_bulk, as the clone would. */
@@ -698,6 +701,43 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	cpu->refill_signs[list] = 0;
 }
 
+/* Give back the end of a list, up to and including the block at @f. */
+static void drain_through(struct buddy_zone *z, struct pcp *set, unsigned int list,
+			  unsigned int order, uint32_t f)
+{
+	uint32_t last;
+
+	do {
+		last = frame_deque_pop_tail(&set->list[list], &set->pool);
+		if (last == DEQUE_NONE)
+			return;
+		set->count -= 1U << order;
+		zone_pcp_give_back(z, last, order);
+	} while (last != f);
+}
+
+/*
+ * The block at @f is on a per-CPU list, but far from where the cpu would get it: the kernel has drained
+ * that list, from its tail at least to there, and then fetched it.
+ */
+static void missed_drain(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int list,
+			 const struct kernel_fact *fact)
+{
+	for (uint32_t cpu = 0; cpu < a->machine->nr_cpus; cpu++) {
+		struct pcp *set = &z->pcp[cpu].set;
+		uint32_t depth = frame_deque_find(&set->list[list], f, UINT32_MAX);
+
+		if (depth == DEQUE_NONE)
+			continue;
+		if (cpu == fact->cpu && depth < UNSEEN_MAX)
+			return;
+		drain_through(z, set, list, fact->order, f);
+		if (cpu == fact->cpu)
+			give_back(z, set, list, fact->order);
+		return;
+	}
+}
+
 /* An allocation whose refill, if it led to one, is not told. The block's cells are the caller's to set. */
 static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 			 const struct kernel_fact *fact, unsigned int mt)
@@ -719,6 +759,8 @@ static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		return;
 	}
 	set = &z->pcp[fact->cpu].set;
+	if (cell_is_percpu(cell_at(z, f)))
+		missed_drain(a, z, f, list, fact);
 	if (cell_is_free(cell_at(z, f))) {
 		retype(z, f, mt);
 		placed_free(a, z, f, fact, list, mt);
@@ -730,9 +772,15 @@ static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		seize(a, z, f, fact->order, fact->cpu);
 		retype(z, f, mt);
 	} else {
-		for (; depth; depth--)
+		uint32_t wrong = 0;
+
+		for (; depth; depth--) {
+			wrong += set->list[list].length <= *guessed;
 			zone_mark_used(z, pcp_pop(set, list, fact->order), fact->order, false);
+		}
 		pcp_pop(set, list, fact->order);
+		if (mt != MIGRATE_UNMOVABLE && wrong)
+			own_refill(z, set, list, fact->order, mt, wrong);
 		a->follow->cpu[fact->cpu].refill_signs[list] = 0;
 	}
 	if (*guessed > set->list[list].length)
@@ -772,7 +820,8 @@ static int observe_placed(struct allocator *a, const struct kernel_fact *fact)
 		return -EINVAL;
 	/* What may dig into reserves tells nothing of the low mark. */
 	if (!(fact->gfp & (GFP_HIGH | GFP_MEMALLOC)))
-		learn_zone(a, buddy_zonelist_of(a, &req), z);
+		a->follow->left[buddy_zonelist_of(a, &req)->zones[0]] =
+			z != &a->zones[buddy_zonelist_of(a, &req)->zones[0]];
 	if (zone_pcp_list(z, fact->order, mt) != PCP_NO_LIST)
 		pcp_begin_alloc(&z->pcp[fact->cpu].set);
 	if (!lists_told(a)) {
@@ -787,6 +836,15 @@ static int observe_placed(struct allocator *a, const struct kernel_fact *fact)
 	zone_mark_used(z, f, fact->order, buddy_request_movable(&req));
 	close_run(a, fact->cpu);
 	return 0;
+}
+
+/* A free between a refill and the allocation that needed it finds the cpu's set locked. */
+static bool interrupts_refill(const struct allocator *a, const struct buddy_zone *z,
+			      unsigned int cpu)
+{
+	const struct refill_run *run = &a->follow->cpu[cpu].run;
+
+	return lists_told(a) && run->blocks && run->zone == z;
 }
 
 static int observe_freed(struct allocator *a, const struct kernel_fact *fact)
@@ -804,7 +862,7 @@ static int observe_freed(struct allocator *a, const struct kernel_fact *fact)
 	seize(a, z, f, fact->order, fact->cpu);
 	mt = zone_type_of(z, f);
 	list = zone_pcp_list(z, fact->order, mt);
-	if (list == PCP_NO_LIST) {
+	if (list == PCP_NO_LIST || interrupts_refill(a, z, fact->cpu)) {
 		zone_free_split(z, f, fact->order, false);
 		return 0;
 	}
@@ -833,10 +891,8 @@ static int follow_begin(struct allocator *a, uint64_t told)
 
 	if (told != 0 && told != requests && told != (requests | lists))
 		return -ENOTSUP;
-	if (!follow_active(a)) {
-		for (unsigned int i = 0; i < MACHINE_ZONES_MAX; i++)
-			a->follow->avoided_at[i] = UINT64_MAX;
-	}
+	if (!follow_active(a))
+		memset(a->follow->left, 0, sizeof(a->follow->left));
 	a->follow->told = told;
 	return 0;
 }

@@ -48,6 +48,8 @@ struct model {
 	struct buddy_rules rules;
 	struct model_zone *zones;
 	uint64_t *due; /* per cpu: the next visit of its worker; 0: not known */
+	uint64_t first_tick;
+	bool ticks;
 	bool grouping;
 	uint64_t count[MODEL_RULES];
 };

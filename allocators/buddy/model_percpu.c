@@ -382,26 +382,44 @@ static void visit(struct model *model, struct model_zone *z, unsigned int cpu)
 		bulk_free(model, z, s, 0, n);
 }
 
+/*
+ * The worker's next visit: a jiffy is 4 ms; it asks for the whole second less three jiffies per cpu and
+ * comes at the next multiple of eight. The first call is taken for jiffy 752.
+ */
+static uint64_t next_visit(const struct model *model, uint32_t cpu, uint64_t now)
+{
+	for (int64_t second = 1;; second++) {
+		int64_t jiffy = second * 250 - 3 * (int64_t)cpu + 1;
+		int64_t since;
+
+		while (jiffy % 8)
+			jiffy++;
+		since = (jiffy - 752) * 4000000;
+		if (since > (int64_t)(now - model->first_tick))
+			return model->first_tick + (uint64_t)since;
+	}
+}
+
 uint64_t model_tick(struct model *model, uint64_t now)
 {
 	uint64_t first = UINT64_MAX;
-	const uint64_t period = UINT64_C(1024000000);
 
 	if (model->rules.pcp == PCP_OFF)
 		return UINT64_MAX;
+	if (!model->ticks)
+		model->first_tick = now;
 	for (uint32_t cpu = 0; cpu < model->m->nr_cpus; cpu++) {
 		uint64_t *due = &model->due[cpu];
 
-		if (*due == 0)
-			*due = now + period;
-		if (*due <= now) {
+		if (model->ticks && *due <= now) {
 			for (uint32_t i = 0; i < model->m->nr_zones; i++)
 				visit(model, &model->zones[i], cpu);
-			while (*due <= now)
-				*due += period;
 		}
+		if (!model->ticks || *due <= now)
+			*due = next_visit(model, cpu, now);
 		first = *due < first ? *due : first;
 	}
+	model->ticks = true;
 	return first;
 }
 
