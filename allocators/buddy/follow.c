@@ -33,7 +33,7 @@ struct follow_cpu {
 struct suspect {
 	const struct buddy_zone *zone;
 	uint32_t block, strikes;
-	uint32_t follows; /* in our list behind the block the kernel took instead; ZONE_NO_FRAME */
+	uint32_t follows, precedes; /* in our list the block the kernel took instead */
 };
 
 struct follow {
@@ -377,7 +377,8 @@ static int enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigne
 	return 0;
 }
 
-#define STRIKES 2
+#define STRIKES	    2 /* where the lists are told, one will do */
+#define SKIPPED_MAX 8
 
 /* Make the block at @f the head of its list, what lies before it coming behind its tail. */
 static void rotate_list(struct buddy_zone *z, uint32_t f, unsigned int order, unsigned int mt)
@@ -393,31 +394,69 @@ static void rotate_list(struct buddy_zone *z, uint32_t f, unsigned int order, un
 	zone_link(z, f)->prev = list;
 }
 
+/* How many blocks lie before the one at @f; SKIPPED_MAX: many. */
+static unsigned int skipped(const struct buddy_zone *z, uint32_t f, unsigned int order,
+			    unsigned int mt)
+{
+	uint32_t list = zone_sentinel(z, order, mt), at = zone_link(z, f)->prev;
+	unsigned int n = 0;
+
+	for (; at != list && n < SKIPPED_MAX; at = zone_link(z, at)->prev)
+		n++;
+	return n;
+}
+
+/* Turn round what lies before the block at @f. */
+static void reverse_before(struct buddy_zone *z, uint32_t f, unsigned int order, unsigned int mt)
+{
+	uint32_t list = zone_sentinel(z, order, mt);
+	uint32_t first = zone_link(z, list)->next, last = zone_link(z, f)->prev;
+
+	if (first == f)
+		return;
+	for (uint32_t at = first; at != f;) {
+		struct zone_link link = *zone_link(z, at);
+
+		*zone_link(z, at) = (struct zone_link){.prev = link.next, .next = link.prev};
+		at = link.next;
+	}
+	zone_link(z, first)->next = f;
+	zone_link(z, f)->prev = first;
+	zone_link(z, last)->prev = list;
+	zone_link(z, list)->next = last;
+}
+
 /*
- * The kernel takes @f, and we would have taken another block, of the same list. Either ours is further
- * behind, or the kernel's list begins elsewhere: then it goes on from there.
+ * The kernel takes @f, and we would have taken another block, of the same list. If @f is near, those
+ * before it are further behind, or gone. If it is next to the last one the kernel took, the kernel's
+ * list begins there, and goes on in that direction.
  */
 static void suspect_head(struct buddy_zone *z, struct suspect *s, uint32_t f, unsigned int order,
-			 unsigned int mt)
+			 unsigned int mt, unsigned int enough)
 {
-	if (s->follows == f) {
+	bool sure = s->strikes >= enough;
+
+	if (s->follows == f || (sure && skipped(z, f, order, mt) < SKIPPED_MAX)) {
 		rotate_list(z, f, order, mt);
-	} else if (s->strikes >= STRIKES) {
+	} else if (s->precedes == f) {
+		reverse_before(z, f, order, mt);
+	} else if (sure && enough > 1) {
 		zone_unlink(z, s->block);
 		zone_push_tail(z, s->block, order, mt);
 	}
 	s->follows = zone_link(z, f)->next;
+	s->precedes = zone_link(z, f)->prev;
 }
 
 /*
  * The kernel takes @f, and we would have taken another block. If that splits a larger block than ours,
- * it had none as small: ours has been handed out unseen, or is on another type's list. A single time
- * may just be a block whose size we have wrong, so it takes two in a row.
+ * it had none as small: ours has been handed out unseen, or is on another type's list. Where refills are
+ * inferred a single time may just be a block whose size we have wrong, so it takes two in a row.
  */
 static void suspect_expected(struct allocator *a, struct buddy_zone *z, uint32_t f,
 			     unsigned int order, unsigned int mt)
 {
-	unsigned int taken, ours;
+	unsigned int taken, ours, enough = lists_told(a) ? 1 : STRIKES;
 	struct suspect *s;
 	uint32_t expected, first;
 
@@ -430,13 +469,18 @@ static void suspect_expected(struct allocator *a, struct buddy_zone *z, uint32_t
 	ours = cell_at(z, expected) & CELL_ORDER;
 	s = &a->follow->suspect[mt];
 	if (s->zone != z || s->block != expected)
-		*s = (struct suspect){.zone = z, .block = expected, .follows = s->follows};
+		*s = (struct suspect){
+			.zone = z,
+			.block = expected,
+			.follows = s->follows,
+			.precedes = s->precedes,
+		};
 	if (taken < ours)
 		return;
 	s->strikes++;
 	if (taken == ours && first == f && cell_list_type(cell_at(z, f)) == mt) {
-		suspect_head(z, s, f, ours, mt);
-	} else if (taken > ours && s->strikes >= STRIKES) {
+		suspect_head(z, s, f, ours, mt, enough);
+	} else if (taken > ours && s->strikes >= enough) {
 		zone_unlink(z, expected);
 		zone_mark_used(z, expected, ours, false);
 	}
@@ -701,6 +745,12 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	cpu->refill_signs[list] = 0;
 }
 
+/* Where a parked frame is. */
+struct parked {
+	uint32_t first, cpu, depth;
+	unsigned int list, order;
+};
+
 /* Give back the end of a list, up to and including the block at @f. */
 static void drain_through(struct buddy_zone *z, struct pcp *set, unsigned int list,
 			  unsigned int order, uint32_t f)
@@ -716,25 +766,56 @@ static void drain_through(struct buddy_zone *z, struct pcp *set, unsigned int li
 	} while (last != f);
 }
 
-/*
- * The block at @f is on a per-CPU list, but far from where the cpu would get it: the kernel has drained
- * that list, from its tail at least to there, and then fetched it.
- */
-static void missed_drain(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int list,
-			 const struct kernel_fact *fact)
+/* Find the parked frame @f. Return: its set; NULL: on no list. */
+static struct pcp *find_parked(const struct allocator *a, struct buddy_zone *z, uint32_t f,
+			       struct parked *where)
 {
 	for (uint32_t cpu = 0; cpu < a->machine->nr_cpus; cpu++) {
 		struct pcp *set = &z->pcp[cpu].set;
-		uint32_t depth = frame_deque_find(&set->list[list], f, UINT32_MAX);
 
-		if (depth == DEQUE_NONE)
+		for (unsigned int list = 0; list < PCP_LISTS; list++) {
+			unsigned int order = pcp_list_order(set->rules, list);
+
+			*where = (struct parked){
+				.first = (uint32_t)align_down(f, UINT64_C(1) << order),
+				.cpu = cpu,
+				.list = list,
+				.order = order,
+			};
+			where->depth = frame_deque_find(&set->list[list], where->first, UINT32_MAX);
+			if (where->depth != DEQUE_NONE)
+				return set;
+		}
+	}
+	return NULL;
+}
+
+/*
+ * Frames of the block the kernel handed out are on per-CPU lists, and not where the cpu would get them:
+ * the kernel has drained those lists, from the tail at least to there, and then taken the block.
+ */
+static void missed_drains(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int list,
+			  const struct kernel_fact *fact)
+{
+	for (uint32_t i = f; i < f + (1U << fact->order); i++) {
+		struct parked where;
+		struct pcp *set;
+		bool own;
+
+		if (!cell_is_percpu(cell_at(z, i)))
 			continue;
-		if (cpu == fact->cpu && depth < UNSEEN_MAX)
+		set = find_parked(a, z, i, &where);
+		if (!set)
+			continue;
+		own = where.cpu == fact->cpu && where.list == list;
+		if (own && where.depth < UNSEEN_MAX)
 			return;
-		drain_through(z, set, list, fact->order, f);
-		if (cpu == fact->cpu)
+		drain_through(z, set, where.list, where.order, where.first);
+		if (own)
 			give_back(z, set, list, fact->order);
-		return;
+		if (own && zone_free_at(z, f, fact->order) &&
+		    zone_first(z, fact->order, cell_list_type(cell_at(z, f))) != f)
+			rotate_list(z, f, fact->order, cell_list_type(cell_at(z, f)));
 	}
 }
 
@@ -748,6 +829,8 @@ static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	uint32_t *guessed, depth;
 	struct pcp *set;
 
+	if (z->pcp)
+		missed_drains(a, z, f, list, fact);
 	if (list == PCP_NO_LIST) {
 		/* As foreseen: with all that a claim changes on the way. */
 		if (rmqueue_choose(z, fact->order, mt, flags, mode).block == f) {
@@ -759,8 +842,6 @@ static void placed_alone(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		return;
 	}
 	set = &z->pcp[fact->cpu].set;
-	if (cell_is_percpu(cell_at(z, f)))
-		missed_drain(a, z, f, list, fact);
 	if (cell_is_free(cell_at(z, f))) {
 		retype(z, f, mt);
 		placed_free(a, z, f, fact, list, mt);

@@ -605,6 +605,47 @@ static void a_drained_block_joins_the_free_list_of_the_told_type(void **state)
 	rig_close(&rig);
 }
 
+/* Drains begin at the tail, so what would have gone before is not there. */
+static void what_a_drain_passes_over_is_not_on_the_list(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_following(&rig, ALL_FACTS);
+	for (pfn_t pfn = 0; pfn < 6; pfn++)
+		place(&rig, 0, pfn, 0);
+	for (pfn_t pfn = 0; pfn < 6; pfn++)
+		give_back(&rig, 0, pfn, 0);
+	assert_int_equal(tell(&rig, FACT_DRAIN, 0, 2, 0, MIGRATE_MOVABLE, 0), 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 5, 4, 3);
+	assert_true(in_use(&rig, 0, 1));
+	assert_int_equal(rig_pcp(&rig, 0, 0)->count, 3);
+	rig_close(&rig);
+}
+
+/* Whoever frees from an interrupt meanwhile finds the set locked. */
+static void a_free_within_a_refill_goes_past_the_lists(void **state)
+{
+	struct rig rig;
+	uint8_t before;
+
+	(void)state;
+	open_following(&rig, ALL_FACTS);
+	place(&rig, 0, 0, 0);
+	place(&rig, 0, 2, 0);
+	refill(&rig, 0, 100, 0, MIGRATE_MOVABLE);
+	refill(&rig, 0, 101, 0, MIGRATE_MOVABLE);
+	before = rig_pcp(&rig, 0, 0)->alloc_factor;
+	give_back(&rig, 0, 0, 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 100, 101);
+	EXPECT_LIST(&rig, 0, 1, MIGRATE_MOVABLE, 102, 0);
+	assert_int_equal(rig_pcp(&rig, 0, 0)->alloc_factor, before);
+	place(&rig, 0, 100, 0);
+	give_back(&rig, 0, 2, 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 2, 101);
+	rig_close(&rig);
+}
+
 static void a_pageblock_that_shows_another_type_takes_its_free_blocks_along(void **state)
 {
 	struct rig rig;
@@ -709,7 +750,7 @@ static void a_pageblock_that_shows_its_neighbours_type_merges_with_it(void **sta
 	rig_close(&p.rig);
 }
 
-static void a_list_goes_on_from_where_the_kernel_has_gone_twice(void **state)
+static void a_list_begins_where_the_kernel_takes_from_if_that_is_near(void **state)
 {
 	struct rig rig;
 
@@ -717,10 +758,43 @@ static void a_list_goes_on_from_where_the_kernel_has_gone_twice(void **state)
 	open_following(&rig, ALL_FACTS);
 	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 0, 1024, 2048, 3072, 4096, 5120, 6144, 7168);
 	refill(&rig, 0, 3072, 10, MIGRATE_MOVABLE);
-	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 0, 1024, 2048, 4096, 5120, 6144, 7168);
-	refill(&rig, 0, 4096, 10, MIGRATE_MOVABLE);
-	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 5120, 6144, 7168, 0, 1024, 2048);
-	assert_int_equal(predicted(&rig, 10, ALLOC_UNCACHED), 5120);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 4096, 5120, 6144, 7168, 0, 1024, 2048);
+	assert_int_equal(predicted(&rig, 10, ALLOC_UNCACHED), 4096);
+	rig_close(&rig);
+}
+
+/* Twelve largest blocks: the last ones are far from the first. */
+static void open_long_list(struct rig *rig, uint64_t told)
+{
+	rig_open_with(rig, rig_one_zone(0, 12288), "kernel=6.18" ALONE);
+	assert_int_equal(tell(rig, FACT_FOLLOW, 0, 0, 0, 0, told), 0);
+}
+
+static void a_list_goes_on_from_where_the_kernel_has_gone_twice(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_long_list(&rig, ALL_FACTS);
+	refill(&rig, 0, 9216, 10, MIGRATE_MOVABLE);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 0, 1024, 2048, 3072, 4096, 5120, 6144, 7168, 8192,
+		    10240, 11264);
+	refill(&rig, 0, 10240, 10, MIGRATE_MOVABLE);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 11264, 0, 1024, 2048, 3072, 4096, 5120, 6144,
+		    7168, 8192);
+	rig_close(&rig);
+}
+
+static void a_list_goes_on_backwards_where_the_kernel_does(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_long_list(&rig, ALL_FACTS);
+	refill(&rig, 0, 10240, 10, MIGRATE_MOVABLE);
+	refill(&rig, 0, 9216, 10, MIGRATE_MOVABLE);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 8192, 7168, 6144, 5120, 4096, 3072, 2048, 1024, 0,
+		    11264);
 	rig_close(&rig);
 }
 
@@ -729,14 +803,15 @@ static void a_head_passed_over_twice_goes_to_the_tail(void **state)
 	struct rig rig;
 
 	(void)state;
-	open_following(&rig, ALL_FACTS);
-	refill(&rig, 0, 3072, 10, MIGRATE_MOVABLE);
-	refill(&rig, 0, 6144, 10, MIGRATE_MOVABLE);
-	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 1024, 2048, 4096, 5120, 7168, 0);
+	open_long_list(&rig, REQUESTS);
+	place(&rig, 0, 11264, 10);
+	place(&rig, 0, 9216, 10);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_MOVABLE, 1024, 2048, 3072, 4096, 5120, 6144, 7168, 8192,
+		    10240, 0);
 	rig_close(&rig);
 }
 
-static void a_small_block_passed_over_for_a_larger_one_twice_is_gone(void **state)
+static void a_small_block_passed_over_for_a_larger_one_is_gone(void **state)
 {
 	struct rig rig;
 
@@ -745,9 +820,6 @@ static void a_small_block_passed_over_for_a_larger_one_twice_is_gone(void **stat
 	place(&rig, 0, 0, 9);
 	EXPECT_LIST(&rig, 0, 9, MIGRATE_MOVABLE, 512);
 	refill(&rig, 0, 1024, 9, MIGRATE_MOVABLE);
-	refill(&rig, 0, 1536, 9, MIGRATE_MOVABLE);
-	assert_false(in_use(&rig, 512, 9));
-	refill(&rig, 0, 2048, 9, MIGRATE_MOVABLE);
 	assert_true(in_use(&rig, 512, 9));
 	rig_close(&rig);
 }
@@ -820,6 +892,64 @@ static void guesses_that_were_never_fetched_are_replaced(void **state)
 	assert_true(in_use(&rig, 7, 0));
 	assert_false(in_use(&rig, 1, 0));
 	assert_int_equal(rig_pcp(&rig, 0, 0)->count, 5);
+	rig_close(&rig);
+}
+
+/* Every second frame of a hundred, so that none merge, freed in ascending order on the first cpu. */
+static void open_parked(struct rig *rig)
+{
+	rig_open_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE);
+	assert_int_equal(tell(rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	for (pfn_t pfn = 0; pfn < 200; pfn++)
+		place(rig, 0, pfn, 0);
+	for (pfn_t pfn = 0; pfn < 200; pfn += 2)
+		give_back(rig, 0, pfn, 0);
+	assert_int_equal(tell(rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	assert_int_equal(rig_pcp(rig, 0, 0)->list[MOVABLE_0].length, 100);
+}
+
+static void a_frame_of_another_cpus_list_shows_that_its_end_was_drained(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_parked(&rig);
+	place(&rig, 1, 60, 0);
+	assert_true(in_use(&rig, 60, 0));
+	/* 62 to 198 are still there; what had been freed before 60 is free, 58 the last to come. */
+	assert_int_equal(rig_pcp(&rig, 0, 0)->list[MOVABLE_0].length, 69);
+	assert_int_equal(predicted(&rig, 0, 0), 198);
+	rig_close(&rig);
+}
+
+static void a_frame_far_down_shows_that_the_list_was_drained_and_filled_anew(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_parked(&rig);
+	place(&rig, 0, 4, 0);
+	assert_true(in_use(&rig, 4, 0));
+	/* Fetched with 4: what had come to the free list just before it. */
+	assert_int_equal(predicted(&rig, 0, 0), 2);
+	rig_close(&rig);
+}
+
+static void the_zone_the_kernel_turned_to_last_is_foreseen(void **state)
+{
+	struct rig rig;
+	struct alloc_request req;
+
+	(void)state;
+	rig_open_with(&rig, two_zones(8192, ZONES_END), "kernel=6.18" ALONE);
+	assert_int_equal(tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	req = rig_request(&rig, 0, MIGRATE_MOVABLE);
+	req.zone = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	place(&rig, 0, 5000, 0);
+	assert_true(buddy_ops.predict(rig.a, &req).pfn < 8192);
+	place(&rig, 0, 9000, 0);
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
 	rig_close(&rig);
 }
 
@@ -1025,20 +1155,27 @@ int main(void)
 		cmocka_unit_test(a_single_block_fetched_and_handed_out_leaves_the_list_alone),
 		cmocka_unit_test(a_refill_survives_that_its_list_is_robbed_meanwhile),
 		cmocka_unit_test(a_drained_block_joins_the_free_list_of_the_told_type),
+		cmocka_unit_test(what_a_drain_passes_over_is_not_on_the_list),
+		cmocka_unit_test(a_free_within_a_refill_goes_past_the_lists),
 		cmocka_unit_test(a_pageblock_that_shows_another_type_takes_its_free_blocks_along),
 		cmocka_unit_test(a_free_block_of_two_pageblocks_changes_type_as_a_whole),
 		cmocka_unit_test(a_fallback_proves_that_nothing_of_the_type_was_left),
 		cmocka_unit_test(a_fallback_to_whole_pageblocks_changes_their_type),
 		cmocka_unit_test(a_claim_changes_the_pageblock_and_takes_nothing_yet),
 		cmocka_unit_test(a_pageblock_that_shows_its_neighbours_type_merges_with_it),
+		cmocka_unit_test(a_list_begins_where_the_kernel_takes_from_if_that_is_near),
 		cmocka_unit_test(a_list_goes_on_from_where_the_kernel_has_gone_twice),
+		cmocka_unit_test(a_list_goes_on_backwards_where_the_kernel_does),
 		cmocka_unit_test(a_head_passed_over_twice_goes_to_the_tail),
-		cmocka_unit_test(a_small_block_passed_over_for_a_larger_one_twice_is_gone),
+		cmocka_unit_test(a_small_block_passed_over_for_a_larger_one_is_gone),
 		cmocka_unit_test(a_free_of_what_was_believed_free_is_repaired),
 		cmocka_unit_test(
 			a_refill_of_what_was_believed_in_use_is_contradictory_and_repaired),
 		cmocka_unit_test(a_guessed_frame_that_was_another_goes_back),
 		cmocka_unit_test(guesses_that_were_never_fetched_are_replaced),
+		cmocka_unit_test(a_frame_of_another_cpus_list_shows_that_its_end_was_drained),
+		cmocka_unit_test(a_frame_far_down_shows_that_the_list_was_drained_and_filled_anew),
+		cmocka_unit_test(the_zone_the_kernel_turned_to_last_is_foreseen),
 		cmocka_unit_test(a_snapshot_corrects_and_keeps_the_order_where_it_agrees),
 		cmocka_unit_test(causes_name_where_the_block_was),
 		cmocka_unit_test(no_facts_with_the_lists_told_break_an_invariant),
