@@ -690,23 +690,17 @@ static void swap_guess(struct allocator *a, struct buddy_zone *z, struct pcp *se
 }
 
 /*
- * The kernel's list goes on with what we would have fetched next: it never had what we guessed. Smaller
- * blocks than the one it split cannot be free any more, others are further behind.
+ * The kernel's list goes on with what we would have fetched next: it never had what we guessed, which is
+ * further behind.
  */
 static void replace_guesses(struct allocator *a, struct buddy_zone *z, struct pcp *set,
 			    unsigned int list, uint32_t f, unsigned int order, unsigned int mt,
 			    unsigned int cpu)
 {
 	uint32_t n = set->list[list].length, wrong;
-	unsigned int found = order;
 
-	zone_containing(z, f, order, &found);
-	while ((wrong = pcp_pop(set, list, order)) != ZONE_NO_FRAME) {
-		if (found > order)
-			zone_mark_used(z, wrong, order, false);
-		else
-			zone_free(z, wrong, order, zone_type_of(z, wrong), true);
-	}
+	while ((wrong = pcp_pop(set, list, order)) != ZONE_NO_FRAME)
+		zone_free(z, wrong, order, zone_type_of(z, wrong), true);
 	seize(a, z, f, order, cpu);
 	own_refill(z, set, list, order, mt, n - 1);
 	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
