@@ -1125,6 +1125,26 @@ static void facts_out_of_range_are_refused(void **state)
 	rig_close(&rig);
 }
 
+/* What has shown its type goes back to the lists of that type. */
+static void a_pageblock_of_proven_type_survives_isolation(void **state)
+{
+	struct rig rig;
+	uint64_t got;
+
+	(void)state;
+	open_following(&rig, ALL_FACTS);
+	assert_int_equal(tell(&rig, FACT_REFILL, 0, 512, 4, MIGRATE_RECLAIMABLE, 0), 0);
+	give_back(&rig, 0, 512, 4);
+	assert_int_equal(buddy_ops.isolate(rig.a, 512, 9, &got), 0);
+	rig_check(&rig);
+	assert_int_equal(got, 512);
+	assert_int_equal(buddy_ops.unisolate(rig.a, 512, 9), 0);
+	rig_check(&rig);
+	EXPECT_LIST(&rig, 0, 10, MIGRATE_RECLAIMABLE, 0);
+	assert_int_equal(rig_stats(&rig, 0).free_frames, PICTURE_FRAMES);
+	rig_close(&rig);
+}
+
 static void after_following_it_is_on_its_own_again(void **state)
 {
 	struct rig rig;
@@ -1182,6 +1202,7 @@ int main(void)
 		cmocka_unit_test(no_facts_of_requests_alone_break_an_invariant),
 		cmocka_unit_test(a_block_that_leaves_its_zone_is_refused),
 		cmocka_unit_test(facts_out_of_range_are_refused),
+		cmocka_unit_test(a_pageblock_of_proven_type_survives_isolation),
 		cmocka_unit_test(after_following_it_is_on_its_own_again),
 	};
 
