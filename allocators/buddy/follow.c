@@ -17,8 +17,26 @@ struct refill_run {
 	uint8_t list, order;
 };
 
+/* How the latest request that preferred a zone fared, of one list. */
+struct detour {
+	uint8_t zone; /* that served it instead, plus 1; 0: none did */
+	/*
+	 * The preferred zone had something for it. Its watermark would tell, but our count of free frames
+	 * differs from the kernel's by what was handed out unseen (compaction) or lies on per-CPU lists,
+	 * and the mark by a boost.
+	 */
+	bool passed_by;
+};
+
+#define DIRECT_SLOT PCP_LISTS /* of requests that no list serves */
+
 /* What is followed of one cpu. */
 struct follow_cpu {
+	/*
+	 * By preferred zone. A list of its own each: a refill must not mix pageblocks as long as a lower
+	 * zone has something, so that an empty list sends a request there while others stay.
+	 */
+	struct detour detour[MACHINE_ZONES_MAX][DIRECT_SLOT + 1];
 	struct refill_run run;
 	uint8_t last_kind; /* of the last fact about it */
 	/*
@@ -26,6 +44,11 @@ struct follow_cpu {
 	 * for: that the kernel fetched as many we trust, which ones is our guess. Of the zone it uses most.
 	 */
 	uint32_t guessed[PCP_LISTS];
+	/* Latest block of a refill that our free list had, but not at its head: what lies behind it there. */
+	struct {
+		const struct buddy_zone *zone;
+		uint32_t block;
+	} behind;
 	uint8_t refill_signs[PCP_LISTS]; /* in a row, of a refill that our list denies */
 };
 
@@ -38,12 +61,6 @@ struct suspect {
 
 struct follow {
 	uint64_t told; /* set of facts */
-	/*
-	 * Per zone: did the latest request that preferred it get a frame of another? Its watermark would
-	 * tell, but our count of free frames differs from the kernel's by what was handed out unseen
-	 * (compaction) or lies on per-CPU lists, and the mark by a boost.
-	 */
-	bool left[MACHINE_ZONES_MAX];
 	struct suspect suspect[MIGRATE_MERGEABLE];
 	struct follow_cpu cpu[];
 };
@@ -106,6 +123,16 @@ static uint32_t peek(const struct allocator *a, const struct buddy_zone *z,
 	return choice.block;
 }
 
+static struct detour *detour_of(const struct allocator *a, const struct alloc_request *req)
+{
+	unsigned int preferred = buddy_zonelist_of(a, req)->zones[0];
+	unsigned int list =
+		zone_pcp_list(&a->zones[preferred], req->order, buddy_request_type(a, req));
+
+	return &a->follow->cpu[req->cpu]
+			.detour[preferred][list == PCP_NO_LIST ? DIRECT_SLOT : list];
+}
+
 /* Would the fast path take from the zone it prefers? As it last did. */
 static bool likely_usable(const struct allocator *a, const struct buddy_zone *z,
 			  const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
@@ -115,20 +142,36 @@ static bool likely_usable(const struct allocator *a, const struct buddy_zone *z,
 
 	if (!follow_active(a) || mark != MARK_LOW || !preferred)
 		return buddy_zone_usable(a, z, req, mark, reach, &below_high);
-	return !a->follow->left[z - a->zones] &&
+	return !detour_of(a, req)->passed_by &&
 	       zone_watermark_ok(z, req->order, MARK_NONE, z->type, reach);
+}
+
+/* The zone that served the latest such request which could not be had from the preferred one, or NULL. */
+static const struct buddy_zone *likely_detour(const struct allocator *a,
+					      const struct alloc_request *req, enum zone_mark mark)
+{
+	unsigned int zone = follow_active(a) && mark == MARK_LOW ? detour_of(a, req)->zone : 0;
+
+	return zone ? &a->zones[zone - 1] : NULL;
 }
 
 static struct alloc_result peek_walk(const struct allocator *a, const struct alloc_request *req,
 				     enum zone_mark mark, unsigned int reach)
 {
 	const struct buddy_zonelist *list = buddy_zonelist_of(a, req);
+	const struct buddy_zone *detour = likely_detour(a, req, mark);
 	struct alloc_result result = {.pfn = PFN_NONE};
 
 	for (unsigned int i = 0; i < list->nr_zones; i++) {
 		const struct buddy_zone *z = &a->zones[list->zones[i]];
-		uint32_t f;
+		uint32_t f = ZONE_NO_FRAME;
 
+		if (i == 1 && detour)
+			f = peek(a, detour, req, reach, &result.flags);
+		if (f != ZONE_NO_FRAME) {
+			result.pfn = detour->base + f;
+			return result;
+		}
 		if (i != 0 && z->node != a->zones[list->zones[0]].node &&
 		    (reach & REACH_NOFRAGMENT || req->gfp & GFP_THISNODE))
 			break;
@@ -707,6 +750,39 @@ static void replace_guesses(struct allocator *a, struct buddy_zone *z, struct pc
 }
 
 /*
+ * The kernel's free list begins at another place of ours: what we guessed goes back to where it was, and
+ * is fetched anew from the block of @f on.
+ */
+static void guess_from(struct allocator *a, struct buddy_zone *z, struct pcp *set,
+		       unsigned int list, uint32_t f, unsigned int order, unsigned int mt,
+		       unsigned int cpu)
+{
+	uint32_t n = set->list[list].length, first;
+	unsigned int found;
+
+	give_back(z, set, list, order);
+	/* What came back may have merged with it. */
+	first = zone_containing(z, f, order, &found);
+	rotate_list(z, first, found, cell_list_type(cell_at(z, first)));
+	seize(a, z, f, order, cpu);
+	own_refill(z, set, list, order, mt, n - 1);
+	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
+}
+
+/*
+ * A block of a refill lies in our free block at @first, not at the head of its list. Is it next to the
+ * one before it of which that is true?
+ */
+static bool goes_on_behind(struct follow_cpu *cpu, const struct buddy_zone *z, uint32_t first)
+{
+	bool yes = cpu->behind.zone == z && cpu->behind.block == first;
+
+	cpu->behind.zone = z;
+	cpu->behind.block = zone_link(z, first)->next;
+	return yes;
+}
+
+/*
  * Free here. If our list is empty the kernel has fetched it just now. If all that is on our list is
  * guessed, the guess was wrong. But if freed frames lie there, it rather never left the kernel's list,
  * unless it keeps looking like a refill.
@@ -716,15 +792,23 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 {
 	struct follow_cpu *cpu = &a->follow->cpu[fact->cpu];
 	struct pcp *set = &z->pcp[fact->cpu].set;
-	uint32_t length = set->list[list].length;
-	unsigned int order = fact->order;
-	bool next = rmqueue_choose(z, order, mt, 0, RMQUEUE_NORMAL).block == f;
+	uint32_t length = set->list[list].length, first;
+	unsigned int order = fact->order, found;
+	bool next = rmqueue_choose(z, order, mt, 0, RMQUEUE_NORMAL).block == f, behind = false;
 
+	first = zone_containing(z, f, order, &found);
+	if (!next && length == cpu->guessed[list] && first != ZONE_NO_FRAME &&
+	    cell_list_type(cell_at(z, first)) == mt)
+		behind = goes_on_behind(cpu, z, first);
 	if (length == 0) {
+		if (behind)
+			rotate_list(z, first, found, mt);
 		suspect_expected(a, z, f, order, mt);
 		refill_from(a, z, set, list, f, order, mt, fact->cpu);
 	} else if (length == cpu->guessed[list]) {
-		if (next)
+		if (behind)
+			guess_from(a, z, set, list, f, order, mt, fact->cpu);
+		else if (next)
 			replace_guesses(a, z, set, list, f, order, mt, fact->cpu);
 		else
 			swap_guess(a, z, set, list, f, order, fact->cpu);
@@ -876,6 +960,26 @@ static void own_drain(struct buddy_zone *z, struct pcp *set, unsigned int list, 
 
 /* ---- allocations and frees ---- */
 
+/* The request has been served by @z; nothing has been taken from there yet. */
+static void learn_detour(struct allocator *a, const struct alloc_request *req,
+			 const struct buddy_zone *z)
+{
+	const struct buddy_zone *preferred = &a->zones[buddy_zonelist_of(a, req)->zones[0]];
+	struct detour *d = detour_of(a, req);
+	uint64_t flags;
+	bool had = peek(a, preferred, req, buddy_reach(a, req), &flags) != ZONE_NO_FRAME;
+
+	if (z != preferred) {
+		d->zone = (uint8_t)(z - a->zones + 1);
+		d->passed_by |= had;
+	} else {
+		d->passed_by = false;
+		/* Empty, and yet it came back: lower zones are under their marks. */
+		if (!had)
+			d->zone = 0;
+	}
+}
+
 static int observe_placed(struct allocator *a, const struct kernel_fact *fact)
 {
 	const struct alloc_request req = {
@@ -895,8 +999,7 @@ static int observe_placed(struct allocator *a, const struct kernel_fact *fact)
 		return -EINVAL;
 	/* What may dig into reserves tells nothing of the low mark. */
 	if (!(fact->gfp & (GFP_HIGH | GFP_MEMALLOC)))
-		a->follow->left[buddy_zonelist_of(a, &req)->zones[0]] =
-			z != &a->zones[buddy_zonelist_of(a, &req)->zones[0]];
+		learn_detour(a, &req, z);
 	if (zone_pcp_list(z, fact->order, mt) != PCP_NO_LIST)
 		pcp_begin_alloc(&z->pcp[fact->cpu].set);
 	if (!lists_told(a)) {
@@ -958,6 +1061,17 @@ size_t follow_bytes(uint32_t nr_cpus)
 	return sizeof(struct follow) + nr_cpus * sizeof(struct follow_cpu);
 }
 
+/* What may have changed while nobody followed. */
+static void forget_places(struct allocator *a)
+{
+	for (uint32_t cpu = 0; cpu < a->machine->nr_cpus; cpu++) {
+		struct follow_cpu *c = &a->follow->cpu[cpu];
+
+		memset(c->detour, 0, sizeof(c->detour));
+		memset(&c->behind, 0, sizeof(c->behind));
+	}
+}
+
 /* Refills and drains are told together or not at all. */
 static int follow_begin(struct allocator *a, uint64_t told)
 {
@@ -967,7 +1081,7 @@ static int follow_begin(struct allocator *a, uint64_t told)
 	if (told != 0 && told != requests && told != (requests | lists))
 		return -ENOTSUP;
 	if (!follow_active(a))
-		memset(a->follow->left, 0, sizeof(a->follow->left));
+		forget_places(a);
 	a->follow->told = told;
 	return 0;
 }

@@ -953,6 +953,108 @@ static void the_zone_the_kernel_turned_to_last_is_foreseen(void **state)
 	rig_close(&rig);
 }
 
+/* An empty list sends its requests to a lower zone, and no others. */
+static void a_zone_is_left_by_one_list_of_one_cpu(void **state)
+{
+	struct rig rig;
+	struct alloc_request req;
+
+	(void)state;
+	rig_open_with(&rig, two_zones(8192, ZONES_END), "kernel=6.18" ALONE);
+	assert_int_equal(tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	place(&rig, 0, 5000, 0);
+	req = rig_request(&rig, 0, MIGRATE_MOVABLE);
+	req.zone = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn < 8192);
+	req.cpu = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	req = rig_request(&rig, 0, MIGRATE_UNMOVABLE);
+	req.zone = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	req = rig_request(&rig, 1, MIGRATE_MOVABLE);
+	req.zone = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	rig_close(&rig);
+}
+
+/* Normal has nothing movable, DMA32 is under its mark as we count it: would Normal be mixed? */
+static void a_lower_zone_serves_as_it_last_did_whatever_we_think_of_its_mark(void **state)
+{
+	struct machine *m;
+	struct rig rig;
+	struct alloc_request req;
+
+	(void)state;
+	assert_int_equal(machine_create(4, 1, &m, NULL), 0);
+	rig_zone(m, ZONE_DMA32, 0, 0, 8192);
+	rig_zone(m, ZONE_NORMAL, 0, 8192, 8192 + 2048);
+	rig_marks(m, 0, 1, 2, 3);
+	rig_marks(m, 1, 1, 2, 3);
+	m->zones[0].lowmem_reserve[ZONE_NORMAL] = 10000;
+	rig_open_with(&rig, m, "kernel=6.18");
+	assert_int_equal(tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	refill(&rig, 3, 8192, 0, MIGRATE_UNMOVABLE);
+	place(&rig, 3, 8704, 9);
+	place(&rig, 3, 9216, 10);
+	req = rig_request(&rig, 0, MIGRATE_MOVABLE);
+	req.zone = 1;
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	place(&rig, 0, 5000, 0);
+	assert_true(buddy_ops.predict(rig.a, &req).pfn < 8192);
+	/* It comes back although there is nothing: the lower zone is under its mark now. */
+	place(&rig, 0, 8200, 0);
+	refill(&rig, 3, 8201, 0, MIGRATE_UNMOVABLE);
+	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
+	rig_close(&rig);
+}
+
+/* Single frames are free, 39 first, then 37 and so on to 1; seven were fetched for the first request. */
+static void open_singles(struct rig *rig)
+{
+	rig_open_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.1" ALONE);
+	assert_int_equal(tell(rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	for (pfn_t pfn = 0; pfn < 64; pfn++)
+		place(rig, 1, pfn, 0);
+	for (unsigned int order = 6; order < MAX_ORDER; order++)
+		place(rig, 1, UINT64_C(1) << order, order);
+	for (pfn_t pfn = 1; pfn < 40; pfn += 2) {
+		give_back(rig, 1, pfn, 0);
+		assert_int_equal(tell(rig, FACT_DRAIN, 1, pfn, 0, MIGRATE_MOVABLE, 0), 0);
+	}
+	assert_int_equal(tell(rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	place(rig, 0, 39, 0);
+	EXPECT_PERCPU(rig, 0, 0, MOVABLE_0, 37, 35, 33, 31, 29, 27);
+}
+
+static void guesses_begin_where_the_kernel_goes_on_in_our_free_list(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_singles(&rig);
+	/* One frame may be anywhere. */
+	place(&rig, 0, 15, 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 37, 35, 33, 31, 29);
+	place(&rig, 0, 13, 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 11, 9, 7, 5);
+	assert_false(in_use(&rig, 37, 0));
+	assert_int_equal(predicted(&rig, 0, ALLOC_UNCACHED), 3);
+	rig_check(&rig);
+	rig_close(&rig);
+}
+
+static void a_frame_elsewhere_that_nothing_follows_moves_no_guess(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	open_singles(&rig);
+	place(&rig, 0, 15, 0);
+	place(&rig, 0, 7, 0);
+	EXPECT_PERCPU(&rig, 0, 0, MOVABLE_0, 37, 35, 33, 31);
+	rig_close(&rig);
+}
+
 static void a_snapshot_corrects_and_keeps_the_order_where_it_agrees(void **state)
 {
 	struct picture p;
@@ -1196,6 +1298,10 @@ int main(void)
 		cmocka_unit_test(a_frame_of_another_cpus_list_shows_that_its_end_was_drained),
 		cmocka_unit_test(a_frame_far_down_shows_that_the_list_was_drained_and_filled_anew),
 		cmocka_unit_test(the_zone_the_kernel_turned_to_last_is_foreseen),
+		cmocka_unit_test(a_zone_is_left_by_one_list_of_one_cpu),
+		cmocka_unit_test(a_lower_zone_serves_as_it_last_did_whatever_we_think_of_its_mark),
+		cmocka_unit_test(guesses_begin_where_the_kernel_goes_on_in_our_free_list),
+		cmocka_unit_test(a_frame_elsewhere_that_nothing_follows_moves_no_guess),
 		cmocka_unit_test(a_snapshot_corrects_and_keeps_the_order_where_it_agrees),
 		cmocka_unit_test(causes_name_where_the_block_was),
 		cmocka_unit_test(no_facts_with_the_lists_told_break_an_invariant),
