@@ -237,6 +237,15 @@ uint32_t pcp_pop(struct pcp *pcp, unsigned int list, unsigned int order)
 	return frame;
 }
 
+uint32_t pcp_pop_tail(struct pcp *pcp, unsigned int list, unsigned int order)
+{
+	uint32_t frame = frame_deque_pop_tail(&pcp->list[list], &pcp->pool);
+
+	if (frame != DEQUE_NONE)
+		pcp->count -= 1U << order;
+	return frame;
+}
+
 /* ---- free ---- */
 
 bool pcp_push(struct pcp *pcp, unsigned int list, unsigned int order, uint32_t frame)
@@ -395,8 +404,7 @@ bool pcp_drain_next(struct pcp *pcp, struct pcp_drain *drain, uint32_t *frame, u
 	while (pcp->list[drain->list].length == 0)
 		drain->list = (drain->list + 1) % PCP_LISTS;
 	*order = pcp_list_order(pcp->rules, drain->list);
-	*frame = frame_deque_pop_tail(&pcp->list[drain->list], &pcp->pool);
-	pcp->count -= 1U << *order;
+	*frame = pcp_pop_tail(pcp, drain->list, *order);
 	drain->left -= INT64_C(1) << *order;
 	pcp->drained_blocks++;
 	return true;

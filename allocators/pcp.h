@@ -40,7 +40,10 @@ extern const char *const pcp_rules_names[PCP_RULES + 1];
 #define PCP_ORDER_MAX 3 /* above it only HUGE_ORDER has lists */
 #define PCP_NO_LIST   255
 
-/* The period of the kernel's per-CPU statistics worker, which lets `high` decay: 1 s on its timer wheel. */
+/*
+ * About the period of the kernel's per-CPU statistics worker, which lets `high` decay, for who need not know
+ * when it comes; that is vmstat_worker.h's business.
+ */
 #define PCP_TICK_NS UINT64_C(1024000000)
 
 /* What a set needs to know of its zone, as zone flags in the kernel. */
@@ -126,6 +129,9 @@ bool pcp_append(struct pcp *pcp, unsigned int list, unsigned int order, uint32_t
 
 /** Take the head of a list. Return: DEQUE_NONE if it is empty. */
 uint32_t pcp_pop(struct pcp *pcp, unsigned int list, unsigned int order);
+
+/** Take the tail, which drains begin with. Return: DEQUE_NONE if the list is empty. */
+uint32_t pcp_pop_tail(struct pcp *pcp, unsigned int list, unsigned int order);
 
 /* ---- free ---- */
 

@@ -8,7 +8,6 @@
 #define JIFFY_NS   UINT64_C(4000000)
 #define HZ	   250
 #define GRID	   (VMSTAT_SECONDS * HZ) /* the least common multiple of a second and the wheel's steps */
-#define GRID_NS	   VMSTAT_GRID_NS
 #define SKEW	   3
 #define WHEEL_STEP 8 /* for timers 64 to 511 jiffies away */
 #define DOUBTS	   2
@@ -27,13 +26,13 @@ static uint64_t wake_ns(unsigned int cpu, unsigned int second)
 /* How long after @origin, in whole grids, is @at? */
 static uint64_t into_grid(uint64_t origin, uint64_t at)
 {
-	return (at % GRID_NS + GRID_NS - origin % GRID_NS) % GRID_NS;
+	return (at % VMSTAT_GRID_NS + VMSTAT_GRID_NS - origin % VMSTAT_GRID_NS) % VMSTAT_GRID_NS;
 }
 
 static void begin(struct vmstat_grid *grid, unsigned int cpu, uint64_t at_ns)
 {
 	for (unsigned int s = 0; s < VMSTAT_SECONDS; s++)
-		grid->origin_ns[s] = at_ns + GRID_NS - wake_ns(cpu, s) % GRID_NS;
+		grid->origin_ns[s] = at_ns + VMSTAT_GRID_NS - wake_ns(cpu, s) % VMSTAT_GRID_NS;
 	grid->possible = (1U << VMSTAT_SECONDS) - 1;
 	grid->doubts = 0;
 }
@@ -41,7 +40,7 @@ static void begin(struct vmstat_grid *grid, unsigned int cpu, uint64_t at_ns)
 void vmstat_grid_guess(struct vmstat_grid *grid, uint64_t now_ns)
 {
 	/* The last of its short gaps has just passed. */
-	grid->origin_ns[0] = now_ns + GRID_NS - wake_ns(0, VMSTAT_SECONDS - 2);
+	grid->origin_ns[0] = now_ns + VMSTAT_GRID_NS - wake_ns(0, VMSTAT_SECONDS - 2);
 	grid->possible = 1;
 	grid->doubts = DOUBTS;
 }
@@ -54,8 +53,8 @@ static bool fits(uint64_t *origin_ns, unsigned int cpu, uint64_t at_ns)
 
 		if (late <= NEAR_NS)
 			return true;
-		if (GRID_NS - late <= NEAR_NS) {
-			*origin_ns -= GRID_NS - late;
+		if (VMSTAT_GRID_NS - late <= NEAR_NS) {
+			*origin_ns -= VMSTAT_GRID_NS - late;
 			return true;
 		}
 	}
@@ -81,12 +80,12 @@ void vmstat_worker_seen(struct vmstat_grid *grid, unsigned int cpu, uint64_t at_
 uint64_t vmstat_worker_due(const struct vmstat_grid *grid, unsigned int cpu, uint64_t now_ns)
 {
 	uint64_t origin = grid->origin_ns[grid->possible ? trailing_zeros(grid->possible) : 0];
-	uint64_t wait = GRID_NS;
+	uint64_t wait = VMSTAT_GRID_NS;
 
 	for (unsigned int s = 0; s < VMSTAT_SECONDS; s++) {
 		uint64_t since = into_grid(origin + wake_ns(cpu, s), now_ns);
 
-		wait = min_u64(wait, GRID_NS - since);
+		wait = min_u64(wait, VMSTAT_GRID_NS - since);
 	}
 	return now_ns + wait;
 }

@@ -20,10 +20,10 @@
 
 /* All zero: nothing is known. */
 struct vmstat_grid {
-	uint64_t origin_ns
-		[VMSTAT_SECONDS]; /* where it may begin, by the second of the first sighting */
-	uint8_t possible;	  /* set of them; 0: nothing known */
-	uint8_t doubts;		  /* sightings in a row that fit none */
+	/* Where it may begin, by the second of the first sighting. */
+	uint64_t origin_ns[VMSTAT_SECONDS];
+	uint8_t possible; /* set of them; 0: nothing known */
+	uint8_t doubts;	  /* sightings in a row that fit none */
 };
 
 /** For want of a sighting: let the first cpu's worker come 1.024 s after @now_ns. */

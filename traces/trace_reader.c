@@ -20,6 +20,9 @@
 #include "traces/trace_codec.h"
 #include "traces/trace_layout.h"
 
+/* Ends each message about damage. */
+#define DAMAGE_REMEDY "record it again, or use quire replay --salvage"
+
 #define SCAN_BYTES 65536U
 /* Events decoded at a time: they should still be in the second-level cache when they are used. */
 #define BATCH_EVENTS 2048U
@@ -108,22 +111,20 @@ static int section_at(const struct trace_reader *r, uint64_t offset, struct sect
 
 	if (offset > r->file_bytes || r->file_bytes - offset < sizeof(raw))
 		return error_set(err, EBADMSG,
-				 "%s: byte %" PRIu64 ": truncated in a section's header; record it "
-				 "again, or use quire replay --salvage",
+				 "%s: byte %" PRIu64
+				 ": truncated in a section's header; " DAMAGE_REMEDY,
 				 r->path, r->file_bytes);
 	ret = read_at(r, offset, raw, sizeof(raw), err);
 	if (ret)
 		return ret;
 	if (!section_decode(raw, offset, s))
 		return error_set(err, EBADMSG,
-				 "%s: byte %" PRIu64 ": section header damaged; record it again, "
-				 "or use quire replay --salvage",
+				 "%s: byte %" PRIu64 ": section header damaged; " DAMAGE_REMEDY,
 				 r->path, offset);
 	if (s->payload_bytes > r->file_bytes - offset - sizeof(raw))
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": truncated, the section at byte %" PRIu64
-				 " needs %" PRIu64
-				 " bytes; record it again, or use quire replay --salvage",
+				 " needs %" PRIu64 " bytes; " DAMAGE_REMEDY,
 				 r->path, r->file_bytes, offset, s->payload_bytes);
 	return 0;
 }
@@ -151,7 +152,7 @@ static int load_payload(struct trace_reader *r, const struct section *s, uint64_
 	if (layout_hash(r->payload.data, r->payload.size) != s->payload_hash)
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": checksum mismatch in a section of %" PRIu64
-				 " bytes; record it again, or use quire replay --salvage",
+				 " bytes; " DAMAGE_REMEDY,
 				 r->path, s->offset, s->payload_bytes);
 	return 0;
 }
@@ -178,7 +179,7 @@ static int check_payload(const struct trace_reader *r, const struct section *s, 
 	if (!ret && XXH3_64bits_digest(hash) != s->payload_hash)
 		ret = error_set(err, EBADMSG,
 				"%s: byte %" PRIu64 ": checksum mismatch in a section of %" PRIu64
-				" bytes; record it again, or use quire replay --salvage",
+				" bytes; " DAMAGE_REMEDY,
 				r->path, s->offset, s->payload_bytes);
 	XXH3_freeState(hash);
 	return ret;
@@ -263,11 +264,11 @@ static int read_end(struct trace_reader *r, struct error *err)
 			return 0;
 		}
 	}
-	return error_set(err, EBADMSG,
-			 "%s: byte %" PRIu64
-			 ": no intact footer, the file is truncated or damaged at its end; record "
-			 "it again, or use quire replay --salvage",
-			 r->path, r->file_bytes);
+	return error_set(
+		err, EBADMSG,
+		"%s: byte %" PRIu64
+		": no intact footer, the file is truncated or damaged at its end; " DAMAGE_REMEDY,
+		r->path, r->file_bytes);
 }
 
 /* Take over what a BURN_IN_END says. */
@@ -821,12 +822,11 @@ static int read_block(struct trace_reader *r, const struct section *s, struct er
 				 ": its times are not between the burn-in and the start snapshot",
 				 r->path, r->blocks, s->offset);
 	if (!r->salvage && header.first_event != r->next_event)
-		return error_set(
-			err, EBADMSG,
-			"%s: block %" PRIu64 " at byte %" PRIu64 ": events %" PRIu64 " to %" PRIu64
-			" are missing before it; record it again, or use quire "
-			"replay --salvage",
-			r->path, r->blocks, s->offset, r->next_event, header.first_event - 1);
+		return error_set(err, EBADMSG,
+				 "%s: block %" PRIu64 " at byte %" PRIu64 ": events %" PRIu64
+				 " to %" PRIu64 " are missing before it; " DAMAGE_REMEDY,
+				 r->path, r->blocks, s->offset, r->next_event,
+				 header.first_event - 1);
 	ret = block_decode_begin(r->decoder, r->payload.data, r->payload.size, &r->limits, err);
 	if (ret) {
 		error_prefix(err, "%s: block %" PRIu64 " at byte %" PRIu64, r->path, r->blocks,

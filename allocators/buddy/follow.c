@@ -123,6 +123,18 @@ static uint32_t peek(const struct allocator *a, const struct buddy_zone *z,
 	return choice.block;
 }
 
+/* peek() as a result; pfn PFN_NONE: it has nothing. */
+static struct alloc_result peek_zone(const struct allocator *a, const struct buddy_zone *z,
+				     const struct alloc_request *req, unsigned int reach)
+{
+	struct alloc_result result = {.pfn = PFN_NONE};
+	uint32_t f = peek(a, z, req, reach, &result.flags);
+
+	if (f != ZONE_NO_FRAME)
+		result.pfn = z->base + f;
+	return result;
+}
+
 static struct detour *detour_of(const struct allocator *a, const struct alloc_request *req)
 {
 	unsigned int preferred = buddy_zonelist_of(a, req)->zones[0];
@@ -164,24 +176,19 @@ static struct alloc_result peek_walk(const struct allocator *a, const struct all
 
 	for (unsigned int i = 0; i < list->nr_zones; i++) {
 		const struct buddy_zone *z = &a->zones[list->zones[i]];
-		uint32_t f = ZONE_NO_FRAME;
 
 		if (i == 1 && detour)
-			f = peek(a, detour, req, reach, &result.flags);
-		if (f != ZONE_NO_FRAME) {
-			result.pfn = detour->base + f;
+			result = peek_zone(a, detour, req, reach);
+		if (result.pfn != PFN_NONE)
 			return result;
-		}
 		if (i != 0 && z->node != a->zones[list->zones[0]].node &&
 		    (reach & REACH_NOFRAGMENT || req->gfp & GFP_THISNODE))
 			break;
 		if (!likely_usable(a, z, req, mark, reach, i == 0))
 			continue;
-		f = peek(a, z, req, reach, &result.flags);
-		if (f == ZONE_NO_FRAME)
-			continue;
-		result.pfn = z->base + f;
-		return result;
+		result = peek_zone(a, z, req, reach);
+		if (result.pfn != PFN_NONE)
+			return result;
 	}
 	if (reach & REACH_NOFRAGMENT)
 		return peek_walk(a, req, mark, reach & ~(unsigned int)REACH_NOFRAGMENT);
@@ -197,19 +204,6 @@ static bool goes_on(const struct allocator *a, const struct alloc_request *req)
 	       zone_pcp_list(run->zone, req->order, buddy_request_type(a, req)) == run->list;
 }
 
-/* A refill stays in the zone where it began, whatever that leaves there. */
-static struct alloc_result peek_run(const struct allocator *a, const struct alloc_request *req,
-				    unsigned int reach)
-{
-	const struct buddy_zone *z = a->follow->cpu[req->cpu].run.zone;
-	struct alloc_result result = {.pfn = PFN_NONE};
-	uint32_t f = peek(a, z, req, reach & ~(unsigned int)REACH_NOFRAGMENT, &result.flags);
-
-	if (f != ZONE_NO_FRAME)
-		result.pfn = z->base + f;
-	return result;
-}
-
 struct alloc_result buddy_predict(const struct allocator *a, const struct alloc_request *req)
 {
 	struct alloc_result result = {.pfn = PFN_NONE};
@@ -218,8 +212,10 @@ struct alloc_result buddy_predict(const struct allocator *a, const struct alloc_
 	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
 		return result;
 	reach = buddy_reach(a, req);
+	/* A refill stays in the zone where it began, whatever that leaves there. */
 	if (req->flags & ALLOC_UNCACHED && goes_on(a, req))
-		return peek_run(a, req, reach);
+		return peek_zone(a, a->follow->cpu[req->cpu].run.zone, req,
+				 reach & ~(unsigned int)REACH_NOFRAGMENT);
 	result = peek_walk(a, req, MARK_LOW, reach);
 	reach = buddy_slow_reach(a, req);
 	if (result.pfn == PFN_NONE)
@@ -238,31 +234,57 @@ static bool unpark_tail(struct pcp *set, uint32_t f, unsigned int order, unsigne
 
 	if (list == PCP_NO_LIST || frame_deque_peek_tail(&set->list[list]) != f)
 		return false;
-	frame_deque_pop_tail(&set->list[list], &set->pool);
-	set->count -= 1U << order;
+	pcp_pop_tail(set, list, order);
 	return true;
 }
 
-/* Take the parked frame @f off its list; @hint: the cpu most likely to have it. */
-static bool unpark(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int hint)
+/* Where a parked frame is. */
+struct parked {
+	uint32_t first, cpu, depth;
+	unsigned int list, order;
+};
+
+/*
+ * Find the parked frame @f; @hint: the cpu most likely to have it. Return: its set, and *@where in it;
+ * NULL: on no list.
+ */
+static struct pcp *find_parked(const struct allocator *a, const struct buddy_zone *z, uint32_t f,
+			       unsigned int hint, struct parked *where)
 {
 	uint32_t nr_cpus = a->machine->nr_cpus;
 
 	for (uint32_t i = 0; i < nr_cpus; i++) {
-		struct pcp *set = &z->pcp[(hint + i) % nr_cpus].set;
+		uint32_t cpu = (hint + i) % nr_cpus;
+		struct pcp *set = &z->pcp[cpu].set;
 
 		for (unsigned int list = 0; list < PCP_LISTS; list++) {
 			unsigned int order = pcp_list_order(set->rules, list);
-			uint32_t first = (uint32_t)align_down(f, UINT64_C(1) << order);
 
-			if (!pcp_remove(set, list, order, first))
-				continue;
-			/* The rest of its block was handed out with it, unseen. */
-			zone_mark_used(z, first, order, false);
-			return true;
+			*where = (struct parked){
+				.first = (uint32_t)align_down(f, UINT64_C(1) << order),
+				.cpu = cpu,
+				.list = list,
+				.order = order,
+			};
+			where->depth = frame_deque_find(&set->list[list], where->first, UINT32_MAX);
+			if (where->depth != DEQUE_NONE)
+				return set;
 		}
 	}
-	return false;
+	return NULL;
+}
+
+/* Take the parked frame @f off its list; @hint as above. */
+static void unpark(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int hint)
+{
+	struct parked where;
+	struct pcp *set = find_parked(a, z, f, hint, &where);
+
+	if (!set)
+		return;
+	pcp_remove(set, where.list, where.order, where.first);
+	/* The rest of its block was handed out with it, unseen. */
+	zone_mark_used(z, where.first, where.order, false);
 }
 
 /* Make [f, f + 2^order) allocated, out of lists and free blocks. Return: was it all allocated? */
@@ -511,13 +533,11 @@ static void suspect_expected(struct allocator *a, struct buddy_zone *z, uint32_t
 		return;
 	ours = cell_at(z, expected) & CELL_ORDER;
 	s = &a->follow->suspect[mt];
-	if (s->zone != z || s->block != expected)
-		*s = (struct suspect){
-			.zone = z,
-			.block = expected,
-			.follows = s->follows,
-			.precedes = s->precedes,
-		};
+	if (s->zone != z || s->block != expected) {
+		s->zone = z;
+		s->block = expected;
+		s->strikes = 0;
+	}
 	if (taken < ours)
 		return;
 	s->strikes++;
@@ -597,12 +617,8 @@ static void drop_behind(struct buddy_zone *z, const struct kernel_fact *fact, ui
 	depth = frame_deque_find(&set->list[list], f, UINT32_MAX);
 	if (depth == DEQUE_NONE)
 		return;
-	while (set->list[list].length > depth + 1) {
-		uint32_t ghost = frame_deque_pop_tail(&set->list[list], &set->pool);
-
-		set->count -= 1U << fact->order;
-		zone_mark_used(z, ghost, fact->order, false);
-	}
+	while (set->list[list].length > depth + 1)
+		zone_mark_used(z, pcp_pop_tail(set, list, fact->order), fact->order, false);
 }
 
 static int observe_drain(struct allocator *a, const struct kernel_fact *fact)
@@ -697,10 +713,18 @@ static void give_back(struct buddy_zone *z, struct pcp *set, unsigned int list, 
 {
 	uint32_t f;
 
-	while ((f = frame_deque_pop_tail(&set->list[list], &set->pool)) != DEQUE_NONE) {
-		set->count -= 1U << order;
+	while ((f = pcp_pop_tail(set, list, order)) != DEQUE_NONE)
 		zone_free(z, f, order, zone_type_of(z, f), false);
-	}
+}
+
+/* The list is empty: fetch @n blocks as a refill would, the one at @f, which the caller hands out, first. */
+static void fetch_from(struct allocator *a, struct buddy_zone *z, struct pcp *set,
+		       unsigned int list, uint32_t f, unsigned int order, unsigned int mt,
+		       unsigned int cpu, uint32_t n)
+{
+	seize(a, z, f, order, cpu);
+	own_refill(z, set, list, order, mt, n - 1);
+	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
 }
 
 /*
@@ -711,22 +735,17 @@ static void refill_from(struct allocator *a, struct buddy_zone *z, struct pcp *s
 			unsigned int list, uint32_t f, unsigned int order, unsigned int mt,
 			unsigned int cpu)
 {
-	uint32_t n;
-
 	give_back(z, set, list, order);
-	n = pcp_refill_size(set, order, zone_pressure(z));
-	seize(a, z, f, order, cpu);
-	own_refill(z, set, list, order, mt, n - 1);
-	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
+	fetch_from(a, z, set, list, f, order, mt, cpu,
+		   pcp_refill_size(set, order, zone_pressure(z)));
 }
 
 /* The kernel's list holds @f, which we had not guessed: so it lacks the last one we had. */
 static void swap_guess(struct allocator *a, struct buddy_zone *z, struct pcp *set,
 		       unsigned int list, uint32_t f, unsigned int order, unsigned int cpu)
 {
-	uint32_t last = frame_deque_pop_tail(&set->list[list], &set->pool);
+	uint32_t last = pcp_pop_tail(set, list, order);
 
-	set->count -= 1U << order;
 	a->follow->cpu[cpu].guessed[list]--;
 	zone_free(z, last, order, zone_type_of(z, last), false);
 	seize(a, z, f, order, cpu);
@@ -744,9 +763,7 @@ static void replace_guesses(struct allocator *a, struct buddy_zone *z, struct pc
 
 	while ((wrong = pcp_pop(set, list, order)) != ZONE_NO_FRAME)
 		zone_free(z, wrong, order, zone_type_of(z, wrong), true);
-	seize(a, z, f, order, cpu);
-	own_refill(z, set, list, order, mt, n - 1);
-	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
+	fetch_from(a, z, set, list, f, order, mt, cpu, n);
 }
 
 /*
@@ -764,9 +781,7 @@ static void guess_from(struct allocator *a, struct buddy_zone *z, struct pcp *se
 	/* What came back may have merged with it. */
 	first = zone_containing(z, f, order, &found);
 	rotate_list(z, first, found, cell_list_type(cell_at(z, first)));
-	seize(a, z, f, order, cpu);
-	own_refill(z, set, list, order, mt, n - 1);
-	a->follow->cpu[cpu].guessed[list] = set->list[list].length;
+	fetch_from(a, z, set, list, f, order, mt, cpu, n);
 }
 
 /*
@@ -795,9 +810,10 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	uint32_t length = set->list[list].length, first;
 	unsigned int order = fact->order, found;
 	bool next = rmqueue_choose(z, order, mt, 0, RMQUEUE_NORMAL).block == f, behind = false;
+	bool all_guessed = length == cpu->guessed[list];
 
 	first = zone_containing(z, f, order, &found);
-	if (!next && length == cpu->guessed[list] && first != ZONE_NO_FRAME &&
+	if (!next && all_guessed && first != ZONE_NO_FRAME &&
 	    cell_list_type(cell_at(z, first)) == mt)
 		behind = goes_on_behind(cpu, z, first);
 	if (length == 0) {
@@ -805,7 +821,7 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 			rotate_list(z, first, found, mt);
 		suspect_expected(a, z, f, order, mt);
 		refill_from(a, z, set, list, f, order, mt, fact->cpu);
-	} else if (length == cpu->guessed[list]) {
+	} else if (all_guessed) {
 		if (behind)
 			guess_from(a, z, set, list, f, order, mt, fact->cpu);
 		else if (next)
@@ -823,12 +839,6 @@ static void placed_free(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	cpu->refill_signs[list] = 0;
 }
 
-/* Where a parked frame is. */
-struct parked {
-	uint32_t first, cpu, depth;
-	unsigned int list, order;
-};
-
 /* Give back the end of a list, up to and including the block at @f. */
 static void drain_through(struct buddy_zone *z, struct pcp *set, unsigned int list,
 			  unsigned int order, uint32_t f)
@@ -836,36 +846,11 @@ static void drain_through(struct buddy_zone *z, struct pcp *set, unsigned int li
 	uint32_t last;
 
 	do {
-		last = frame_deque_pop_tail(&set->list[list], &set->pool);
+		last = pcp_pop_tail(set, list, order);
 		if (last == DEQUE_NONE)
 			return;
-		set->count -= 1U << order;
 		zone_pcp_give_back(z, last, order);
 	} while (last != f);
-}
-
-/* Find the parked frame @f. Return: its set; NULL: on no list. */
-static struct pcp *find_parked(const struct allocator *a, struct buddy_zone *z, uint32_t f,
-			       struct parked *where)
-{
-	for (uint32_t cpu = 0; cpu < a->machine->nr_cpus; cpu++) {
-		struct pcp *set = &z->pcp[cpu].set;
-
-		for (unsigned int list = 0; list < PCP_LISTS; list++) {
-			unsigned int order = pcp_list_order(set->rules, list);
-
-			*where = (struct parked){
-				.first = (uint32_t)align_down(f, UINT64_C(1) << order),
-				.cpu = cpu,
-				.list = list,
-				.order = order,
-			};
-			where->depth = frame_deque_find(&set->list[list], where->first, UINT32_MAX);
-			if (where->depth != DEQUE_NONE)
-				return set;
-		}
-	}
-	return NULL;
 }
 
 /*
@@ -882,7 +867,7 @@ static void missed_drains(struct allocator *a, struct buddy_zone *z, uint32_t f,
 
 		if (!cell_is_percpu(cell_at(z, i)))
 			continue;
-		set = find_parked(a, z, i, &where);
+		set = find_parked(a, z, i, fact->cpu, &where);
 		if (!set)
 			continue;
 		own = where.cpu == fact->cpu && where.list == list;
@@ -966,8 +951,7 @@ static void learn_detour(struct allocator *a, const struct alloc_request *req,
 {
 	const struct buddy_zone *preferred = &a->zones[buddy_zonelist_of(a, req)->zones[0]];
 	struct detour *d = detour_of(a, req);
-	uint64_t flags;
-	bool had = peek(a, preferred, req, buddy_reach(a, req), &flags) != ZONE_NO_FRAME;
+	bool had = peek_zone(a, preferred, req, buddy_reach(a, req)).pfn != PFN_NONE;
 
 	if (z != preferred) {
 		d->zone = (uint8_t)(z - a->zones + 1);
@@ -1122,30 +1106,17 @@ int buddy_observe(struct allocator *a, const struct kernel_fact *fact)
 static const char *explain_parked(const struct allocator *a, const struct buddy_zone *z, uint32_t f,
 				  const struct alloc_request *req, unsigned int mt)
 {
-	unsigned int list = zone_pcp_list(z, req->order, mt);
+	struct parked where;
 
-	if (list != PCP_NO_LIST && req->cpu < a->machine->nr_cpus) {
-		uint32_t depth = frame_deque_find(&z->pcp[req->cpu].set.list[list], f, UINT32_MAX);
-
-		if (depth != DEQUE_NONE)
-			return depth < 8 ? "up to 7 deep in the right list"
-					 : "deeper in the right list";
-	}
-	for (uint32_t cpu = 0; cpu < a->machine->nr_cpus; cpu++) {
-		for (unsigned int l = 0; l < PCP_LISTS; l++) {
-			unsigned int order = pcp_list_order(z->pcp[cpu].set.rules, l);
-			uint32_t first = (uint32_t)align_down(f, UINT64_C(1) << order);
-
-			if (frame_deque_find(&z->pcp[cpu].set.list[l], first, UINT32_MAX) ==
-			    DEQUE_NONE)
-				continue;
-			if (cpu != req->cpu)
-				return "on another cpu's list";
-			return order == req->order ? "on the list of another type"
-						   : "on the list of another order";
-		}
-	}
-	return "on a per-CPU list";
+	if (!find_parked(a, z, f, req->cpu, &where))
+		return "on a per-CPU list";
+	if (where.cpu != req->cpu)
+		return "on another cpu's list";
+	if (where.list == zone_pcp_list(z, req->order, mt))
+		return where.depth < 8 ? "up to 7 deep in the right list"
+				       : "deeper in the right list";
+	return where.order == req->order ? "on the list of another type"
+					 : "on the list of another order";
 }
 
 static const char *explain_free(const struct buddy_zone *z, uint32_t f, unsigned int order,
