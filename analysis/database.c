@@ -187,31 +187,49 @@ int database_close(struct database *database, struct error *err)
 	return rc;
 }
 
+/* The marks that tell a results database from others. */
+struct marks {
+	sqlite3_int64 application, version, objects;
+};
+
+static int read_marks(struct database *database, struct marks *marks, struct error *err)
+{
+	int rc = database_int(database, "PRAGMA application_id", &marks->application, err);
+
+	if (!rc)
+		rc = database_int(database, "PRAGMA user_version", &marks->version, err);
+	if (!rc)
+		rc = database_int(database, "SELECT count(*) FROM sqlite_schema", &marks->objects,
+				  err);
+	return rc;
+}
+
 int database_check(struct database *database, bool *fresh, struct error *err)
 {
-	sqlite3_int64 application = 0, version = 0, objects = 0;
+	struct marks marks = {0};
 	int rc;
 
-	rc = database_int(database, "PRAGMA application_id", &application, err);
-	if (!rc)
-		rc = database_int(database, "PRAGMA user_version", &version, err);
-	if (!rc)
-		rc = database_int(database, "SELECT count(*) FROM sqlite_schema", &objects, err);
+	/* All of one moment: another process may be writing the schema just now. */
+	rc = database_exec(database, "SAVEPOINT marks", "reading", err);
+	if (rc)
+		return rc;
+	rc = read_marks(database, &marks, err);
+	sqlite3_exec(database->db, "RELEASE marks", NULL, NULL, NULL);
 	if (rc)
 		return rc;
 	if (fresh)
-		*fresh = application == 0 && version == 0 && objects == 0;
+		*fresh = marks.application == 0 && marks.version == 0 && marks.objects == 0;
 	if (fresh && *fresh)
 		return 0;
-	if (application != DATABASE_APPLICATION || version < 1)
+	if (marks.application != DATABASE_APPLICATION || marks.version < 1)
 		return error_set(
 			err, EBADMSG,
 			"%s: a database, but not one of quire's results; name another file",
 			database->path);
-	if (version > DATABASE_VERSION)
+	if (marks.version > DATABASE_VERSION)
 		return error_set(err, EPROTONOSUPPORT,
 				 "%s: written by a newer quire (schema %lld, this one knows up to "
 				 "%d); update quire, or name another database",
-				 database->path, (long long)version, DATABASE_VERSION);
+				 database->path, (long long)marks.version, DATABASE_VERSION);
 	return 0;
 }

@@ -527,10 +527,10 @@ int report_data_read(const char *database, const char *label, struct report_data
 	rc = database_open(database, false, &reader.database, err);
 	if (rc)
 		return rc;
-	rc = database_check(&reader.database, NULL, err);
 	/* One transaction, so that a writer beside us does not change the page halfway. */
+	rc = database_exec(&reader.database, "BEGIN", "reading", err);
 	if (!rc)
-		rc = database_exec(&reader.database, "BEGIN", "reading", err);
+		rc = database_check(&reader.database, NULL, err);
 	if (!rc)
 		rc = read_all(&reader, label);
 	if (!rc && arrange(data) != 0)

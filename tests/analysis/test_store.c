@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sqlite3.h>
@@ -962,6 +963,112 @@ static void two_stores_take_runs_side_by_side(void **state)
 	assert_false(exists(f, "-wal"));
 }
 
+/*
+ * A neighbour opens and closes the same database on demand: another process, forked before the
+ * first connection, as SQLite's locks do not survive a fork.
+ */
+struct neighbour {
+	pid_t pid;
+	int ask, answer;
+	unsigned int after; /* statements of ours until it is asked */
+	bool asked;
+};
+
+static struct neighbour neighbour;
+
+static void move_in(const char *path)
+{
+	int ask[2], answer[2];
+
+	assert_int_equal(pipe(ask), 0);
+	assert_int_equal(pipe(answer), 0);
+	neighbour = (struct neighbour){.pid = fork(), .ask = ask[1], .answer = answer[0]};
+	assert_true(neighbour.pid >= 0);
+	if (neighbour.pid == 0) {
+		struct store *store = NULL;
+		struct error err = {0};
+		char byte;
+		int rc;
+
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		close(ask[1]);
+		if (read(ask[0], &byte, 1) != 1)
+			_exit(1);
+		rc = store_open(path, &store, &err);
+		if (!rc)
+			rc = store_close(store, &err);
+		if (rc)
+			fprintf(stderr, "# neighbour: %s\n", err.text);
+		if (write(answer[1], "x", 1) != 1)
+			_exit(2);
+		_exit(rc != 0);
+	}
+	close(ask[0]);
+	close(answer[1]);
+}
+
+/* Return: whether it ever was asked; it must have succeeded then. */
+static bool move_out(void)
+{
+	int status;
+
+	close(neighbour.ask);
+	assert_int_equal(waitpid(neighbour.pid, &status, 0), neighbour.pid);
+	close(neighbour.answer);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), neighbour.asked ? 0 : 1);
+	return neighbour.asked;
+}
+
+/* Before each statement of ours. While we write nobody comes in; while we read nobody may write. */
+static int let_neighbour_in(unsigned int event, void *context, void *stmt, void *sql)
+{
+	const int locked = sqlite3_txn_state(sqlite3_db_handle(stmt), NULL);
+	struct pollfd done = {.fd = neighbour.answer, .events = POLLIN};
+
+	(void)event, (void)context, (void)sql;
+	if (locked == SQLITE_TXN_WRITE || neighbour.asked || neighbour.after--)
+		return 0;
+	neighbour.asked = true;
+	if (write(neighbour.ask, "x", 1) == 1)
+		poll(&done, 1, locked == SQLITE_TXN_NONE ? 2000 : 20);
+	return 0;
+}
+
+static int watch_statements(sqlite3 *db, char **message, const struct sqlite3_api_routines *api)
+{
+	(void)message, (void)api;
+	return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, let_neighbour_in, NULL);
+}
+
+static void another_process_may_come_between_any_two_statements(void **state)
+{
+	const struct fixture *f = *state;
+	bool asked = true;
+	unsigned int n;
+
+	for (n = 0; asked; n++) {
+		struct store *store = NULL;
+		struct error err = {0};
+		int rc;
+
+		move_in(f->path);
+		neighbour.after = n;
+		sqlite3_auto_extension((void (*)(void))watch_statements);
+		rc = store_open(f->path, &store, &err);
+		if (!rc)
+			rc = store_close(store, &err);
+		sqlite3_reset_auto_extension();
+		asked = move_out();
+		if (rc)
+			fail_msg("before statement %u: %s", n, err.text);
+		write_run(f, "llfree");
+		assert_answer(f, "SELECT group_concat(status) FROM run", "done");
+		assert_int_equal(unlink(f->path), 0);
+	}
+	assert_true(n > 10);
+}
+
 static void records_out_of_place_are_refused(void **state)
 {
 	const struct fixture *f = *state;
@@ -1324,6 +1431,7 @@ int main(void)
 		TEST(a_run_of_an_earlier_boot_is_swept_even_if_the_pid_lives),
 		TEST(a_reused_pid_does_not_keep_a_run_alive),
 		TEST(two_stores_take_runs_side_by_side),
+		TEST(another_process_may_come_between_any_two_statements),
 		TEST(records_out_of_place_are_refused),
 		TEST(inconsistent_results_fail_the_whole_run),
 		TEST(other_files_are_refused_and_left_as_they_are),
