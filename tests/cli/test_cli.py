@@ -1508,6 +1508,10 @@ TESTS = [
 def main():
     # One case alone: test_cli.py QUIRE NAME...
     tests = [test for test in TESTS if len(sys.argv) < 3 or test.__name__ in sys.argv[2:]]
+    # nohup, or a shell's '&', has them ignored, and so would what we start.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     failed = 0
     print(f"1..{len(tests)}", flush=True)
     for number, test in enumerate(tests, 1):
