@@ -94,6 +94,8 @@ static struct arena_mapping *arena_map(size_t bytes)
 
 	if (mapping == MAP_FAILED)
 		return NULL;
+	/* A kernel's page descriptors lie in huge pages, too. Failing costs only time. */
+	madvise(mapping, bytes, MADV_HUGEPAGE);
 	mapping->mapped = bytes;
 	mapping->used = sizeof(*mapping);
 	return mapping;

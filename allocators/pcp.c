@@ -138,7 +138,7 @@ void pcp_init(struct pcp *pcp, enum pcp_rules rules, const struct pcp_limits *li
 
 /* ---- lists ---- */
 
-unsigned int pcp_list(enum pcp_rules rules, unsigned int order, unsigned int mt)
+unsigned int pcp_list_of(enum pcp_rules rules, unsigned int order, unsigned int mt)
 {
 	if (rules == PCP_OFF || mt == MIGRATE_ISOLATE)
 		return PCP_NO_LIST;
@@ -174,6 +174,11 @@ static void clamp_high(struct pcp *pcp)
 	const struct pcp_limits *l = &pcp->limits;
 
 	pcp->high = (uint32_t)min_u64(max_u64(pcp->high, l->high_min), l->high_max);
+}
+
+static bool high_is_clamped(const struct pcp *pcp)
+{
+	return pcp->high >= pcp->limits.high_min && pcp->high <= pcp->limits.high_max;
 }
 
 void pcp_begin_alloc(struct pcp *pcp)
@@ -326,6 +331,9 @@ static uint32_t tuned_release_size(struct pcp *pcp, unsigned int order, unsigned
 	}
 	if (pcp->free_count < batch << BATCH_SCALE_MAX)
 		pcp->free_count += 1U << order;
+	/* Mostly there is room yet, and nothing that would change it. */
+	if (!free_high && !pressure && pcp->count < pcp->high && high_is_clamped(pcp))
+		return 0;
 	high = tuned_high(pcp, free_high, pressure);
 	if (pcp->count < high)
 		return 0;

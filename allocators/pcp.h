@@ -99,12 +99,20 @@ void pcp_init(struct pcp *pcp, enum pcp_rules rules, const struct pcp_limits *li
 /** New limits, when memory or CPUs came or went. */
 void pcp_set_limits(struct pcp *pcp, const struct pcp_limits *limits);
 
+/** pcp_list() without its short cut. */
+unsigned int pcp_list_of(enum pcp_rules rules, unsigned int order, unsigned int mt);
+
 /**
  * pcp_list - the list for a block of @order whose migratetype is @mt
  * HIGHATOMIC and CMA blocks share MOVABLE's; ISOLATE has none.
  * Return: below PCP_LISTS, or PCP_NO_LIST: such blocks never are on per-CPU lists.
  */
-unsigned int pcp_list(enum pcp_rules rules, unsigned int order, unsigned int mt);
+static inline unsigned int pcp_list(enum pcp_rules rules, unsigned int order, unsigned int mt)
+{
+	/* Most are single frames. */
+	return order == 0 && mt < PCP_TYPES && rules != PCP_OFF ? mt
+								: pcp_list_of(rules, order, mt);
+}
 
 /** The order of a list's blocks. */
 unsigned int pcp_list_order(enum pcp_rules rules, unsigned int list);

@@ -202,38 +202,6 @@ void buddy_reset_counters(struct allocator *a)
 
 /* ---- allocation and free ---- */
 
-unsigned int buddy_request_type(const struct allocator *a, const struct alloc_request *req)
-{
-	if (!a->grouping)
-		return MIGRATE_UNMOVABLE;
-	if (req->migratetype < MIGRATE_MERGEABLE)
-		return req->migratetype;
-	/* Nobody asks for these types; a pageblock of theirs may have been taken for the request. */
-	return req->migratetype == MIGRATE_CMA ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
-}
-
-const struct buddy_zonelist *buddy_zonelist_of(const struct allocator *a,
-					       const struct alloc_request *req)
-{
-	const struct zone *highest = &a->machine->zones[req->zone];
-	unsigned int node = req->node < a->machine->nr_nodes ? req->node : highest->node;
-
-	return &a->zonelists[node * ZONE_TYPES + highest->type];
-}
-
-unsigned int buddy_reach(const struct allocator *a, const struct alloc_request *req)
-{
-	unsigned int reach = 0;
-
-	if (buddy_request_type(a, req) == MIGRATE_MOVABLE)
-		reach |= REACH_CMA;
-	if (buddy_zonelist_of(a, req)->nofragment)
-		reach |= REACH_NOFRAGMENT;
-	if (req->gfp & GFP_KSWAPD_RECLAIM)
-		reach |= REACH_KSWAPD;
-	return reach;
-}
-
 /* gfp_to_alloc_flags: what is allowed once the fast path has failed. */
 unsigned int buddy_slow_reach(const struct allocator *a, const struct alloc_request *req)
 {
@@ -249,17 +217,13 @@ unsigned int buddy_slow_reach(const struct allocator *a, const struct alloc_requ
 	return reach;
 }
 
-bool buddy_zone_usable(const struct allocator *a, const struct buddy_zone *z,
+bool buddy_zone_passes(const struct allocator *a, const struct buddy_zone *z,
 		       const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
 		       bool *below_high)
 {
 	unsigned int highest = a->machine->zones[req->zone].type;
 
-	*below_high = false;
 	if (mark == MARK_NONE || !a->rules.watermarks)
-		return true;
-	/* Single frames of a zone with plenty: nothing else of it need be looked at. */
-	if (req->order == 0 && zone_has_plenty(z, highest))
 		return true;
 	if (!(atomic_load_explicit(&z->flags, memory_order_relaxed) & ZONE_BELOW_HIGH)) {
 		if (zone_watermark_ok(z, req->order, MARK_HIGH, highest, reach))

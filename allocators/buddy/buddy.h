@@ -9,6 +9,7 @@
 #include "allocators/buddy/watermark.h"
 #include "allocators/buddy/zone.h"
 #include "allocators/vmstat_worker.h"
+#include "sim/gfp.h"
 
 /* The zones a request may try, by its preferred node and highest zone type. */
 struct buddy_zonelist {
@@ -62,7 +63,16 @@ struct buddy_zone *buddy_zone_of_block(struct allocator *a, pfn_t pfn, unsigned 
 				       uint32_t *f);
 
 /** The type of the lists that serve a request. */
-unsigned int buddy_request_type(const struct allocator *a, const struct alloc_request *req);
+static inline unsigned int buddy_request_type(const struct allocator *a,
+					      const struct alloc_request *req)
+{
+	if (!a->grouping)
+		return MIGRATE_UNMOVABLE;
+	if (req->migratetype < MIGRATE_MERGEABLE)
+		return req->migratetype;
+	/* Nobody asks for these types; a pageblock of theirs may have been taken for the request. */
+	return req->migratetype == MIGRATE_CMA ? MIGRATE_MOVABLE : MIGRATE_UNMOVABLE;
+}
 
 static inline bool buddy_request_movable(const struct alloc_request *req)
 {
@@ -70,22 +80,50 @@ static inline bool buddy_request_movable(const struct alloc_request *req)
 }
 
 /** The zones a request may try. */
-const struct buddy_zonelist *buddy_zonelist_of(const struct allocator *a,
-					       const struct alloc_request *req);
+static inline const struct buddy_zonelist *buddy_zonelist_of(const struct allocator *a,
+							     const struct alloc_request *req)
+{
+	const struct zone *highest = &a->machine->zones[req->zone];
+	unsigned int node = req->node < a->machine->nr_nodes ? req->node : highest->node;
+
+	return &a->zonelists[node * ZONE_TYPES + highest->type];
+}
 
 /** What a request may do on its first walk over the zones. */
-unsigned int buddy_reach(const struct allocator *a, const struct alloc_request *req);
+static inline unsigned int buddy_reach(const struct allocator *a, const struct alloc_request *req)
+{
+	unsigned int reach = 0;
+
+	if (buddy_request_type(a, req) == MIGRATE_MOVABLE)
+		reach |= REACH_CMA;
+	if (buddy_zonelist_of(a, req)->nofragment)
+		reach |= REACH_NOFRAGMENT;
+	if (req->gfp & GFP_KSWAPD_RECLAIM)
+		reach |= REACH_KSWAPD;
+	return reach;
+}
 
 /** What it may do when that has failed (gfp_to_alloc_flags). */
 unsigned int buddy_slow_reach(const struct allocator *a, const struct alloc_request *req);
+
+/** buddy_zone_usable() for a zone that does not have plenty; @below_high: set before to false */
+bool buddy_zone_passes(const struct allocator *a, const struct buddy_zone *z,
+		       const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
+		       bool *below_high);
 
 /**
  * buddy_zone_usable - do the watermarks let the request take from the zone?
  * @below_high: set if this is the first request to find the zone below its high mark
  */
-bool buddy_zone_usable(const struct allocator *a, const struct buddy_zone *z,
-		       const struct alloc_request *req, enum zone_mark mark, unsigned int reach,
-		       bool *below_high);
+static inline bool buddy_zone_usable(const struct allocator *a, const struct buddy_zone *z,
+				     const struct alloc_request *req, enum zone_mark mark,
+				     unsigned int reach, bool *below_high)
+{
+	*below_high = false;
+	/* Single frames of a zone with plenty: nothing else of it need be looked at. */
+	return (req->order == 0 && zone_has_plenty(z, a->machine->zones[req->zone].type)) ||
+	       buddy_zone_passes(a, z, req, mark, reach, below_high);
+}
 
 /** Give back what all per-CPU lists hold (drain_all_pages). */
 void buddy_drain(struct allocator *a);

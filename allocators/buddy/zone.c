@@ -161,7 +161,7 @@ uint32_t zone_take(struct buddy_zone *z, unsigned int order, unsigned int mt)
 		return ZONE_NO_FRAME;
 	found = order + trailing_zeros(orders);
 	f = zone_first(z, found, mt);
-	zone_unlink(z, f);
+	zone_remove(z, f, found, mt);
 	zone_expand(z, f, found, order, mt);
 	z->zone_locked++;
 	return f;

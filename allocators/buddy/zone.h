@@ -383,18 +383,25 @@ static inline void zone_push_tail(struct buddy_zone *z, uint32_t f, unsigned int
 	zone_insert(z, f, order, mt, zone_link(z, list)->prev, list);
 }
 
-/** Take the block at @f off the list its cell names. That cell stays as it is. */
-static inline void zone_unlink(struct buddy_zone *z, uint32_t f)
+/** Take the block at @f off its list. Its cell stays as it is, and is not looked at. */
+static inline void zone_remove(struct buddy_zone *z, uint32_t f, unsigned int order,
+			       unsigned int mt)
 {
 	struct zone_link link = *zone_link(z, f);
-	uint8_t cell = cell_at(z, f);
-	unsigned int order = cell & CELL_ORDER, mt = cell_list_type(cell);
 
 	zone_link(z, link.prev)->next = link.next;
 	zone_link(z, link.next)->prev = link.prev;
 	if (--z->nr_free[mt][order] == 0)
 		zone_set_orders(z, mt, zone_orders(z, mt) & ~(1U << order));
 	zone_count(z, order, mt, false);
+}
+
+/** Take the block at @f off the list its cell names. That cell stays as it is. */
+static inline void zone_unlink(struct buddy_zone *z, uint32_t f)
+{
+	uint8_t cell = cell_at(z, f);
+
+	zone_remove(z, f, cell & CELL_ORDER, cell_list_type(cell));
 }
 
 /** Mark the unlisted block at @f allocated. */
