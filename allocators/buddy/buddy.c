@@ -13,6 +13,7 @@
 #include "allocators/buddy/fallback.h"
 #include "allocators/buddy/follow.h"
 #include "allocators/buddy/isolate.h"
+#include "allocators/buddy/predict.h"
 #include "allocators/buddy/version.h"
 #include "base/bits.h"
 #include "sim/gfp.h"

@@ -1,14 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Keeping to a recording: what would the clone hand out next, and what must its state be, given what
- * the kernel did instead? Two variants: with the recorded refills and drains (the facts REFILL, DRAIN
- * and FALLBACK are told), where only per-CPU hits and the order of free lists are left to predict; and
- * with allocations and frees alone, where refills and drains are the clone's own, and inferred where it
- * must have been wrong.
+ * Keeping to a recording: what must the clone's state be, given what the kernel did? Two variants: with the
+ * recorded refills and drains (the facts REFILL, DRAIN and FALLBACK are told), where only per-CPU hits and
+ * the order of free lists are left to predict (follow_told.h); and with allocations and frees alone, where
+ * refills and drains are the clone's own (follow_alone.h). predict.h tells what would be handed out next.
  *
  * Every rule is online: it learns from what has happened, after it was asked. What a fact proves about
- * the past is repaired in the state: frames the kernel handed out unseen leave the lists, a pageblock
- * that serves a type is of that type.
+ * the past is repaired in the state (repair.h).
  *
  * Sources: fidelity.md, sections 4 and 6. Single-threaded.
  */
@@ -29,11 +27,7 @@ bool follow_active(const struct allocator *a);
  */
 void follow_correct(struct allocator *a, const struct frame_map *map);
 
-/** allocator_ops.predict */
-struct alloc_result buddy_predict(const struct allocator *a, const struct alloc_request *req);
 /** allocator_ops.observe */
 int buddy_observe(struct allocator *a, const struct kernel_fact *fact);
-/** allocator_ops.explain */
-const char *buddy_explain(const struct allocator *a, const struct alloc_request *req, pfn_t pfn);
 
 #endif
