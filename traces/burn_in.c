@@ -32,8 +32,7 @@
 /* Each step of a process ends after so long, done or not. */
 #define TOUCH_NS    UINT64_C(5000000000)
 #define DEFERRED_NS UINT64_C(60000000000) /* the same, while memory is still to be taken over */
-#define HOLD_NS	    UINT64_C(1500000000)
-#define RELEASE_NS  UINT64_C(500000000)
+#define LISTS_NS    UINT64_C(5000000000)  /* an idle machine needs a hundredth */
 
 #define POLL_MS	   20
 #define SETTLE_NS  20000000L
@@ -626,11 +625,11 @@ static void do_step(struct worker *w, enum step step)
 		give_back_sorted(w);
 		break;
 	case STEP_HOLD:
-		w->deadline = now_ns() + HOLD_NS;
+		w->deadline = now_ns() + LISTS_NS;
 		empty_lists(w, false);
 		break;
 	case STEP_RELEASE:
-		w->deadline = now_ns() + RELEASE_NS;
+		w->deadline = now_ns() + LISTS_NS;
 		empty_lists(w, true);
 		give_everything_back(w);
 		break;
