@@ -136,8 +136,9 @@ static void freed(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	}
 	cell_fill(z, f, fact->order, (uint8_t)(CELL_PERCPU | mt));
 	frames = pcp_release_size(set, fact->order, zone_pressure(z));
+	/* The clone's own drain, as the kernel probably did it. */
 	if (frames && !lists_told(a))
-		alone_drain(z, set, list, frames);
+		zone_pcp_give_back_frames(z, set, list, frames);
 }
 
 size_t follow_bytes(uint32_t nr_cpus)
@@ -194,7 +195,7 @@ int buddy_observe(struct allocator *a, const struct kernel_fact *fact)
 		rc = told_refill(a, z, f, fact);
 		break;
 	case FACT_DRAIN:
-		rc = told_drain(a, z, f, fact);
+		told_drain(a, z, f, fact);
 		break;
 	case FACT_FALLBACK:
 		rc = told_fallback(a, z, f, fact);

@@ -43,14 +43,18 @@ static void free_block(const struct source *s, uint32_t f, bool to_tail)
 	zone_free(s->z, f, s->order, zone_type_of(s->z, f), to_tail);
 }
 
+static unsigned int rmqueue_flags(const struct source *s)
+{
+	return s->mt == MIGRATE_MOVABLE ? RMQUEUE_ALLOW_CMA : 0;
+}
+
 /* rmqueue_bulk, as the clone would. */
 static void own_refill(const struct source *s, uint32_t n)
 {
-	unsigned int flags = s->mt == MIGRATE_MOVABLE ? RMQUEUE_ALLOW_CMA : 0;
 	enum rmqueue_mode mode = RMQUEUE_NORMAL;
 
 	while (n--) {
-		uint32_t f = rmqueue(s->z, s->order, s->mt, flags, &mode, NULL);
+		uint32_t f = rmqueue(s->z, s->order, s->mt, rmqueue_flags(s), &mode, NULL);
 
 		if (f == ZONE_NO_FRAME)
 			return;
@@ -260,11 +264,10 @@ static void missed_drains(const struct source *s, uint32_t f)
 /* Past the lists. As foreseen: with all that a claim changes on the way. */
 static void placed_directly(const struct source *s, uint32_t f)
 {
-	unsigned int flags = s->mt == MIGRATE_MOVABLE ? RMQUEUE_ALLOW_CMA : 0;
 	enum rmqueue_mode mode = RMQUEUE_NORMAL;
 
-	if (rmqueue_choose(s->z, s->order, s->mt, flags, mode).block == f) {
-		rmqueue(s->z, s->order, s->mt, flags, &mode, NULL);
+	if (rmqueue_choose(s->z, s->order, s->mt, rmqueue_flags(s), mode).block == f) {
+		rmqueue(s->z, s->order, s->mt, rmqueue_flags(s), &mode, NULL);
 		return;
 	}
 	repair_order(s->a, s->z, f, s->order, s->mt);
@@ -294,15 +297,4 @@ void alone_placed(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	} else {
 		placed_parked(&s, f);
 	}
-}
-
-void alone_drain(struct buddy_zone *z, struct pcp *set, unsigned int list, uint32_t frames)
-{
-	struct pcp_drain drain;
-	unsigned int order;
-	uint32_t f;
-
-	pcp_drain_begin(set, &drain, list, frames);
-	while (pcp_drain_next(set, &drain, &f, &order))
-		zone_pcp_give_back(z, f, order);
 }

@@ -16,7 +16,4 @@
 void alone_placed(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		  const struct kernel_fact *fact, unsigned int mt);
 
-/** After a free: give back @frames from @list of @set on, as the kernel probably did. */
-void alone_drain(struct buddy_zone *z, struct pcp *set, unsigned int list, uint32_t frames);
-
 #endif

@@ -14,8 +14,8 @@ void told_refill_ends(struct allocator *a, unsigned int cpu)
 }
 
 /* A block goes from the free lists to the cpu's list; a second one proves that list had been empty. */
-static int enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int order,
-		  unsigned int mt, unsigned int cpu)
+static void enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigned int order,
+		   unsigned int mt, unsigned int cpu)
 {
 	struct refill_run *run = &a->follow->cpu[cpu].run;
 	unsigned int list = zone_pcp_list(z, order, mt);
@@ -23,7 +23,7 @@ static int enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigne
 
 	if (list == PCP_NO_LIST) {
 		told_refill_ends(a, cpu);
-		return 0;
+		return;
 	}
 	set = &z->pcp[cpu].set;
 	if (!run->blocks || run->zone != z || run->list != list)
@@ -49,7 +49,6 @@ static int enlist(struct allocator *a, struct buddy_zone *z, uint32_t f, unsigne
 	run->last = f;
 	if (pcp_append(set, list, order, f))
 		cell_fill(z, f, order, (uint8_t)(CELL_PERCPU | zone_type_of(z, f)));
-	return 0;
 }
 
 int told_refill(struct allocator *a, struct buddy_zone *z, uint32_t f,
@@ -100,7 +99,8 @@ int told_fallback(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		repair_type(z, f, type);
 	}
 	repair_seize(a, z, f, fact->order, fact->cpu);
-	return enlist(a, z, f, fact->order, fact->migratetype, fact->cpu);
+	enlist(a, z, f, fact->order, fact->migratetype, fact->cpu);
+	return 0;
 }
 
 /* Drains begin at the tail: what our list has behind @f is not on the kernel's. */
@@ -120,8 +120,8 @@ static void drop_behind(struct buddy_zone *z, const struct kernel_fact *fact, ui
 		zone_mark_used(z, pcp_pop_tail(set, list, fact->order), fact->order, false);
 }
 
-int told_drain(struct allocator *a, struct buddy_zone *z, uint32_t f,
-	       const struct kernel_fact *fact)
+void told_drain(struct allocator *a, struct buddy_zone *z, uint32_t f,
+		const struct kernel_fact *fact)
 {
 	told_refill_ends(a, fact->cpu);
 	/* No free led to it: the statistics worker did, and it comes again. */
@@ -133,7 +133,6 @@ int told_drain(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	drop_behind(z, fact, f);
 	repair_seize(a, z, f, fact->order, fact->cpu);
 	zone_free_split(z, f, fact->order, false);
-	return 0;
 }
 
 /* Handed out by the kernel; here it is on a per-CPU list. */

@@ -3,8 +3,8 @@
  * Following a recording whose refills, drains and fallbacks are told: what moves between free lists and
  * per-CPU lists is known, so that only what happened unseen has to be concluded.
  *
- * Each takes the fact's block as its zone @z and first frame @f, wholly inside the zone. Return: 0;
- * -EINVAL: the fact contradicts the state, which is repaired.
+ * Each takes the fact's block as its zone @z and first frame @f, wholly inside the zone. Those that return
+ * something: 0; -EINVAL: the fact contradicts the state, which is repaired, or itself.
  */
 #ifndef ALLOCATORS_BUDDY_FOLLOW_TOLD_H
 #define ALLOCATORS_BUDDY_FOLLOW_TOLD_H
@@ -20,8 +20,8 @@ int told_fallback(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		  const struct kernel_fact *fact);
 
 /** FACT_DRAIN: a block goes from a cpu's list back to the free lists. */
-int told_drain(struct allocator *a, struct buddy_zone *z, uint32_t f,
-	       const struct kernel_fact *fact);
+void told_drain(struct allocator *a, struct buddy_zone *z, uint32_t f,
+		const struct kernel_fact *fact);
 
 /** FACT_PLACED, for lists of type @mt. The block's cells are the caller's to set. */
 void told_placed(struct allocator *a, struct buddy_zone *z, uint32_t f,

@@ -89,17 +89,23 @@ void zone_pcp_give_back(struct buddy_zone *z, uint32_t f, unsigned int order)
 	zone_free(z, f, order, mt, false);
 }
 
-/* free_pcppages_bulk */
-static void bulk_free(struct buddy_zone *z, struct pcp *set, unsigned int list, uint32_t frames)
+void zone_pcp_give_back_frames(struct buddy_zone *z, struct pcp *set, unsigned int list,
+			       uint32_t frames)
 {
 	struct pcp_drain drain;
 	unsigned int order;
 	uint32_t f;
 
 	pcp_drain_begin(set, &drain, list, frames);
-	spin_lock(&z->lock);
 	while (pcp_drain_next(set, &drain, &f, &order))
 		zone_pcp_give_back(z, f, order);
+}
+
+/* free_pcppages_bulk */
+static void bulk_free(struct buddy_zone *z, struct pcp *set, unsigned int list, uint32_t frames)
+{
+	spin_lock(&z->lock);
+	zone_pcp_give_back_frames(z, set, list, frames);
 	zone_check_kswapd(z);
 	spin_unlock(&z->lock);
 }

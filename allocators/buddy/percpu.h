@@ -76,4 +76,11 @@ void zone_pcp_tick(struct buddy_zone *z, unsigned int cpu, bool remote);
 /** Put the block, whose set is locked by the caller, back onto the zone's free lists. */
 void zone_pcp_give_back(struct buddy_zone *z, uint32_t f, unsigned int order);
 
+/**
+ * zone_pcp_give_back_frames - the same for at least @frames of what is on a set, as pcp_drain_begin()
+ * Under the zone's lock, or where nobody else is.
+ */
+void zone_pcp_give_back_frames(struct buddy_zone *z, struct pcp *set, unsigned int list,
+			       uint32_t frames);
+
 #endif

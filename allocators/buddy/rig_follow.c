@@ -96,12 +96,22 @@ int rig_tell(struct rig *rig, unsigned int kind, unsigned int cpu, pfn_t pfn, un
 	return rc;
 }
 
+void rig_tell_follow(struct rig *rig, uint64_t told)
+{
+	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, told), 0);
+}
+
+void rig_follow_with(struct rig *rig, struct machine *m, const char *options, uint64_t told)
+{
+	rig_open_with(rig, m, options);
+	assert_false(follow_active(rig->a));
+	rig_tell_follow(rig, told);
+	assert_true(follow_active(rig->a));
+}
+
 void rig_follow(struct rig *rig, uint64_t told)
 {
-	rig_open_with(rig, rig_one_zone(0, PICTURE_FRAMES), "kernel=6.18" ALONE);
-	assert_false(follow_active(rig->a));
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, told), 0);
-	assert_true(follow_active(rig->a));
+	rig_follow_with(rig, rig_one_zone(0, PICTURE_FRAMES), "kernel=6.18" ALONE, told);
 }
 
 void rig_place(struct rig *rig, unsigned int cpu, pfn_t pfn, unsigned int order)

@@ -49,7 +49,11 @@ struct alloc_request rig_random_request(const struct rig *rig, uint64_t *seed);
 /** DMA32 below Normal, four cpus. */
 struct machine *rig_two_zones(pfn_t border, pfn_t end);
 
-/** One Normal zone [0, PICTURE_FRAMES) of 6.18, told this set of facts. */
+/** From here on be told this set of facts, 0: none. */
+void rig_tell_follow(struct rig *rig, uint64_t told);
+/** rig_open_with(), and be told. */
+void rig_follow_with(struct rig *rig, struct machine *m, const char *options, uint64_t told);
+/** The same on one Normal zone [0, PICTURE_FRAMES), by 6.18's rules. */
 void rig_follow(struct rig *rig, uint64_t told);
 
 /** The argument of a FACT_FALLBACK. */

@@ -22,7 +22,7 @@ static void a_snapshot_corrects_and_keeps_the_order_where_it_agrees(void **state
 	(void)state;
 	picture_open(&p, "kernel=6.18" ALONE);
 	picture_paint(&p, 0, PICTURE_FRAMES, FRAME_FREE);
-	assert_int_equal(rig_tell(&p.rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_tell_follow(&p.rig, ALL_FACTS);
 	rig_refill(&p.rig, 0, 3072, 10, MIGRATE_MOVABLE);
 	rig_refill(&p.rig, 0, 4096, 10, MIGRATE_MOVABLE);
 	rig_place(&p.rig, 0, 3072, 10);
@@ -75,8 +75,7 @@ static void live_wild(const char *options, uint64_t told, uint64_t seed, unsigne
 {
 	struct rig rig;
 
-	rig_open_with(&rig, rig_two_zones(WILD_BORDER, WILD_END), options);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, told), 0);
+	rig_follow_with(&rig, rig_two_zones(WILD_BORDER, WILD_END), options, told);
 	for (unsigned int step = 0; step < steps; step++) {
 		const struct kernel_fact fact = random_fact(&seed);
 		const struct alloc_request req = rig_random_request(&rig, &seed);
@@ -121,8 +120,7 @@ static void a_block_that_leaves_its_zone_is_refused(void **state)
 	struct rig rig;
 
 	(void)state;
-	rig_open_with(&rig, rig_one_zone(0, PICTURE_FRAMES + 8), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(&rig, rig_one_zone(0, PICTURE_FRAMES + 8), "kernel=6.18" ALONE, ALL_FACTS);
 	for (unsigned int kind = FACT_PLACED; kind <= FACT_FALLBACK; kind++)
 		assert_int_equal(rig_tell(&rig, kind, 0, PICTURE_FRAMES, 4, MIGRATE_MOVABLE, 0),
 				 -EINVAL);
@@ -158,7 +156,7 @@ static void after_following_it_is_on_its_own_again(void **state)
 	rig_follow(&rig, ALL_FACTS);
 	rig_place(&rig, 0, 0, 0);
 	rig_give_back(&rig, 0, 0, 0);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, 0), 0);
+	rig_tell_follow(&rig, 0);
 	assert_false(follow_active(rig.a));
 	assert_int_equal(rig_alloc(&rig, 0, MIGRATE_MOVABLE).pfn, 0);
 	rig_close(&rig);

@@ -54,7 +54,7 @@ static void twins_open(struct twins *t, const char *options)
 	rig_open_with(&t->kernel, four_cpus(TWIN_FRAMES), options);
 	rig_open_with(&t->clone, four_cpus(TWIN_FRAMES), options);
 	heap_open(&t->heap);
-	assert_int_equal(rig_tell(&t->clone, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_tell_follow(&t->clone, REQUESTS);
 }
 
 static void twins_close(struct twins *t)
@@ -143,8 +143,7 @@ static void a_block_past_the_lists_leaves_their_sizes_alone(void **state)
 	uint32_t before;
 
 	(void)state;
-	rig_open_with(&rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_follow_with(&rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE, REQUESTS);
 	for (pfn_t pfn = 0; pfn < 8; pfn++)
 		rig_tell(&rig, FACT_FREED, 0, pfn, 0, MIGRATE_MOVABLE, 0);
 	before = rig_pcp(&rig, 0, 0)->free_count;
@@ -160,8 +159,7 @@ static void a_foreseen_claim_past_the_lists_changes_the_type(void **state)
 	struct rig rig;
 
 	(void)state;
-	rig_open_with(&rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_follow_with(&rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE, REQUESTS);
 	assert_int_equal(rig_tell(&rig, FACT_PLACED, 0, 0, 4, MIGRATE_UNMOVABLE, 0), 0);
 	assert_int_equal(rig_type(&rig, 0), MIGRATE_UNMOVABLE);
 	assert_int_equal(rig_type(&rig, 512), MIGRATE_UNMOVABLE);
@@ -171,8 +169,7 @@ static void a_foreseen_claim_past_the_lists_changes_the_type(void **state)
 /* Eight frames are fetched for the first request; those after it are a guess. */
 static void open_guessing(struct rig *rig)
 {
-	rig_open_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.1" ALONE);
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_follow_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.1" ALONE, REQUESTS);
 	rig_place(rig, 0, 0, 0);
 	EXPECT_PERCPU(rig, 0, 0, MOVABLE_0, 1, 2, 3, 4, 5, 6);
 }
@@ -208,8 +205,7 @@ static void guesses_that_were_never_fetched_are_replaced(void **state)
 /* Single frames are free, 39 first, then 37 and so on to 1; seven were fetched for the first request. */
 static void open_singles(struct rig *rig)
 {
-	rig_open_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.1" ALONE);
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.1" ALONE, ALL_FACTS);
 	for (pfn_t pfn = 0; pfn < 64; pfn++)
 		rig_place(rig, 1, pfn, 0);
 	for (unsigned int order = 6; order < MAX_ORDER; order++)
@@ -218,7 +214,7 @@ static void open_singles(struct rig *rig)
 		rig_give_back(rig, 1, pfn, 0);
 		assert_int_equal(rig_tell(rig, FACT_DRAIN, 1, pfn, 0, MIGRATE_MOVABLE, 0), 0);
 	}
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_tell_follow(rig, REQUESTS);
 	rig_place(rig, 0, 39, 0);
 	EXPECT_PERCPU(rig, 0, 0, MOVABLE_0, 37, 35, 33, 31, 29, 27);
 }
@@ -255,13 +251,12 @@ static void a_frame_elsewhere_that_nothing_follows_moves_no_guess(void **state)
 /* Every second frame of a hundred, so that none merge, freed in ascending order on the first cpu. */
 static void open_parked(struct rig *rig)
 {
-	rig_open_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(rig, rig_one_zone(0, TWIN_FRAMES), "kernel=6.18" ALONE, ALL_FACTS);
 	for (pfn_t pfn = 0; pfn < 200; pfn++)
 		rig_place(rig, 0, pfn, 0);
 	for (pfn_t pfn = 0; pfn < 200; pfn += 2)
 		rig_give_back(rig, 0, pfn, 0);
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, REQUESTS), 0);
+	rig_tell_follow(rig, REQUESTS);
 	assert_int_equal(rig_pcp(rig, 0, 0)->list[MOVABLE_0].length, 100);
 }
 

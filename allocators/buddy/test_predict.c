@@ -207,8 +207,7 @@ static void the_zone_the_kernel_turned_to_last_is_foreseen(void **state)
 	struct alloc_request req;
 
 	(void)state;
-	rig_open_with(&rig, rig_two_zones(8192, ZONES_END), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(&rig, rig_two_zones(8192, ZONES_END), "kernel=6.18" ALONE, ALL_FACTS);
 	req = rig_request(&rig, 0, MIGRATE_MOVABLE);
 	req.zone = 1;
 	assert_true(buddy_ops.predict(rig.a, &req).pfn >= 8192);
@@ -226,8 +225,7 @@ static void a_zone_is_left_by_one_list_of_one_cpu(void **state)
 	struct alloc_request req;
 
 	(void)state;
-	rig_open_with(&rig, rig_two_zones(8192, ZONES_END), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(&rig, rig_two_zones(8192, ZONES_END), "kernel=6.18" ALONE, ALL_FACTS);
 	rig_place(&rig, 0, 5000, 0);
 	req = rig_request(&rig, 0, MIGRATE_MOVABLE);
 	req.zone = 1;
@@ -257,8 +255,7 @@ static void a_lower_zone_serves_as_it_last_did_whatever_we_think_of_its_mark(voi
 	rig_marks(m, 0, 1, 2, 3);
 	rig_marks(m, 1, 1, 2, 3);
 	m->zones[0].lowmem_reserve[ZONE_NORMAL] = 10000;
-	rig_open_with(&rig, m, "kernel=6.18");
-	assert_int_equal(rig_tell(&rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_follow_with(&rig, m, "kernel=6.18", ALL_FACTS);
 	rig_refill(&rig, 3, 8192, 0, MIGRATE_UNMOVABLE);
 	rig_place(&rig, 3, 8704, 9);
 	rig_place(&rig, 3, 9216, 10);

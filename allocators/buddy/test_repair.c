@@ -55,7 +55,7 @@ static void a_pageblock_that_shows_its_neighbours_type_merges_with_it(void **sta
 	p.types[0] = MIGRATE_HIGHATOMIC;
 	picture_adopt(&p);
 	EXPECT_LIST(&p.rig, 0, 9, MIGRATE_HIGHATOMIC, 0);
-	assert_int_equal(rig_tell(&p.rig, FACT_FOLLOW, 0, 0, 0, 0, ALL_FACTS), 0);
+	rig_tell_follow(&p.rig, ALL_FACTS);
 	rig_tell(&p.rig, FACT_FALLBACK, 0, 0, 0, MIGRATE_UNMOVABLE,
 		 rig_fallback_arg(8, MIGRATE_MOVABLE, true));
 	rig_close(&p.rig);
@@ -97,8 +97,7 @@ static void a_list_begins_where_the_kernel_takes_from_if_that_is_near(void **sta
 /* Twelve largest blocks: the last ones are far from the first. */
 static void open_long_list(struct rig *rig, uint64_t told)
 {
-	rig_open_with(rig, rig_one_zone(0, 12288), "kernel=6.18" ALONE);
-	assert_int_equal(rig_tell(rig, FACT_FOLLOW, 0, 0, 0, 0, told), 0);
+	rig_follow_with(rig, rig_one_zone(0, 12288), "kernel=6.18" ALONE, told);
 }
 
 static void a_list_goes_on_from_where_the_kernel_has_gone_twice(void **state)
