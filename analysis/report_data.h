@@ -12,8 +12,8 @@
 
 #include "base/error.h"
 #include "base/histogram.h"
-#include "base/metrics.h"
-#include "base/result.h"
+#include "results/metrics.h"
+#include "results/result.h"
 
 struct report_sample {
 	double seconds; /* trace time since the run's first sample */

@@ -124,7 +124,7 @@ CREATE TABLE latency (
 CREATE TABLE freelist (
 	run_id      INTEGER NOT NULL,
 	sample      INTEGER NOT NULL,
-	source      TEXT    NOT NULL, -- 'engine', 'backend', 'kernel', 'explained': base/result.h says whose
+	source      TEXT    NOT NULL, -- 'engine', 'backend', 'kernel', 'explained': results/result.h says whose
 	block_order INTEGER NOT NULL,
 	blocks      INTEGER NOT NULL,
 	PRIMARY KEY (run_id, sample, source, block_order),

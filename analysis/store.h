@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
-#include "base/result.h"
+#include "results/result.h"
 
 struct store;
 

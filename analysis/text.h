@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-#include "base/metrics.h"
+#include "results/metrics.h"
 
 /** As HTML or XML text or attribute: escaped, bytes that are not UTF-8 become U+FFFD. */
 void text_html(FILE *out, const char *text);

@@ -9,8 +9,8 @@
 #include <stddef.h>
 
 #include "base/emitter.h"
-#include "base/metrics.h"
-#include "base/result.h"
+#include "results/metrics.h"
+#include "results/result.h"
 
 struct accuracies {
 	struct result_accuracy *row; /* the causes are copies */

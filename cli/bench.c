@@ -12,7 +12,7 @@
 #include "base/bits.h"
 #include "cli/runs.h"
 #include "cli/specs.h"
-#include "replay/bench.h"
+#include "replay/bench/bench.h"
 
 #define LIST_MAX 64 /* values in a list */
 

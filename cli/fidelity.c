@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "replay/fidelity.h"
+#include "replay/fidelity/fidelity.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -9,7 +9,7 @@
 #include "cli/cli.h"
 #include "cli/runs.h"
 #include "cli/specs.h"
-#include "traces/trace.h"
+#include "traces/file/trace.h"
 
 static const struct option fidelity_options[] = {
 	{.name = "allocator",

@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/progress.h"
-#include "traces/import.h"
+#include "traces/import/import.h"
 
 static const struct option import_options[] = {
 	{.name = "output",

@@ -6,7 +6,7 @@
 
 #include "allocators/registry.h"
 #include "base/bits.h"
-#include "base/metrics.h"
+#include "results/metrics.h"
 
 static const struct option list_options[] = {
 	CLI_OPTION_FORMAT,

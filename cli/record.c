@@ -7,7 +7,7 @@
 #include <string.h>
 #include <sys/wait.h>
 
-#include "traces/record.h"
+#include "traces/record/record.h"
 
 static const struct option record_options[] = {
 	{.name = "output",

@@ -8,7 +8,7 @@
 
 #include "analysis/store.h"
 #include "base/emitter.h"
-#include "base/result.h"
+#include "results/result.h"
 #include "cli/accuracy.h"
 
 struct run_freelists {

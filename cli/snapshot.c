@@ -4,9 +4,9 @@
 #include <stdio.h>
 
 #include "base/bits.h"
-#include "base/metrics.h"
+#include "results/metrics.h"
 #include "replay/memory_state.h"
-#include "traces/record.h"
+#include "traces/record/record.h"
 
 static const struct option snapshot_options[] = {
 	{.name = "output",

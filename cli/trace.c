@@ -9,7 +9,7 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
-#include "traces/trace.h"
+#include "traces/file/trace.h"
 
 static const struct option trace_options[] = {
 	CLI_OPTION_FORMAT,

@@ -17,13 +17,13 @@
 #include "allocators/registry.h"
 #include "base/error.h"
 #include "base/histogram.h"
-#include "base/result.h"
+#include "results/result.h"
 #include "replay/clock.h"
 #include "replay/memory_state.h"
 #include "replay/objects.h"
 #include "replay/parts.h"
 #include "replay/replay.h"
-#include "traces/trace.h"
+#include "traces/file/trace.h"
 
 #define BATCH_OPS    256
 #define LAST_CLASSES 16

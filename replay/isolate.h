@@ -9,7 +9,7 @@
 #include <signal.h>
 
 #include "base/error.h"
-#include "base/result.h"
+#include "results/result.h"
 
 struct isolated_job {
 	const char *name; /* begins the messages: the back end as typed */

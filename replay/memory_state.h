@@ -16,7 +16,7 @@
 
 #include "base/bits.h"
 #include "base/error.h"
-#include "base/metrics.h"
+#include "results/metrics.h"
 #include "sim/frame_map.h"
 #include "sim/machine.h"
 

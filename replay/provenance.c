@@ -79,9 +79,9 @@ static void print_machine(FILE *out, const struct machine *m)
 			m->absent[i].range.start, m->absent[i].range.end);
 }
 
-/* What is asked (@before), of which machine and back end, and how (@after). */
-static int point_id(const char *before, const struct machine *m, const struct allocator_spec *spec,
-		    const char *after, char id[33], struct error *err)
+int provenance_point_id(const char *asked, const struct machine *m,
+			const struct allocator_spec *spec, const char *how, char id[33],
+			struct error *err)
 {
 	char *options = option_canonical(spec->options), *text = NULL;
 	XXH128_hash_t hash;
@@ -95,56 +95,13 @@ static int point_id(const char *before, const struct machine *m, const struct al
 		free(text);
 		return error_set(err, ENOMEM, "no memory for the run's identity");
 	}
-	fprintf(out, "%s\n", before);
+	fprintf(out, "%s\n", asked);
 	print_machine(out, m);
-	fprintf(out, "allocator %s %s\n%s\n", spec->ops->name, options, after);
+	fprintf(out, "allocator %s %s\n%s\n", spec->ops->name, options, how);
 	fclose(out);
 	free(options);
 	hash = XXH3_128bits(text, bytes);
 	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);
 	free(text);
 	return 0;
-}
-
-int provenance_point_id(const struct replay_config *c, const char *trace_digest,
-			const struct machine *m, char id[33], struct error *err)
-{
-	char before[600], after[256];
-
-	snprintf(before, sizeof(before), "trace %s", trace_digest);
-	/* What was lost to damage is not in the digest. */
-	snprintf(after, sizeof(after),
-		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s",
-		 replay_mode_names[c->mode], memory_kind_names[c->memory],
-		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
-		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "");
-	return point_id(before, m, c->spec, after, id, err);
-}
-
-int provenance_bench_id(const struct bench_point *p, char id[33], struct error *err)
-{
-	char before[64], after[256];
-	struct machine *m;
-	int rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
-
-	if (rc)
-		return rc;
-	snprintf(before, sizeof(before), "bench %s", bench_kind_names[p->kind]);
-	snprintf(after, sizeof(after),
-		 "threads %u order %u fill %u rounds %u repetitions %u oracle %d seed %" PRIu64,
-		 p->threads, p->order, p->fill, p->kind == BENCH_FRAG ? p->rounds : 0,
-		 p->repetitions, p->oracle, p->seed);
-	rc = point_id(before, m, p->spec, after, id, err);
-	machine_destroy(m);
-	return rc;
-}
-
-int provenance_fidelity_id(const struct allocator_spec *spec, const char *trace_digest,
-			   const struct machine *m, bool hindsight, char id[33], struct error *err)
-{
-	char before[600];
-
-	snprintf(before, sizeof(before), "trace %s", trace_digest);
-	return point_id(before, m, spec, hindsight ? "mode fidelity hindsight" : "mode fidelity",
-			id, err);
 }

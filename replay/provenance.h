@@ -6,20 +6,19 @@
 #ifndef REPLAY_PROVENANCE_H
 #define REPLAY_PROVENANCE_H
 
-#include "replay/bench.h"
-#include "replay/replay.h"
-#include "traces/trace.h"
+#include "allocators/registry.h"
+#include "base/error.h"
+#include "sim/machine.h"
 
-/** 32 hex digits over trace digest, machine, back end, resolved options, seed, mode, ... */
-int provenance_point_id(const struct replay_config *config, const char *trace_digest,
-			const struct machine *m, char id[33], struct error *err);
-
-/** The same for a benchmark: machine, back end, resolved options and every parameter. */
-int provenance_bench_id(const struct bench_point *point, char id[33], struct error *err);
-
-/** The same for a fidelity run. @hindsight: as in its config. */
-int provenance_fidelity_id(const struct allocator_spec *spec, const char *trace_digest,
-			   const struct machine *m, bool hindsight, char id[33], struct error *err);
+/**
+ * provenance_point_id - 32 hex digits over all that must be equal for a rerun's exact metrics to be equal
+ * @asked: what is played or measured
+ * @how: every setting that is part of the question
+ * Return: 0 or -ENOMEM.
+ */
+int provenance_point_id(const char *asked, const struct machine *m,
+			const struct allocator_spec *spec, const char *how, char id[33],
+			struct error *err);
 
 /** "COMMIT+GNU-BUILD-ID" of the running program; parts that are unknown read "unknown". */
 void provenance_build_id(char *text, size_t size);

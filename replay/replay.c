@@ -16,7 +16,7 @@
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/provenance.h"
-#include "traces/trace.h"
+#include "traces/file/trace.h"
 
 const char *const replay_mode_names[] = {"sequential", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
@@ -195,12 +195,27 @@ static int open_trace(struct run *r)
 	return rc ? rc : resolve_prefill(r);
 }
 
+static int point_id(const struct run *r, const char *digest, char id[33])
+{
+	const struct replay_config *c = &r->config;
+	char asked[600], how[256];
+
+	snprintf(asked, sizeof(asked), "trace %s", digest);
+	/* What was lost to damage is not in the digest. */
+	snprintf(how, sizeof(how),
+		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s",
+		 replay_mode_names[c->mode], memory_kind_names[c->memory],
+		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
+		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "");
+	return provenance_point_id(asked, r->header->machine, c->spec, how, id, r->err);
+}
+
 static int send_run(struct run *r)
 {
 	const struct replay_config *c = &r->config;
 	struct result_record record = {.kind = RESULT_RUN};
 	struct result_run *run = &record.run;
-	char point_id[33], build_id[128], note[1024], digest[512];
+	char id[33], build_id[128], note[1024], digest[512];
 	char *options = option_canonical(c->spec->options);
 	int rc;
 
@@ -209,8 +224,7 @@ static int send_run(struct run *r)
 	/* A file without an index has no digest; its path and size tell two of them apart. */
 	snprintf(digest, sizeof(digest), "salvaged %" PRIu64 " %s",
 		 trace_reader_file_bytes(r->reader), c->trace);
-	rc = provenance_point_id(c, r->totals ? r->totals->digest : digest, r->header->machine,
-				 point_id, r->err);
+	rc = point_id(r, r->totals ? r->totals->digest : digest, id);
 	if (rc) {
 		free(options);
 		return rc;
@@ -231,7 +245,7 @@ static int send_run(struct run *r)
 		.memory = memory_kind_names[c->memory],
 		.prefill = prefill_names[r->config.prefill],
 		.label = c->label,
-		.point_id = point_id,
+		.point_id = id,
 		.build_id = build_id,
 		.seed = c->seed,
 		.events = r->totals ? r->totals->events : 0,

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Play a trace against one back end and say what became of memory: the project's centre. The result
- * is a stream of records (base/result.h).
+ * is a stream of records (results/result.h).
  */
 #ifndef REPLAY_REPLAY_H
 #define REPLAY_REPLAY_H
@@ -12,7 +12,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
-#include "base/result.h"
+#include "results/result.h"
 #include "sim/memory.h"
 
 enum replay_mode {

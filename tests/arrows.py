@@ -10,12 +10,19 @@ ROOT = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(os.
 DESCRIPTION = {"sim/machine.h", "sim/frame_map.h", "sim/gfp.h"}
 ALLOWED = {
     "base": {"base"},
+    "results": {"base", "results"},
     "sim": {"base", "sim"},
     "allocators": {"base", "allocators"},
     "traces": {"base", "traces"},
-    "replay": {"base", "sim", "allocators", "traces", "replay"},
-    "analysis": {"base", "analysis"},
-    "cli": {"base", "sim", "allocators", "traces", "replay", "analysis", "cli"},
+    "replay": {"base", "results", "sim", "allocators", "traces", "replay"},
+    "analysis": {"base", "results", "analysis"},
+    "cli": {"base", "results", "sim", "allocators", "traces", "replay", "analysis", "cli"},
+}
+# Rooms inside a room: what a folder of it may include of the room's other folders ("" is the room itself).
+ROOMS = {
+    "traces": {"": {""}, "file": {"", "file"}, "record": {"", "file", "record"},
+               "import": {"", "file", "record", "import"}},
+    "replay": {"": {""}, "bench": {"", "bench"}, "fidelity": {"", "fidelity"}},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 # SQLite belongs to analysis alone, tracing libraries to traces, and so on.
@@ -29,10 +36,17 @@ SYSTEM = re.compile(r"^\s*#\s*include\s+<([^>]+)>", re.M)
 GENERATED = {"version.h"}
 
 
+def room(path):
+    """The folder within its room that `path` lies in; "" for the room itself."""
+    return "/".join(path.split("/")[1:-1])
+
+
 def allowed(folder, path, target):
     """May `path`, in `folder`, include `target`?"""
     top = target.split("/")[0]
     if target in GENERATED or top in ALLOWED[folder]:
+        if folder in ROOMS and top == folder:
+            return room(target) in ROOMS[folder][room(path)]
         if folder == "allocators" and top == "allocators":
             # A back end knows the interface and itself, not its neighbours.
             parts = target.split("/")

@@ -16,8 +16,8 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "replay/bench.h"
-#include "replay/bench_rig.h"
+#include "replay/bench/bench.h"
+#include "replay/bench/rig.h"
 
 #define MEMORY (UINT64_C(64) << 20)
 #define FRAMES (MEMORY >> 12)

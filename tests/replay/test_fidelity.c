@@ -14,9 +14,9 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "replay/fidelity.h"
+#include "replay/fidelity/fidelity.h"
 #include "sim/gfp.h"
-#include "traces/trace.h"
+#include "traces/file/trace.h"
 
 #define FRAMES	 16384
 #define KEPT_MAX 1024

@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "replay/judge.h"
+#include "replay/fidelity/judge.h"
 
 /* ---- a sink that keeps all accuracy records ---- */
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "traces/event.h"
-#include "traces/perf_line.h"
+#include "traces/import/perf_line.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -12,8 +12,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "traces/trace.h"
-#include "traces/trace_layout.h"
+#include "traces/file/trace.h"
+#include "traces/file/trace_layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "traces/burn_in.h"
+#include "traces/record/burn_in.h"
 
 static const char zoneinfo[] = "Node 0, zone      DMA\n"
 			       "  per-node stats\n"

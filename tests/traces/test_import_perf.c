@@ -16,9 +16,9 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
-#include "traces/import.h"
-#include "traces/perf_line.h"
-#include "traces/trace.h"
+#include "traces/import/import.h"
+#include "traces/import/perf_line.h"
+#include "traces/file/trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "traces/procfs.h"
+#include "traces/record/procfs.h"
 
 static struct procfs fixture(const char *name, char *path, size_t size)
 {

@@ -18,11 +18,11 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
-#include "traces/record.h"
-#include "traces/record_fold.h"
-#include "traces/record_tracefs.h"
-#include "traces/trace.h"
-#include "traces/trace_layout.h"
+#include "traces/record/record.h"
+#include "traces/record/record_fold.h"
+#include "traces/record/record_tracefs.h"
+#include "traces/file/trace.h"
+#include "traces/file/trace_layout.h"
 
 /* ---- a small machine, scanned ---- */
 

@@ -6,7 +6,7 @@
 #include <sys/mount.h>
 #include <sys/wait.h>
 
-#include "traces/trace_codec.h"
+#include "traces/file/trace_codec.h"
 
 /* Read f->path and compare with @events; in passing, that two readings are alike. */
 static void expect_events(const struct fixture *f, const struct event *events, size_t n,

@@ -4,7 +4,7 @@
 
 #include <errno.h>
 
-#include "traces/trace_layout.h"
+#include "traces/file/trace_layout.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

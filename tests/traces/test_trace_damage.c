@@ -4,7 +4,7 @@
 #include <errno.h>
 #include <sys/resource.h>
 
-#include "traces/trace_codec.h"
+#include "traces/file/trace_codec.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 

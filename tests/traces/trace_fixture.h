@@ -18,8 +18,8 @@
 
 #include "base/bits.h"
 #include "sim/frame_map.h"
-#include "traces/trace.h"
-#include "traces/trace_codec.h"
+#include "traces/file/trace.h"
+#include "traces/file/trace_codec.h"
 
 #define FIXTURE_CPUS   3U
 #define FIXTURE_FRAMES 65536U

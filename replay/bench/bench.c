@@ -1,0 +1,449 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/bench/bench.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "base/format.h"
+#include "replay/bench/rig.h"
+#include "replay/clock.h"
+#include "replay/provenance.h"
+#include "sim/gfp.h"
+#include "sim/memory.h"
+
+#define HEARTBEAT_NS UINT64_C(500000000)
+
+const char *const bench_kind_names[] = {"bulk", "repeat", "rand", "frag", NULL};
+
+/* ---- random numbers ---- */
+
+/* SplitMix64 (Steele, Lea, Flood, 2014), which spreads a seed over the state. */
+static uint64_t spread(uint64_t *state)
+{
+	uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+void bench_random_seed(struct bench_random *random, uint64_t seed, uint64_t stream)
+{
+	uint64_t state = seed;
+
+	state = spread(&state) ^ stream;
+	for (size_t i = 0; i < ARRAY_SIZE(random->s); i++)
+		random->s[i] = spread(&state);
+}
+
+static uint64_t rotate(uint64_t v, unsigned int by)
+{
+	return v << by | v >> (64 - by);
+}
+
+static uint64_t next(struct bench_random *random)
+{
+	uint64_t *s = random->s, result = rotate(s[1] * 5, 7) * 9, t = s[1] << 17;
+
+	s[2] ^= s[0];
+	s[3] ^= s[1];
+	s[1] ^= s[2];
+	s[0] ^= s[3];
+	s[2] ^= t;
+	s[3] = rotate(s[3], 45);
+	return result;
+}
+
+uint64_t bench_random_below(struct bench_random *random, uint64_t n)
+{
+	/* Lemire, "Fast random integer generation in an interval", 2019. */
+	unsigned __int128 product = (unsigned __int128)next(random) * n;
+
+	if ((uint64_t)product < n) {
+		uint64_t biased = -n % n;
+
+		while ((uint64_t)product < biased)
+			product = (unsigned __int128)next(random) * n;
+	}
+	return (uint64_t)(product >> 64);
+}
+
+void bench_shuffle(struct bench_random *random, pfn_t *pfns, uint64_t n)
+{
+	for (; n > 1; n--) {
+		uint64_t i = bench_random_below(random, n);
+		pfn_t last = pfns[n - 1];
+
+		pfns[n - 1] = pfns[i];
+		pfns[i] = last;
+	}
+}
+
+/* ---- which points make sense ---- */
+
+static uint64_t blocks_of(const struct bench_point *p)
+{
+	return (p->memory_bytes >> PAGE_SHIFT_DEFAULT) >> p->order;
+}
+
+uint64_t bench_fill_blocks(const struct bench_point *p)
+{
+	return (uint64_t)((unsigned __int128)blocks_of(p) * p->fill / 100);
+}
+
+static int check_threads(const struct bench_point *p, struct error *err)
+{
+	uint32_t host = bench_host_cpus();
+
+	if (p->threads < 1)
+		return error_set(err, EINVAL,
+				 "--threads 0: from 1 to %u, the CPUs of this host that "
+				 "this process may use",
+				 host);
+	if (p->threads > p->cpus)
+		return error_set(err, EINVAL,
+				 "--threads %u: the machine has %u cpus, and each thread is one of "
+				 "them; raise --cpus",
+				 p->threads, p->cpus);
+	if (p->kind == BENCH_FRAG && p->threads > 1)
+		return error_set(err, EINVAL,
+				 "--threads %u: frag is played by one thread, so that it is exact; "
+				 "its cpus are --cpus",
+				 p->threads);
+	if (p->threads > host)
+		return error_set(err, EINVAL,
+				 "--threads %u: each is pinned to a CPU of its own, and this "
+				 "process may use %u; lower --threads",
+				 p->threads, host);
+	return 0;
+}
+
+static int check_memory(const struct bench_point *p, struct error *err)
+{
+	uint64_t blocks = blocks_of(p), used = bench_fill_blocks(p);
+	char size[FORMAT_MAX];
+	struct machine *m;
+	int rc;
+
+	format_size(size, p->memory_bytes);
+	rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
+	if (rc)
+		return error_prefix(err, "--memory %s", size);
+	machine_destroy(m);
+	if (p->memory_bytes >> PAGE_SHIFT_DEFAULT > ALLOCATOR_FRAMES_MAX)
+		return error_set(err, EINVAL, "--memory %s: at most 16T can be simulated", size);
+	if (p->kind == BENCH_FRAG) {
+		/* Each cpu's tenth of its half must be a block at least. */
+		if (used / p->cpus < 20)
+			return error_set(err, EINVAL,
+					 "--memory %s: %" PRIu64 " blocks of order %u are too few "
+					 "for %u cpus to churn a tenth of; raise --memory",
+					 size, used, p->order, p->cpus);
+	} else if ((blocks - used) / 2 < p->threads) {
+		return error_set(err, EINVAL,
+				 "--memory %s: half of %" PRIu64 " free blocks of order %u is too "
+				 "few for %u threads; raise --memory",
+				 size, blocks - used, p->order, p->threads);
+	}
+	return 0;
+}
+
+static int check_backend(const struct bench_point *p, struct error *err)
+{
+	const uint32_t capabilities = p->spec->ops->capabilities;
+
+	if (capabilities & ALLOCATOR_ECHO)
+		return error_set(err, ENOTSUP,
+				 "%s: it places objects where they were recorded, and a benchmark "
+				 "has no recording",
+				 p->spec->text);
+	if (p->kind == BENCH_FRAG && (capabilities & ALLOCATOR_UNCHECKED))
+		return error_set(err, ENOTSUP,
+				 "%s: it hands out frames twice, so nothing can be said about "
+				 "fragmentation",
+				 p->spec->text);
+	if (p->threads > 1 && !(capabilities & ALLOCATOR_CONCURRENT))
+		return error_set(err, ENOTSUP,
+				 "%s: it takes one thread at a time, so not --threads %u",
+				 p->spec->text, p->threads);
+	return 0;
+}
+
+int bench_fits(const struct bench_point *p, struct error *err)
+{
+	int rc;
+
+	if (p->order > MAX_ORDER)
+		return error_set(err, EINVAL, "--order %u: the largest is %d", p->order, MAX_ORDER);
+	if (p->fill > 99 || (p->kind == BENCH_FRAG && p->fill < 1))
+		return error_set(err, EINVAL, "--fill %u: from %d to 99 percent", p->fill,
+				 p->kind == BENCH_FRAG);
+	if (p->repetitions < 1 || p->repetitions > BENCH_REPETITIONS_MAX)
+		return error_set(err, EINVAL, "--repetitions %u: from 1 to %d", p->repetitions,
+				 BENCH_REPETITIONS_MAX);
+	if (p->kind == BENCH_FRAG && !p->oracle)
+		return error_set(err, EINVAL,
+				 "--no-oracle: frag reads fragmentation off the oracle's map, and "
+				 "times nothing; leave it on");
+	rc = check_threads(p, err);
+	if (!rc)
+		rc = check_memory(p, err);
+	return rc ? rc : check_backend(p, err);
+}
+
+/* ---- the rig ---- */
+
+int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
+		     struct result_sink *sink, struct error *err)
+{
+	const uint32_t gfp =
+		gfp_parse("GFP_HIGHUSER_MOVABLE", strlen("GFP_HIGHUSER_MOVABLE"), NULL);
+	int rc;
+
+	*rig = (struct bench_rig){
+		.point = point,
+		.sink = sink,
+		.err = err,
+		.ops = point->spec->ops,
+		.blocks = blocks_of(point),
+		.heard_ns = clock_now_ns(),
+	};
+	rc = machine_from_memory(point->memory_bytes, point->cpus, &rig->machine, err);
+	if (!rc)
+		rc = allocator_instance_create(point->spec, rig->machine, NULL, &rig->instance,
+					       err);
+	if (!rc && point->oracle && !(rig->ops->capabilities & ALLOCATOR_UNCHECKED))
+		rc = memory_state_create(rig->machine, &rig->state, err);
+	if (rc)
+		return rc;
+	rig->a = rig->instance->a;
+	rig->request = (struct alloc_request){
+		.hint_pfn = PFN_NONE,
+		.gfp = gfp,
+		.order = (uint8_t)point->order,
+		.migratetype = (uint8_t)gfp_migratetype(gfp),
+		.zone = (uint8_t)machine_highest_zone(rig->machine, 0, gfp),
+	};
+	return 0;
+}
+
+void bench_rig_destroy(struct bench_rig *rig)
+{
+	memory_state_destroy(rig->state);
+	allocator_instance_destroy(rig->instance);
+	machine_destroy(rig->machine);
+}
+
+static bool violation(struct bench_rig *rig, pfn_t pfn, const char *what)
+{
+	if (!rig->violations++)
+		snprintf(rig->first_violation, sizeof(rig->first_violation),
+			 "pfn %" PRIu64 ", order %u: %s", pfn, rig->point->order, what);
+	return false;
+}
+
+bool bench_rig_hold(struct bench_rig *rig, pfn_t pfn)
+{
+	const unsigned int order = rig->point->order;
+
+	if (!rig->state)
+		return true;
+	if (!is_aligned(pfn, UINT64_C(1) << order))
+		return violation(rig, pfn, "misaligned");
+	if (pfn >= machine_end(rig->machine) || machine_end(rig->machine) - pfn < UINT64_C(1)
+											  << order)
+		return violation(rig, pfn, "out of range");
+	if (!memory_state_is_free(rig->state, pfn, order))
+		return violation(rig, pfn, "handed out twice");
+	memory_state_hold(rig->state, pfn, order, true);
+	return true;
+}
+
+void bench_rig_release(struct bench_rig *rig, pfn_t pfn)
+{
+	if (rig->state)
+		memory_state_release(rig->state, pfn, rig->point->order, true);
+}
+
+void bench_rig_refused_free(struct bench_rig *rig, pfn_t pfn, uint64_t times)
+{
+	violation(rig, pfn, "its free was refused");
+	rig->violations += times - 1;
+}
+
+pfn_t bench_rig_alloc(struct bench_rig *rig, uint32_t cpu)
+{
+	pfn_t pfn;
+
+	rig->request.cpu = (uint16_t)cpu;
+	pfn = rig->ops->alloc(rig->a, &rig->request).pfn;
+	return pfn != PFN_NONE && bench_rig_hold(rig, pfn) ? pfn : PFN_NONE;
+}
+
+void bench_rig_free(struct bench_rig *rig, pfn_t pfn, uint32_t cpu)
+{
+	rig->request.cpu = (uint16_t)cpu;
+	bench_rig_release(rig, pfn);
+	if (rig->ops->free(rig->a, pfn, &rig->request))
+		bench_rig_refused_free(rig, pfn, 1);
+}
+
+int bench_rig_alive(struct bench_rig *rig)
+{
+	const struct result_record record = {.kind = RESULT_ALIVE};
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns - rig->heard_ns < HEARTBEAT_NS)
+		return 0;
+	rig->heard_ns = now_ns;
+	return rig->sink->take(rig->sink, &record, rig->err);
+}
+
+int bench_rig_metric(struct bench_rig *rig, enum metric metric, double value)
+{
+	const struct result_record record = {.kind = RESULT_METRIC,
+					     .metric = {.metric = metric, .value = value}};
+
+	return rig->sink->take(rig->sink, &record, rig->err);
+}
+
+int bench_rig_warn(struct bench_rig *rig, const char *fmt, ...)
+{
+	struct result_record record = {.kind = RESULT_WARNING};
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	record.warning.text = text;
+	return rig->sink->take(rig->sink, &record, rig->err);
+}
+
+pfn_t *bench_pfns(uint64_t n)
+{
+	pfn_t *pfns = malloc((size_t)max_u64(n, 1) * sizeof(*pfns));
+
+	/* A page fault costs as much as many allocations. */
+	for (uint64_t i = 0; pfns && i < n; i++)
+		pfns[i] = PFN_NONE;
+	return pfns;
+}
+
+/* ---- a run ---- */
+
+static int bench_id(const struct bench_point *p, char id[33], struct error *err)
+{
+	char asked[64], how[256];
+	struct machine *m;
+	int rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
+
+	if (rc)
+		return rc;
+	snprintf(asked, sizeof(asked), "bench %s", bench_kind_names[p->kind]);
+	snprintf(how, sizeof(how),
+		 "threads %u order %u fill %u rounds %u repetitions %u oracle %d seed %" PRIu64,
+		 p->threads, p->order, p->fill, p->kind == BENCH_FRAG ? p->rounds : 0,
+		 p->repetitions, p->oracle, p->seed);
+	rc = provenance_point_id(asked, m, p->spec, how, id, err);
+	machine_destroy(m);
+	return rc;
+}
+
+int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result_sink *sink,
+		   struct error *err)
+{
+	const uint32_t capabilities = p->spec->ops->capabilities;
+	struct result_record record = {.kind = RESULT_RUN};
+	char point_id[33], build_id[128], mode[32];
+	char *options = option_canonical(p->spec->options);
+	int rc;
+
+	if (!options)
+		return error_set(err, ENOMEM, "no memory");
+	snprintf(mode, sizeof(mode), "bench-%s", bench_kind_names[p->kind]);
+	provenance_build_id(build_id, sizeof(build_id));
+	record.run = (struct result_run){
+		.allocator = p->spec->ops->name,
+		.spec = p->spec->text,
+		.options = options,
+		.allocator_summary = p->spec->ops->summary,
+		.mode = mode,
+		.memory = memory_kind_names[MEMORY_NONE],
+		.prefill = "none",
+		.label = p->label,
+		.point_id = point_id,
+		.build_id = build_id,
+		.seed = p->seed,
+		.managed_frames = p->memory_bytes >> PAGE_SHIFT_DEFAULT,
+		.start_ns = start_ns,
+		.threads = p->threads,
+		.cpus = p->cpus,
+		.role = capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS : ROLE_CANDIDATE,
+		.order = (int32_t)p->order,
+		.oracle = p->oracle && !(capabilities & ALLOCATOR_UNCHECKED),
+		.repetitions = p->repetitions,
+		.rounds = p->kind == BENCH_FRAG ? p->rounds : 0,
+		.fill = p->fill,
+	};
+	rc = bench_id(p, point_id, err);
+	if (!rc)
+		rc = sink->take(sink, &record, err);
+	free(options);
+	return rc;
+}
+
+static int tell_counts(struct bench_rig *rig)
+{
+	const struct {
+		enum metric metric;
+		uint64_t value;
+	} counts[] = {
+		{METRIC_ops, rig->allocs + rig->frees},
+		{METRIC_allocs, rig->allocs},
+		{METRIC_frees, rig->frees},
+		{METRIC_alloc_failures, rig->refused},
+		{METRIC_oracle_violations, rig->violations},
+		{METRIC_metadata_bytes, rig->instance->metadata_bytes},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
+		rc = bench_rig_metric(rig, counts[i].metric, (double)counts[i].value);
+	if (!rc && rig->refused)
+		rc = bench_rig_warn(rig,
+				    "%" PRIu64 " of %" PRIu64 " allocations were refused though "
+				    "enough memory was free",
+				    rig->refused, rig->allocs);
+	if (!rc && rig->violations)
+		rc = bench_rig_warn(rig, "%" PRIu64 " oracle violations; the first: %s",
+				    rig->violations, rig->first_violation);
+	if (!rc && rig->ops->check && rig->ops->check(rig->a, rig->err))
+		rc = bench_rig_warn(rig, "the back end's own check failed: %s", rig->err->text);
+	return rc;
+}
+
+int bench_run(const struct bench_point *point, struct result_sink *sink, struct error *err)
+{
+	const struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
+	struct error scratch = {0};
+	struct bench_rig rig = {0};
+	int rc;
+
+	if (!err)
+		err = &scratch;
+	rc = bench_send_run(point, clock_wall_ns(), sink, err);
+	if (!rc)
+		rc = bench_rig_create(&rig, point, sink, err);
+	if (!rc)
+		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
+	if (!rc)
+		rc = tell_counts(&rig);
+	bench_rig_destroy(&rig);
+	return rc ? rc : sink->take(sink, &done, err);
+}

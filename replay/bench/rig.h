@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What all micro-benchmarks stand on: a machine, an instance of the back end, the oracle's map, and
+ * random numbers. Private to replay/bench*.c.
+ */
+#ifndef REPLAY_BENCH_RIG_H
+#define REPLAY_BENCH_RIG_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "replay/bench/bench.h"
+#include "replay/memory_state.h"
+
+/* ---- random numbers ---- */
+
+/* xoshiro256** (Blackman, Vigna, "Scrambled linear pseudorandom number generators", 2021). */
+struct bench_random {
+	uint64_t s[4];
+};
+
+/** @stream: different streams of one seed are independent of each other. */
+void bench_random_seed(struct bench_random *random, uint64_t seed, uint64_t stream);
+/** Evenly from 0..n-1; n > 0. */
+uint64_t bench_random_below(struct bench_random *random, uint64_t n);
+/** Put @n pfns into a random order, all orders alike (Fisher and Yates). */
+void bench_shuffle(struct bench_random *random, pfn_t *pfns, uint64_t n);
+
+/* ---- the rig ---- */
+
+struct bench_rig {
+	const struct bench_point *point;
+	struct result_sink *sink;
+	struct error *err;
+	struct machine *machine;
+	struct allocator_instance *instance;
+	const struct allocator_ops *ops; /* the instance's, for short */
+	struct allocator *a;
+	struct alloc_request request; /* what is asked for; cpu is to be filled in */
+	uint64_t blocks;	      /* of 2^order frames in the machine */
+	struct memory_state *state;   /* frames handed out; NULL: nobody looks */
+	uint64_t allocs, frees;	      /* asked for in what is measured */
+	uint64_t refused;	      /* allocations of them */
+	uint64_t violations;
+	char first_violation[120];
+	uint64_t heard_ns;
+};
+
+/** Blocks that `fill` percent of the machine are. */
+uint64_t bench_fill_blocks(const struct bench_point *point);
+
+/**
+ * Everything made, nothing allocated. Released also after an error: bench_rig_destroy().
+ * Return: 0; -ENOMEM; the back end's.
+ */
+int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
+		     struct result_sink *sink, struct error *err);
+void bench_rig_destroy(struct bench_rig *rig);
+
+/**
+ * bench_rig_hold - the back end has handed out a block: did it lie in the machine, aligned, and free?
+ * bench_rig_release - it will be given back
+ * Return: false: no; it is counted as a violation, and nobody's to free.
+ */
+bool bench_rig_hold(struct bench_rig *rig, pfn_t pfn);
+void bench_rig_release(struct bench_rig *rig, pfn_t pfn);
+/** The back end refused to take back what it had handed out. */
+void bench_rig_refused_free(struct bench_rig *rig, pfn_t pfn, uint64_t times);
+
+/** One checked allocation as @cpu, untimed. PFN_NONE: refused, or a violation. Counts nothing else. */
+pfn_t bench_rig_alloc(struct bench_rig *rig, uint32_t cpu);
+/** One checked free. */
+void bench_rig_free(struct bench_rig *rig, pfn_t pfn, uint32_t cpu);
+
+/** Tell whoever watches for a hang that this is merely long; cheap. Return: 0 or the sink's. */
+int bench_rig_alive(struct bench_rig *rig);
+int bench_rig_metric(struct bench_rig *rig, enum metric metric, double value);
+int bench_rig_warn(struct bench_rig *rig, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
+
+/** An array of @n pfns, its pages touched. free(); NULL: no memory. */
+pfn_t *bench_pfns(uint64_t n);
+
+/* ---- the kinds ---- */
+
+/** Both measure, and tell their metrics and samples. Return: 0 or a negative errno. */
+int bench_time(struct bench_rig *rig); /* bulk, repeat, rand */
+int bench_frag(struct bench_rig *rig);
+
+/** RESULT_RUN of a point, begun at @start_ns (since 1970). */
+int bench_send_run(const struct bench_point *point, uint64_t start_ns, struct result_sink *sink,
+		   struct error *err);
+
+/** How many CPUs of the host this process may run on. */
+uint32_t bench_host_cpus(void);
+
+#endif

@@ -1,0 +1,541 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What an allocation and a free cost: bulk, rand and repeat. Threads are pinned to distinct CPUs of the
+ * host, meet at a barrier, and time their own loop; nothing else happens in it. Between such phases
+ * the calling thread looks at what was handed out.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/bits.h"
+#include "replay/bench/rig.h"
+#include "replay/clock.h"
+
+/* A back end that is out of memory may take long to say so, each time. */
+#define REFUSALS_MAX 16
+
+/* repeat: blocks a thread holds, freed and allocated again in turn; they stay in the first cache. */
+#define REPEAT_BLOCKS 64
+#define REPEAT_PAIRS  (UINT64_C(1) << 20) /* in the loop without time stamps */
+#define REPEAT_STAMPS (UINT64_C(1) << 18) /* in the one with */
+
+#define FILL_ALIVE_EVERY 65536 /* operations between two looks at the clock */
+
+struct crew;
+
+struct worker {
+	struct crew *crew;
+	struct alloc_request request; /* as this thread's cpu */
+	int host_cpu;
+	pfn_t *frames;	/* what it holds */
+	uint64_t share; /* to be asked for */
+	uint64_t got, asked, refused, bad_frees;
+	pfn_t bad_free;		  /* the last of them */
+	double phase_ns;	  /* mean time of an operation in the last phase */
+	double alloc_ns, free_ns; /* repeat: by time stamps, their own cost taken off */
+	struct bench_random random;
+	void (*phase)(struct worker *w);
+	pthread_t thread;
+	bool pinned;
+};
+
+struct crew {
+	struct bench_rig *rig;
+	struct worker *workers;
+	uint32_t n;
+	_Atomic uint32_t waiting;
+	struct stamp_clock clock;
+	double cas_ns;
+	double alloc_ns, free_ns, pair_ns; /* averages over the threads */
+};
+
+/* ---- CPUs of the host ---- */
+
+uint32_t bench_host_cpus(void)
+{
+	cpu_set_t set;
+
+	if (sched_getaffinity(0, sizeof(set), &set))
+		return 1;
+	return (uint32_t)CPU_COUNT(&set);
+}
+
+static int nth_cpu(const cpu_set_t *set, uint32_t n)
+{
+	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, set) && !n--)
+			return (int)cpu;
+	return -1;
+}
+
+static bool pin(int cpu)
+{
+	cpu_set_t set;
+
+	if (cpu < 0)
+		return false;
+	CPU_ZERO(&set);
+	CPU_SET((size_t)cpu, &set);
+	return !sched_setaffinity(0, sizeof(set), &set);
+}
+
+/* ---- a phase ---- */
+
+/* Spinning, so that all leave within a cache line's journey. */
+static void wait_for_all(struct crew *crew)
+{
+	unsigned int spins = 0;
+
+	atomic_fetch_add(&crew->waiting, 1);
+	while (atomic_load_explicit(&crew->waiting, memory_order_acquire) < crew->n)
+		if (++spins % 4096 == 0)
+			sched_yield();
+}
+
+static void *work(void *arg)
+{
+	struct worker *w = arg;
+
+	w->pinned = pin(w->host_cpu);
+	wait_for_all(w->crew);
+	w->phase(w);
+	return NULL;
+}
+
+/* Have every worker do @phase at once. Return: 0, or -EAGAIN. */
+static int run_phase(struct crew *crew, void (*phase)(struct worker *w))
+{
+	uint32_t started = 0;
+	int rc = bench_rig_alive(crew->rig), failed = 0;
+
+	if (rc)
+		return rc;
+	atomic_store(&crew->waiting, 0);
+	for (; started < crew->n; started++) {
+		struct worker *w = &crew->workers[started];
+
+		w->phase = phase;
+		failed = pthread_create(&w->thread, NULL, work, w);
+		if (failed)
+			break;
+	}
+	/* Those that wait for one that will never come. */
+	if (failed)
+		atomic_fetch_add(&crew->waiting, crew->n);
+	for (uint32_t i = 0; i < started; i++)
+		pthread_join(crew->workers[i].thread, NULL);
+	if (failed)
+		return error_set(crew->rig->err, failed, "cannot start %u threads: %s", crew->n,
+				 strerror(failed));
+	return 0;
+}
+
+static double mean_ns(const struct worker *w, uint64_t ticks, uint64_t n)
+{
+	return n ? (double)clock_ns(&w->crew->clock, ticks) / (double)n : (double)NAN;
+}
+
+static double crew_mean(const struct crew *crew)
+{
+	double sum = 0;
+
+	for (uint32_t i = 0; i < crew->n; i++)
+		sum += crew->workers[i].phase_ns;
+	return sum / crew->n;
+}
+
+/* ---- what is timed ---- */
+
+static void allocate_share(struct worker *w)
+{
+	const struct allocator_ops *ops = w->crew->rig->ops;
+	struct allocator *a = w->crew->rig->a;
+	unsigned int in_a_row = 0;
+	uint64_t asked = 0, got = 0, refused = 0, share = w->share, started = clock_stamp();
+	pfn_t *frames = w->frames;
+
+	while (asked < share) {
+		pfn_t pfn = ops->alloc(a, &w->request).pfn;
+
+		asked++;
+		if (pfn == PFN_NONE) {
+			refused++;
+			if (++in_a_row == REFUSALS_MAX)
+				break;
+			continue;
+		}
+		in_a_row = 0;
+		frames[got++] = pfn;
+	}
+	w->phase_ns = mean_ns(w, clock_stamp() - started, asked);
+	w->asked += asked;
+	w->refused += refused;
+	w->got = got;
+}
+
+static void free_all(struct worker *w)
+{
+	const struct allocator_ops *ops = w->crew->rig->ops;
+	struct allocator *a = w->crew->rig->a;
+	uint64_t got = w->got, bad = 0, started = clock_stamp();
+	const pfn_t *frames = w->frames;
+
+	for (uint64_t i = 0; i < got; i++) {
+		if (ops->free(a, frames[i], &w->request)) {
+			bad++;
+			w->bad_free = frames[i];
+		}
+	}
+	w->phase_ns = mean_ns(w, clock_stamp() - started, got);
+	w->bad_frees += bad;
+}
+
+/* A block that could not be had again is no longer in the set. */
+static void drop_block(struct worker *w, uint64_t i)
+{
+	w->refused++;
+	w->frames[i] = w->frames[--w->got];
+}
+
+static void repeat_pairs(struct worker *w)
+{
+	const struct allocator_ops *ops = w->crew->rig->ops;
+	struct allocator *a = w->crew->rig->a;
+	uint64_t n = 0, i = 0, bad = 0, got = w->got, started = clock_stamp();
+	pfn_t *frames = w->frames;
+
+	for (; got && n < REPEAT_PAIRS; n++) {
+		bad += ops->free(a, frames[i], &w->request) != 0;
+		frames[i] = ops->alloc(a, &w->request).pfn;
+		if (frames[i] == PFN_NONE)
+			break;
+		i = i + 1 == got ? 0 : i + 1;
+	}
+	w->phase_ns = mean_ns(w, clock_stamp() - started, n);
+	w->asked += min_u64(n + 1, REPEAT_PAIRS);
+	w->bad_frees += bad;
+	if (n < REPEAT_PAIRS && got)
+		drop_block(w, i);
+}
+
+/* Ticks from one time stamp to the next with nothing in between. */
+static double stamp_cost(void)
+{
+	uint64_t first = clock_stamp(), last = first;
+
+	for (uint64_t i = 0; i < REPEAT_STAMPS; i++)
+		last = clock_stamp();
+	return (double)(last - first) / (double)REPEAT_STAMPS;
+}
+
+static void repeat_stamped(struct worker *w)
+{
+	const struct allocator_ops *ops = w->crew->rig->ops;
+	struct allocator *a = w->crew->rig->a;
+	uint64_t n = 0, i = 0, bad = 0, got = w->got, alloc_ticks = 0, free_ticks = 0, before;
+	const double tick_ns = (double)w->crew->clock.multiplier / 4294967296.0;
+	const double stamp_ns = stamp_cost() * tick_ns;
+	pfn_t *frames = w->frames;
+
+	before = clock_stamp();
+	for (; got && n < REPEAT_STAMPS; n++) {
+		uint64_t between, after;
+
+		bad += ops->free(a, frames[i], &w->request) != 0;
+		between = clock_stamp();
+		frames[i] = ops->alloc(a, &w->request).pfn;
+		after = clock_stamp();
+		free_ticks += between - before;
+		alloc_ticks += after - between;
+		before = after;
+		if (frames[i] == PFN_NONE)
+			break;
+		i = i + 1 == got ? 0 : i + 1;
+	}
+	w->asked += min_u64(n + 1, REPEAT_STAMPS);
+	w->bad_frees += bad;
+	if (n < REPEAT_STAMPS && got)
+		drop_block(w, i);
+	w->alloc_ns =
+		n ? fmax(0, (double)alloc_ticks * tick_ns / (double)n - stamp_ns) : (double)NAN;
+	w->free_ns = n ? fmax(0, (double)free_ticks * tick_ns / (double)n - stamp_ns) : (double)NAN;
+}
+
+/* ---- between the phases ---- */
+
+/* Everything the workers hold is theirs, or a violation, which is dropped. */
+static void check_held(struct crew *crew)
+{
+	for (uint32_t t = 0; t < crew->n; t++) {
+		struct worker *w = &crew->workers[t];
+		uint64_t kept = 0;
+
+		for (uint64_t i = 0; i < w->got; i++)
+			if (bench_rig_hold(crew->rig, w->frames[i]))
+				w->frames[kept++] = w->frames[i];
+		w->got = kept;
+	}
+}
+
+static void release_held(struct crew *crew)
+{
+	for (uint32_t t = 0; t < crew->n; t++)
+		for (uint64_t i = 0; i < crew->workers[t].got; i++)
+			bench_rig_release(crew->rig, crew->workers[t].frames[i]);
+}
+
+static void gather_counts(struct crew *crew)
+{
+	struct bench_rig *rig = crew->rig;
+
+	for (uint32_t t = 0; t < crew->n; t++) {
+		struct worker *w = &crew->workers[t];
+
+		rig->allocs += w->asked;
+		rig->refused += w->refused;
+		if (w->bad_frees)
+			bench_rig_refused_free(rig, w->bad_free, w->bad_frees);
+	}
+}
+
+static void measure_cas(struct crew *crew)
+{
+	double ns = clock_cas_ns(&crew->clock);
+
+	if (!(crew->cas_ns <= ns))
+		crew->cas_ns = ns;
+}
+
+/* ---- preparation ---- */
+
+/*
+ * The threads in turn take every block there is, then free them in random order until @target are
+ * left: holes everywhere, as memory in use has them. One thread plays them all, so that every
+ * repetition starts from the same state.
+ */
+static int fill(struct bench_rig *rig, uint64_t target)
+{
+	const uint32_t threads = rig->point->threads;
+	uint64_t got = 0;
+	uint32_t in_a_row = 0;
+	struct bench_random random;
+	pfn_t *pfns;
+	int rc = 0;
+
+	if (!target)
+		return 0;
+	pfns = bench_pfns(rig->blocks);
+	if (!pfns)
+		return error_set(rig->err, ENOMEM, "no memory for %" PRIu64 " blocks", rig->blocks);
+	for (uint64_t i = 0; !rc && got < rig->blocks && in_a_row < threads; i++) {
+		pfns[got] = bench_rig_alloc(rig, (uint32_t)(i % threads));
+		in_a_row = pfns[got] == PFN_NONE ? in_a_row + 1 : 0;
+		got += pfns[got] != PFN_NONE;
+		if (i % FILL_ALIVE_EVERY == 0)
+			rc = bench_rig_alive(rig);
+	}
+	if (!rc && got < target)
+		rc = bench_rig_warn(rig,
+				    "memory could not be filled to %u %%: of %" PRIu64
+				    " blocks it gave only %" PRIu64,
+				    rig->point->fill, rig->blocks, got);
+	bench_random_seed(&random, rig->point->seed, UINT64_MAX);
+	bench_shuffle(&random, pfns, got);
+	for (uint64_t i = 0; !rc && got > target; i++) {
+		bench_rig_free(rig, pfns[--got], (uint32_t)(i % threads));
+		if (i % FILL_ALIVE_EVERY == 0)
+			rc = bench_rig_alive(rig);
+	}
+	free(pfns);
+	return rc;
+}
+
+static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t *host,
+		       uint64_t share)
+{
+	crew->rig = rig;
+	crew->cas_ns = (double)NAN;
+	crew->n = rig->point->threads;
+	crew->workers = calloc(crew->n, sizeof(*crew->workers));
+	if (!crew->workers)
+		return error_set(rig->err, ENOMEM, "no memory for %u threads", crew->n);
+	for (uint32_t t = 0; t < crew->n; t++) {
+		struct worker *w = &crew->workers[t];
+
+		w->crew = crew;
+		w->request = rig->request;
+		w->request.cpu = (uint16_t)t;
+		w->host_cpu = nth_cpu(host, t);
+		w->share = share;
+		w->frames = bench_pfns(share);
+		if (!w->frames)
+			return error_set(rig->err, ENOMEM, "no memory for %" PRIu64 " blocks",
+					 share);
+		bench_random_seed(&w->random, rig->point->seed, t);
+	}
+	return 0;
+}
+
+static void destroy_crew(struct crew *crew)
+{
+	for (uint32_t t = 0; crew->workers && t < crew->n; t++)
+		free(crew->workers[t].frames);
+	free(crew->workers);
+}
+
+/* ---- the kinds ---- */
+
+/* Allocate everyone's share and free it. */
+static int bulk_once(struct crew *crew)
+{
+	int rc = run_phase(crew, allocate_share);
+
+	if (rc)
+		return rc;
+	crew->alloc_ns = crew_mean(crew);
+	check_held(crew);
+	for (uint32_t t = 0; t < crew->n; t++) {
+		struct worker *w = &crew->workers[t];
+
+		if (crew->rig->point->kind == BENCH_RAND)
+			bench_shuffle(&w->random, w->frames, w->got);
+		crew->rig->frees += w->got;
+	}
+	release_held(crew);
+	rc = run_phase(crew, free_all);
+	crew->free_ns = crew_mean(crew);
+	return rc;
+}
+
+static int bulk(struct crew *crew)
+{
+	const uint64_t least = crew->rig->point->least_blocks, share = crew->workers[0].share;
+	const uint64_t timed = share < least && share > 0 ? div_round_up(least, share) : 1;
+	double alloc_ns = 0, free_ns = 0;
+	int rc = 0;
+
+	/* A few hundred operations are over before the caches of a thread that has done nothing yet
+	   are warm. */
+	if (share < least && share > 0)
+		rc = bulk_once(crew);
+	for (uint64_t i = 0; !rc && i < timed; i++) {
+		rc = bulk_once(crew);
+		alloc_ns += crew->alloc_ns / (double)timed;
+		free_ns += crew->free_ns / (double)timed;
+		if (!rc)
+			rc = bench_rig_alive(crew->rig);
+	}
+	crew->alloc_ns = alloc_ns;
+	crew->free_ns = free_ns;
+	crew->pair_ns = alloc_ns + free_ns;
+	return rc;
+}
+
+/* Each worker's first blocks, by the calling thread. */
+static void take_set(struct crew *crew)
+{
+	for (uint32_t t = 0; t < crew->n; t++) {
+		struct worker *w = &crew->workers[t];
+
+		while (w->got < w->share) {
+			pfn_t pfn = bench_rig_alloc(crew->rig, t);
+
+			if (pfn == PFN_NONE)
+				break;
+			w->frames[w->got++] = pfn;
+		}
+	}
+}
+
+static int repeat_phase(struct crew *crew, void (*phase)(struct worker *w))
+{
+	int rc;
+
+	/* Other blocks may come back than went. */
+	release_held(crew);
+	rc = run_phase(crew, phase);
+	check_held(crew);
+	return rc;
+}
+
+static int repeat(struct crew *crew)
+{
+	int rc;
+
+	take_set(crew);
+	rc = repeat_phase(crew, repeat_pairs);
+	crew->pair_ns = crew_mean(crew);
+	if (!rc)
+		rc = repeat_phase(crew, repeat_stamped);
+	for (uint32_t t = 0; t < crew->n; t++) {
+		crew->alloc_ns += crew->workers[t].alloc_ns / crew->n;
+		crew->free_ns += crew->workers[t].free_ns / crew->n;
+		/* Each pair began with a free. */
+		crew->rig->frees += crew->workers[t].asked;
+	}
+	return rc;
+}
+
+static int tell(struct crew *crew)
+{
+	const struct {
+		enum metric metric;
+		double value;
+	} values[] = {
+		{METRIC_alloc_ns, crew->alloc_ns},
+		{METRIC_free_ns, crew->free_ns},
+		{METRIC_pair_ns, crew->pair_ns},
+		{METRIC_alloc_cas, crew->alloc_ns / crew->cas_ns},
+		{METRIC_free_cas, crew->free_ns / crew->cas_ns},
+		{METRIC_pair_cas, crew->pair_ns / crew->cas_ns},
+		{METRIC_cas_ns, crew->cas_ns},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(values); i++)
+		rc = bench_rig_metric(crew->rig, values[i].metric, values[i].value);
+	for (uint32_t t = 0; !rc && t < crew->n; t++)
+		if (!crew->workers[t].pinned)
+			rc = bench_rig_warn(crew->rig,
+					    "a thread could not be pinned to a CPU of the host: "
+					    "the times are of threads that wander");
+	return rc;
+}
+
+int bench_time(struct bench_rig *rig)
+{
+	const struct bench_point *p = rig->point;
+	const uint64_t used = bench_fill_blocks(p);
+	uint64_t share = (rig->blocks - used) / 2 / p->threads;
+	struct crew crew = {0};
+	cpu_set_t host;
+	int rc;
+
+	if (p->kind == BENCH_REPEAT)
+		share = min_u64(share, REPEAT_BLOCKS);
+	if (sched_getaffinity(0, sizeof(host), &host))
+		return error_set(rig->err, errno, "CPUs of this process: %s", strerror(errno));
+	/* What this thread does meanwhile warms the first worker's caches, always. */
+	pin(nth_cpu(&host, 0));
+	rc = fill(rig, used);
+	if (!rc)
+		rc = create_crew(&crew, rig, &host, share);
+	if (!rc) {
+		clock_calibrate(&crew.clock);
+		measure_cas(&crew);
+		rc = p->kind == BENCH_REPEAT ? repeat(&crew) : bulk(&crew);
+		measure_cas(&crew);
+		gather_counts(&crew);
+	}
+	if (!rc)
+		rc = tell(&crew);
+	destroy_crew(&crew);
+	sched_setaffinity(0, sizeof(host), &host);
+	return rc;
+}

@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The one table of metrics: name (the same in JSON, SQLite and reports), unit, direction, whether it
+ * is exact (same trace, parameters and seed give the same bits on any machine) or noisy (a timing),
+ * and help. Everything that lists metrics expands it; nothing restates it.
+ *
+ * X(name, unit, direction, kind, help). STATE metrics exist per sample and at the end, and each has
+ * a twin NAME_mean, the average over a run's samples. A value that is undefined is NaN in memory and
+ * null wherever it is written.
+ */
+#ifndef RESULTS_METRICS_H
+#define RESULTS_METRICS_H
+
+#include <stddef.h>
+
+enum metric_direction {
+	METRIC_NEUTRAL, /* describes; neither way is better */
+	METRIC_HIGHER,	/* is better */
+	METRIC_LOWER,
+};
+
+enum metric_kind {
+	METRIC_EXACT,
+	METRIC_NOISY,
+};
+
+#define HEALTH_METRICS(X)                                                                          \
+	X(events, "", NEUTRAL, EXACT, "records of the trace, of every kind")                       \
+	X(ops, "", NEUTRAL, EXACT, "allocations and frees asked for by the trace")                 \
+	X(allocs, "", NEUTRAL, EXACT, "allocations asked for")                                     \
+	X(frees, "", NEUTRAL, EXACT, "frees asked for")                                            \
+	X(lost_events, "", LOWER, EXACT, "events the recorder says it lost")                       \
+	X(orphan_frees, "", LOWER, EXACT, "frees of frames the trace never allocated, dropped")    \
+	X(implicit_frees, "", LOWER, EXACT, "frees the trace missed, made up before a reuse")      \
+	X(ghost_frees, "", LOWER, EXACT, "frees of what the back end had refused, dropped")        \
+	X(split_frees, "", NEUTRAL, EXACT, "frees of a part of a live object")                     \
+	X(deferred_frames, "frames", NEUTRAL, EXACT,                                               \
+	  "frames whose free waited for the last part of their block (no SPLIT)")                  \
+	X(recorded_failures, "", NEUTRAL, EXACT, "allocations that failed in the recording")       \
+	X(rescued_failures, "", HIGHER, EXACT,                                                     \
+	  "recorded failures for which this back end had an aligned free block")                   \
+	X(alloc_failures, "", LOWER, EXACT, "allocations this back end refused")                   \
+	X(prefill_failures, "", LOWER, EXACT, "objects of the start snapshot it could not place")  \
+	X(unreplayable, "", LOWER, EXACT,                                                          \
+	  "allocations above the largest order or misaligned, moves of nothing; skipped")          \
+	X(hotplug_refusals, "", LOWER, EXACT,                                                      \
+	  "ranges that came online or went offline, refused by the back end")                      \
+	X(zone_mismatches, "", NEUTRAL, EXACT, "placements above the highest zone allowed")        \
+	X(oracle_violations, "", LOWER, EXACT,                                                     \
+	  "frames out of range, misaligned, handed out twice, or frees refused")                   \
+	X(end_parked_frames, "frames", NEUTRAL, EXACT,                                             \
+	  "free at the end here, not in the kernel's free lists: per-CPU lists and the unseen")    \
+	X(end_missed_frames, "frames", LOWER, EXACT,                                               \
+	  "in the kernel's free lists at the end, but live here: frees the trace lacks")           \
+	X(end_pcp_frames, "frames", NEUTRAL, EXACT,                                                \
+	  "what the kernel said its per-CPU lists held at the end")
+
+#define ORDER_METRICS(X, prefix, text)                                                             \
+	X(prefix##_o0, "", LOWER, EXACT, text ", order 0")                                         \
+	X(prefix##_o1, "", LOWER, EXACT, text ", order 1")                                         \
+	X(prefix##_o2, "", LOWER, EXACT, text ", order 2")                                         \
+	X(prefix##_o3, "", LOWER, EXACT, text ", order 3")                                         \
+	X(prefix##_o4, "", LOWER, EXACT, text ", order 4")                                         \
+	X(prefix##_o5, "", LOWER, EXACT, text ", order 5")                                         \
+	X(prefix##_o6, "", LOWER, EXACT, text ", order 6")                                         \
+	X(prefix##_o7, "", LOWER, EXACT, text ", order 7")                                         \
+	X(prefix##_o8, "", LOWER, EXACT, text ", order 8")                                         \
+	X(prefix##_o9, "", LOWER, EXACT, text ", order 9")                                         \
+	X(prefix##_o10, "", LOWER, EXACT, text ", order 10")
+
+#define STATE_METRICS(X)                                                                           \
+	X(free_frames, "frames", NEUTRAL, EXACT, "managed frames in no live object")               \
+	X(free_huge, "huge frames", HIGHER, EXACT, "wholly free 2 MiB blocks")                     \
+	X(huge_score, "%", HIGHER, EXACT,                                                          \
+	  "free huge frames as a share of those the free frames could form")                       \
+	X(free_share_2m, "", HIGHER, EXACT, "share of free memory in free aligned 2 MiB blocks")   \
+	X(free_share_16m, "", HIGHER, EXACT, "share of free memory in free aligned 16 MiB blocks") \
+	X(free_share_128m, "", HIGHER, EXACT,                                                      \
+	  "share of free memory in free aligned 128 MiB blocks")                                   \
+	X(free_share_1g, "", HIGHER, EXACT, "share of free memory in free aligned 1 GiB blocks")   \
+	X(unmovable_frames, "frames", NEUTRAL, EXACT, "frames in unmovable objects")               \
+	X(unmovable_blocks, "blocks", LOWER, EXACT, "2 MiB blocks with an unmovable frame")        \
+	X(mixed_blocks, "blocks", LOWER, EXACT, "2 MiB blocks with unmovable and movable frames")  \
+	X(pinned_huge, "blocks", LOWER, EXACT, "2 MiB blocks held by unmovable frames alone")      \
+	X(moves_to_compact, "frames", LOWER, EXACT,                                                \
+	  "frames to move until the held ones fill the fewest 2 MiB blocks")                       \
+	X(moves_to_compact_movable, "frames", LOWER, EXACT,                                        \
+	  "the same, emptying only blocks without an unmovable frame")                             \
+	ORDER_METRICS(X, unusable_index, "share of free memory in blocks too small")               \
+	ORDER_METRICS(X, fragmentation_index,                                                      \
+		      "1: a failure would be fragmentation, 0: lack of memory, -1: none")          \
+	X(cached_frames, "frames", NEUTRAL, EXACT, "frames parked in the back end's caches")       \
+	X(kernel_free_frames, "frames", NEUTRAL, EXACT,                                            \
+	  "free frames by the back end's own lists, parked ones excluded")                         \
+	X(kernel_free_huge, "huge frames", HIGHER, EXACT,                                          \
+	  "free blocks of 2 MiB by the back end's own lists")                                      \
+	ORDER_METRICS(X, kernel_unusable_index, "unusable_index by the back end's own lists")      \
+	ORDER_METRICS(X, kernel_fragmentation_index,                                               \
+		      "fragmentation_index by the back end's own lists")
+
+#define RUN_METRICS(X)                                                                             \
+	X(metadata_bytes, "bytes", LOWER, EXACT, "memory the back end took for itself")            \
+	X(events_per_second, "1/s", HIGHER, NOISY,                                                 \
+	  "records of every kind replayed per second, samples not counted")                        \
+	X(ops_per_second, "1/s", HIGHER, NOISY,                                                    \
+	  "allocations and frees replayed per second, samples not counted")                        \
+	X(alloc_ns, "ns", LOWER, NOISY, "mean time of an allocation")                              \
+	X(alloc_ns_p50, "ns", LOWER, NOISY, "median time of an allocation")                        \
+	X(alloc_ns_p90, "ns", LOWER, NOISY, "90th percentile of allocations")                      \
+	X(alloc_ns_p99, "ns", LOWER, NOISY, "99th percentile of allocations")                      \
+	X(alloc_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of allocations")                   \
+	X(alloc_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of allocations")                 \
+	X(alloc_ns_max, "ns", LOWER, NOISY, "slowest allocation")                                  \
+	X(free_ns, "ns", LOWER, NOISY, "mean time of a free")                                      \
+	X(free_ns_p50, "ns", LOWER, NOISY, "median time of a free")                                \
+	X(free_ns_p90, "ns", LOWER, NOISY, "90th percentile of frees")                             \
+	X(free_ns_p99, "ns", LOWER, NOISY, "99th percentile of frees")                             \
+	X(free_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of frees")                          \
+	X(free_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of frees")                        \
+	X(free_ns_max, "ns", LOWER, NOISY, "slowest free")                                         \
+	X(peak_rss_bytes, "bytes", LOWER, NOISY, "most memory the run's process held")             \
+	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")        \
+	X(pair_ns, "ns", LOWER, NOISY, "mean time of an allocation and a free together")           \
+	X(alloc_cas, "", LOWER, NOISY, "alloc_ns in units of the same run's cas_ns")               \
+	X(free_cas, "", LOWER, NOISY, "free_ns in units of the same run's cas_ns")                 \
+	X(pair_cas, "", LOWER, NOISY, "pair_ns in units of the same run's cas_ns")                 \
+	X(alloc_ns_spread, "", NEUTRAL, NOISY,                                                     \
+	  "alloc_ns over the repetitions: largest less smallest, as a share of the median")        \
+	X(free_ns_spread, "", NEUTRAL, NOISY, "the same for free_ns")                              \
+	X(pair_ns_spread, "", NEUTRAL, NOISY, "the same for pair_ns")
+
+/* A back end against the kernel that recorded the trace; fidelity runs only. */
+#define FIDELITY_METRICS(X)                                                                        \
+	X(hit_accuracy_b, "", HIGHER, EXACT,                                                       \
+	  "per-CPU list hits foreseen to the frame, recorded refills and drains forced")           \
+	X(refill_accuracy_b, "", HIGHER, EXACT, "blocks of refills foreseen, likewise")            \
+	X(direct_accuracy_b, "", HIGHER, EXACT,                                                    \
+	  "blocks taken from the free lists for one request foreseen, likewise")                   \
+	X(decision_accuracy_b, "", HIGHER, EXACT, "allocations foreseen, likewise")                \
+	X(hit_accuracy_a, "", HIGHER, EXACT, "the same from allocations and frees alone: hits")    \
+	X(refill_accuracy_a, "", HIGHER, EXACT, "allocations that led to a refill")                \
+	X(direct_accuracy_a, "", HIGHER, EXACT, "allocations past the per-CPU lists")              \
+	X(decision_accuracy_a, "", HIGHER, EXACT, "all allocations")                               \
+	X(lifo_accuracy, "", NEUTRAL, EXACT,                                                       \
+	  "allocations foreseen by: what this cpu freed last of that order")                       \
+	X(free_order_distance, "", LOWER, EXACT,                                                   \
+	  "free-running: half the sum of differences of free blocks of orders 0..9, per block")    \
+	X(pageblock_distance, "", LOWER, EXACT,                                                    \
+	  "free-running: share of pageblocks of another type than the kernel's, by counts")        \
+	X(refill_ratio, "", NEUTRAL, EXACT,                                                        \
+	  "free-running: blocks taken from the free lists, per block the kernel took")             \
+	X(drain_ratio, "", NEUTRAL, EXACT,                                                         \
+	  "free-running: blocks given back from per-CPU lists, per block of the kernel's")         \
+	X(extfrag_ratio, "", NEUTRAL, EXACT,                                                       \
+	  "free-running: fallbacks to another migratetype, per fallback of the kernel's")          \
+	X(recorded_refills, "", NEUTRAL, EXACT, "blocks the kernel took from its free lists")      \
+	X(recorded_drains, "", NEUTRAL, EXACT, "blocks it gave back from per-CPU lists")           \
+	X(recorded_fallbacks, "", NEUTRAL, EXACT, "its fallbacks to another migratetype")          \
+	X(forced_end_distance, "", LOWER, EXACT,                                                   \
+	  "free_order_distance of the state that was kept to the recording")
+
+enum metric {
+#define X(name, ...) METRIC_##name,
+	HEALTH_METRICS(X) STATE_METRICS(X)
+#undef X
+#define X(name, ...) METRIC_##name##_mean,
+		STATE_METRICS(X)
+#undef X
+#define X(name, ...) METRIC_##name,
+			RUN_METRICS(X) FIDELITY_METRICS(X)
+#undef X
+				METRIC_COUNT
+};
+
+/* The metrics of a sample are a contiguous range of the enum, and so are their means. */
+#define METRIC_STATE_FIRST METRIC_free_frames
+#define METRIC_STATE_END   METRIC_free_frames_mean
+#define METRIC_STATE_COUNT (METRIC_STATE_END - METRIC_STATE_FIRST)
+
+struct metric_info {
+	const char *name, *unit, *help;
+	enum metric_direction direction;
+	enum metric_kind kind;
+};
+
+extern const struct metric_info metric_table[METRIC_COUNT];
+
+/** The metric called @name, or METRIC_COUNT. */
+enum metric metric_find(const char *name);
+
+/** The twin NAME_mean of a state metric; METRIC_COUNT for any other. */
+enum metric metric_mean_of(enum metric metric);
+
+/** Set every value to NaN (undefined). */
+void metrics_clear(double values[METRIC_COUNT]);
+
+#endif

@@ -1,0 +1,615 @@
+/* SPDX-License-Identifier: MIT */
+#include "results/result.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/bits.h"
+
+/*
+ * On the wire a record is a head and a body of head.bytes bytes. The body holds the fields in the
+ * order of the struct, unaligned and native, save that
+ *	a string is its length (uint32_t, NO_STRING: NULL), its bytes and a NUL;
+ *	an array of uint16_t starts at an even offset.
+ * The reader trusts nothing: it checks every length against what is left, and every enum.
+ */
+#define HEAD_MAGIC 0x71726563U
+#define NO_STRING  UINT32_MAX
+#define BODY_MAX   (UINT64_C(1) << 30)
+#define READ_STEP  (UINT64_C(1) << 20) /* a false length must not allocate a gigabyte */
+#define CAUSE_MAX  255U		       /* bytes of a cause: it names a row of a table */
+
+struct head {
+	uint32_t magic, kind;
+	uint64_t bytes;
+};
+
+/* ---- names ---- */
+
+static const char *name_of(const char *const *names, size_t n, unsigned int i)
+{
+	return i < n ? names[i] : "?";
+}
+
+const char *run_status_name(enum run_status status)
+{
+	static const char *const names[] = {"running", "done", "failed", "crashed", "interrupted"};
+
+	return name_of(names, ARRAY_SIZE(names), status);
+}
+
+const char *latency_op_name(enum latency_op op)
+{
+	static const char *const names[] = {"alloc", "free"};
+
+	return name_of(names, ARRAY_SIZE(names), op);
+}
+
+const char *latency_class_name(enum latency_class c)
+{
+	static const char *const names[] = {"0", "1-3", "4-8", "9-10"};
+
+	return name_of(names, ARRAY_SIZE(names), c);
+}
+
+const char *run_role_name(enum run_role role)
+{
+	static const char *const names[] = {"reference", "candidate", "harness"};
+
+	return name_of(names, ARRAY_SIZE(names), role);
+}
+
+const char *freelist_source_name(enum freelist_source source)
+{
+	static const char *const names[] = {"engine", "backend", "kernel", "explained"};
+
+	return name_of(names, ARRAY_SIZE(names), source);
+}
+
+const char *accuracy_variant_name(enum accuracy_variant variant)
+{
+	static const char *const names[ACCURACY_VARIANTS] = {"b", "a", "lifo"};
+
+	return name_of(names, ARRAY_SIZE(names), variant);
+}
+
+const char *accuracy_class_name(enum accuracy_class c)
+{
+	static const char *const names[ACCURACY_CLASSES] = {"hit", "refill", "direct", "all"};
+
+	return name_of(names, ARRAY_SIZE(names), c);
+}
+
+const char *accuracy_dimension_name(enum accuracy_dimension dimension)
+{
+	static const char *const names[ACCURACY_DIMENSIONS] = {"total", "order", "migratetype",
+							       "tenth", "cause"};
+
+	return name_of(names, ARRAY_SIZE(names), dimension);
+}
+
+/* ---- packing ---- */
+
+struct packer {
+	uint8_t *data; /* whole records, then this one's head and body */
+	size_t used, size;
+	size_t body; /* where it starts */
+	bool failed; /* out of memory */
+};
+
+static void pack(struct packer *p, const void *data, size_t bytes)
+{
+	if (p->failed)
+		return;
+	if (bytes > p->size - p->used) {
+		size_t size = 2 * p->size + bytes;
+		uint8_t *grown = realloc(p->data, size);
+
+		if (!grown) {
+			p->failed = true;
+			return;
+		}
+		p->data = grown;
+		p->size = size;
+	}
+	if (bytes > 0)
+		memcpy(p->data + p->used, data, bytes);
+	p->used += bytes;
+}
+
+#define PACK(p, value) pack((p), &(value), sizeof(value))
+
+static void pack_u32(struct packer *p, uint32_t v)
+{
+	PACK(p, v);
+}
+
+static void pack_string(struct packer *p, const char *s)
+{
+	if (!s) {
+		pack_u32(p, NO_STRING);
+		return;
+	}
+	pack_u32(p, (uint32_t)min_u64(strlen(s), NO_STRING - 1));
+	pack(p, s, strlen(s) + 1);
+}
+
+static void pack_run(struct packer *p, const struct result_run *run)
+{
+	pack_string(p, run->allocator);
+	pack_string(p, run->spec);
+	pack_string(p, run->options);
+	pack_string(p, run->allocator_summary);
+	pack_u32(p, run->role);
+	pack_string(p, run->trace);
+	pack_string(p, run->trace_digest);
+	pack_string(p, run->trace_note);
+	pack_string(p, run->mode);
+	pack_string(p, run->memory);
+	pack_string(p, run->prefill);
+	pack_string(p, run->label);
+	pack_string(p, run->point_id);
+	pack_string(p, run->build_id);
+	PACK(p, run->seed);
+	PACK(p, run->events);
+	PACK(p, run->ops);
+	PACK(p, run->managed_frames);
+	PACK(p, run->start_ns);
+	PACK(p, run->threads);
+	PACK(p, run->cpus);
+	PACK(p, run->order);
+	pack_u32(p, run->oracle);
+	PACK(p, run->repetitions);
+	PACK(p, run->rounds);
+	PACK(p, run->fill);
+}
+
+static void pack_latency(struct packer *p, const struct result_latency *latency)
+{
+	void *blob = NULL;
+	size_t bytes = 0;
+
+	pack_u32(p, latency->op);
+	pack_u32(p, latency->order_class);
+	PACK(p, latency->cpu);
+	if (histogram_encode(latency->histogram, &blob, &bytes) < 0)
+		p->failed = true;
+	pack(p, blob, bytes);
+	free(blob);
+}
+
+/* A cause too long is cut between two characters. */
+static void pack_accuracy(struct packer *p, const struct result_accuracy *a)
+{
+	char cause[CAUSE_MAX + 1] = "";
+	size_t length = a->cause ? strnlen(a->cause, CAUSE_MAX + 1) : 0;
+
+	if (length > CAUSE_MAX)
+		for (length = CAUSE_MAX; length > 0 && (a->cause[length] & 0xc0) == 0x80;)
+			length--;
+	if (a->cause)
+		memcpy(cause, a->cause, length);
+	pack_u32(p, a->variant);
+	pack_u32(p, a->class_of);
+	pack_u32(p, a->dimension);
+	PACK(p, a->key);
+	pack_string(p, a->cause ? cause : NULL);
+	PACK(p, a->choices);
+	PACK(p, a->correct);
+}
+
+/* Return: false for a kind that does not exist. */
+static bool pack_body(struct packer *p, const struct result_record *r)
+{
+	static const uint8_t pad;
+
+	switch (r->kind) {
+	case RESULT_RUN:
+		pack_run(p, &r->run);
+		return true;
+	case RESULT_SAMPLE:
+		PACK(p, r->sample.index);
+		pack_u32(p, r->sample.end);
+		PACK(p, r->sample.event);
+		PACK(p, r->sample.time_ns);
+		PACK(p, r->sample.state);
+		return true;
+	case RESULT_METRIC:
+		pack_u32(p, r->metric.metric);
+		PACK(p, r->metric.value);
+		return true;
+	case RESULT_LATENCY:
+		pack_latency(p, &r->latency);
+		return true;
+	case RESULT_FREELIST:
+		PACK(p, r->freelist.sample);
+		pack_u32(p, r->freelist.source);
+		PACK(p, r->freelist.blocks);
+		return true;
+	case RESULT_BLOCKMAP:
+		PACK(p, r->blockmap.sample);
+		PACK(p, r->blockmap.first_block);
+		if ((p->used - p->body) % 2)
+			PACK(p, pad);
+		pack(p, r->blockmap.held, r->blockmap.n * sizeof(*r->blockmap.held));
+		return true;
+	case RESULT_ACCURACY:
+		pack_accuracy(p, &r->accuracy);
+		return true;
+	case RESULT_WARNING:
+		pack_string(p, r->warning.text);
+		return true;
+	case RESULT_ALIVE:
+		return true;
+	case RESULT_DONE:
+		pack_u32(p, r->done.status);
+		pack_string(p, r->done.text);
+		return true;
+	}
+	return false;
+}
+
+/* ---- the descriptor ---- */
+
+/* Wait for a descriptor that somebody made non-blocking. */
+static void wait_for(int fd, short events)
+{
+	struct pollfd p = {.fd = fd, .events = events};
+
+	poll(&p, 1, -1);
+}
+
+static int write_all(int fd, const uint8_t *data, size_t bytes)
+{
+	while (bytes > 0) {
+		ssize_t n = write(fd, data, bytes);
+
+		if (n < 0 && errno == EAGAIN)
+			wait_for(fd, POLLOUT);
+		else if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0) {
+			data += n;
+			bytes -= (size_t)n;
+		}
+	}
+	return 0;
+}
+
+/* Return: how many of @bytes came before the end of the stream, or a negative errno. */
+static ssize_t read_all(int fd, uint8_t *data, size_t bytes)
+{
+	size_t got = 0;
+
+	while (got < bytes) {
+		ssize_t n = read(fd, data + got, bytes - got);
+
+		if (n == 0)
+			break;
+		if (n < 0 && errno == EAGAIN)
+			wait_for(fd, POLLIN);
+		else if (n < 0 && errno != EINTR)
+			return -errno;
+		if (n > 0)
+			got += (size_t)n;
+	}
+	return (ssize_t)got;
+}
+
+int result_writer_put(struct result_writer *w, const struct result_record *record,
+		      struct error *err)
+{
+	struct head head = {.magic = HEAD_MAGIC, .kind = record->kind};
+	struct packer p = {.data = w->data, .used = w->used, .size = w->size};
+	bool known;
+
+	PACK(&p, head); /* again below, with the length */
+	p.body = p.used;
+	known = pack_body(&p, record);
+	w->data = p.data;
+	w->size = p.size;
+	if (!known)
+		return error_set(err, EINVAL, "results: unknown record kind %u", record->kind);
+	head.bytes = p.used - w->used - sizeof(head);
+	if (p.failed || head.bytes > BODY_MAX)
+		return error_set(err, p.failed ? ENOMEM : EMSGSIZE,
+				 "results: no memory for a record, or it is too large");
+	memcpy(p.data + w->used, &head, sizeof(head));
+	w->used = p.used;
+	return 0;
+}
+
+int result_writer_flush(struct result_writer *w, struct error *err)
+{
+	int rc = write_all(w->fd, w->data, w->used);
+
+	w->used = 0;
+	if (rc == -EPIPE)
+		return error_set(err, EPIPE, "results: nobody reads them any more");
+	if (rc < 0)
+		return error_set(err, -rc, "results: cannot write: %s", strerror(-rc));
+	return 0;
+}
+
+void result_writer_release(struct result_writer *w)
+{
+	free(w->data);
+	*w = (struct result_writer){.fd = -1};
+}
+
+int result_write(int fd, const struct result_record *record, struct error *err)
+{
+	struct result_writer w = {.fd = fd};
+	int rc = result_writer_put(&w, record, err);
+
+	if (!rc)
+		rc = result_writer_flush(&w, err);
+	result_writer_release(&w);
+	return rc;
+}
+
+/* ---- unpacking ---- */
+
+struct unpacker {
+	const uint8_t *data;
+	size_t used, size;
+	bool bad; /* something did not fit: every value from here on is 0 or NULL */
+};
+
+/* The next @bytes in place, or NULL. */
+static const void *unpack_bytes(struct unpacker *u, size_t bytes)
+{
+	const void *at = u->data + u->used;
+
+	if (u->bad || bytes > u->size - u->used) {
+		u->bad = true;
+		return NULL;
+	}
+	u->used += bytes;
+	return at;
+}
+
+static void unpack(struct unpacker *u, void *value, size_t bytes)
+{
+	const void *at = unpack_bytes(u, bytes);
+
+	if (at)
+		memcpy(value, at, bytes);
+	else
+		memset(value, 0, bytes);
+}
+
+#define UNPACK(u, value) unpack((u), &(value), sizeof(value))
+
+/* A number below @limit. */
+static uint32_t unpack_below(struct unpacker *u, uint32_t limit)
+{
+	uint32_t v;
+
+	UNPACK(u, v);
+	if (v >= limit) {
+		u->bad = true;
+		return 0;
+	}
+	return v;
+}
+
+static const char *unpack_string(struct unpacker *u)
+{
+	const char *s;
+	uint32_t length;
+
+	UNPACK(u, length);
+	if (u->bad || length == NO_STRING)
+		return NULL;
+	s = unpack_bytes(u, (size_t)length + 1);
+	if (s && strnlen(s, (size_t)length + 1) != length) {
+		u->bad = true;
+		return NULL;
+	}
+	return s;
+}
+
+static void unpack_run(struct unpacker *u, struct result_run *run)
+{
+	run->allocator = unpack_string(u);
+	run->spec = unpack_string(u);
+	run->options = unpack_string(u);
+	run->allocator_summary = unpack_string(u);
+	run->role = (enum run_role)unpack_below(u, ROLE_HARNESS + 1);
+	run->trace = unpack_string(u);
+	run->trace_digest = unpack_string(u);
+	run->trace_note = unpack_string(u);
+	run->mode = unpack_string(u);
+	run->memory = unpack_string(u);
+	run->prefill = unpack_string(u);
+	run->label = unpack_string(u);
+	run->point_id = unpack_string(u);
+	run->build_id = unpack_string(u);
+	UNPACK(u, run->seed);
+	UNPACK(u, run->events);
+	UNPACK(u, run->ops);
+	UNPACK(u, run->managed_frames);
+	UNPACK(u, run->start_ns);
+	UNPACK(u, run->threads);
+	UNPACK(u, run->cpus);
+	UNPACK(u, run->order);
+	run->oracle = unpack_below(u, 2);
+	UNPACK(u, run->repetitions);
+	UNPACK(u, run->rounds);
+	UNPACK(u, run->fill);
+}
+
+static void unpack_latency(struct unpacker *u, struct result_latency *latency,
+			   struct histogram *histogram)
+{
+	size_t bytes;
+	const void *blob;
+
+	latency->op = (enum latency_op)unpack_below(u, LATENCY_OPS);
+	latency->order_class = (enum latency_class)unpack_below(u, LATENCY_CLASSES);
+	UNPACK(u, latency->cpu);
+	bytes = u->size - u->used;
+	blob = unpack_bytes(u, bytes);
+	if (!blob || histogram_decode(blob, bytes, histogram, NULL) < 0)
+		u->bad = true;
+	latency->histogram = histogram;
+}
+
+static void unpack_blockmap(struct unpacker *u, struct result_blockmap *map)
+{
+	UNPACK(u, map->sample);
+	UNPACK(u, map->first_block);
+	if (u->used % 2)
+		unpack_bytes(u, 1);
+	map->n = (u->size - u->used) / sizeof(*map->held);
+	/* Aligned: the buffer is malloc'ed and the offset even. */
+	map->held = (const void *)unpack_bytes(u, map->n * sizeof(*map->held));
+}
+
+static void unpack_accuracy(struct unpacker *u, struct result_accuracy *a)
+{
+	/* Of each dimension; a cause's rank has no limit. */
+	static const uint32_t keys[ACCURACY_DIMENSIONS] = {
+		[ACCURACY_TOTAL] = 1,
+		[ACCURACY_ORDER] = RESULT_ORDERS,
+		[ACCURACY_MIGRATETYPE] = 1U << 8,
+		[ACCURACY_TENTH] = 10,
+		[ACCURACY_CAUSE] = UINT32_MAX,
+	};
+
+	a->variant = (enum accuracy_variant)unpack_below(u, ACCURACY_VARIANTS);
+	a->class_of = (enum accuracy_class)unpack_below(u, ACCURACY_CLASSES);
+	a->dimension = (enum accuracy_dimension)unpack_below(u, ACCURACY_DIMENSIONS);
+	a->key = unpack_below(u, keys[a->dimension]);
+	a->cause = unpack_string(u);
+	UNPACK(u, a->choices);
+	UNPACK(u, a->correct);
+	if ((a->cause != NULL) != (a->dimension == ACCURACY_CAUSE) || a->correct > a->choices ||
+	    (a->cause && strlen(a->cause) > CAUSE_MAX))
+		u->bad = true;
+}
+
+/* @histogram: where a latency record's goes. Return: false if the body is not sound. */
+static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record *r,
+			struct histogram *histogram)
+{
+	memset(r, 0, sizeof(*r));
+	r->kind = (enum result_kind)kind;
+	switch (r->kind) {
+	case RESULT_RUN:
+		unpack_run(u, &r->run);
+		break;
+	case RESULT_SAMPLE:
+		UNPACK(u, r->sample.index);
+		r->sample.end = unpack_below(u, 2);
+		UNPACK(u, r->sample.event);
+		UNPACK(u, r->sample.time_ns);
+		UNPACK(u, r->sample.state);
+		break;
+	case RESULT_METRIC:
+		r->metric.metric = (enum metric)unpack_below(u, METRIC_COUNT);
+		UNPACK(u, r->metric.value);
+		break;
+	case RESULT_LATENCY:
+		unpack_latency(u, &r->latency, histogram);
+		break;
+	case RESULT_FREELIST:
+		UNPACK(u, r->freelist.sample);
+		r->freelist.source = (enum freelist_source)unpack_below(u, FREELIST_EXPLAINED + 1);
+		UNPACK(u, r->freelist.blocks);
+		break;
+	case RESULT_BLOCKMAP:
+		unpack_blockmap(u, &r->blockmap);
+		break;
+	case RESULT_ACCURACY:
+		unpack_accuracy(u, &r->accuracy);
+		break;
+	case RESULT_WARNING:
+		r->warning.text = unpack_string(u);
+		break;
+	case RESULT_ALIVE:
+		break;
+	case RESULT_DONE:
+		r->done.status = (enum run_status)unpack_below(u, RUN_INTERRUPTED + 1);
+		r->done.text = unpack_string(u);
+		break;
+	default:
+		return false;
+	}
+	return !u->bad && u->used == u->size;
+}
+
+static int read_failed(ssize_t rc, struct error *err)
+{
+	if (rc < 0)
+		return error_set(err, (int)-rc, "results: cannot read: %s", strerror((int)-rc));
+	return error_set(err, EPROTO, "results: the stream stops inside a record");
+}
+
+/* The body, grown as it arrives. */
+static int read_body(int fd, size_t bytes, uint8_t **body, struct error *err)
+{
+	size_t got = 0;
+
+	*body = NULL;
+	do {
+		size_t step = (size_t)min_u64(bytes - got, READ_STEP);
+		uint8_t *grown = realloc(*body, got + max_u64(step, 1));
+		ssize_t n;
+
+		if (!grown)
+			return error_set(err, ENOMEM, "results: no memory");
+		*body = grown;
+		n = read_all(fd, grown + got, step);
+		if (n < (ssize_t)step)
+			return read_failed(n, err);
+		got += step;
+	} while (got < bytes);
+	return 0;
+}
+
+/* Take a whole record apart and pass it on. */
+static int deliver(const struct head *head, const uint8_t *body, struct result_sink *sink,
+		   struct error *err)
+{
+	struct unpacker u = {.data = body, .size = head->bytes};
+	struct histogram *histogram = NULL;
+	struct result_record record;
+	int rc;
+
+	if (head->kind == RESULT_LATENCY) {
+		histogram = malloc(sizeof(*histogram));
+		if (!histogram)
+			return error_set(err, ENOMEM, "results: no memory");
+	}
+	if (unpack_body(&u, head->kind, &record, histogram))
+		rc = sink->take(sink, &record, err);
+	else
+		rc = error_set(err, EPROTO, "results: a damaged record of kind %u", head->kind);
+	free(histogram);
+	return rc < 0 ? rc : 1;
+}
+
+int result_read(int fd, struct result_sink *sink, struct error *err)
+{
+	struct head head;
+	uint8_t *body;
+	ssize_t n = read_all(fd, (uint8_t *)&head, sizeof(head));
+	int rc;
+
+	if (n == 0)
+		return 0;
+	if (n < (ssize_t)sizeof(head))
+		return read_failed(n, err);
+	if (head.magic != HEAD_MAGIC || head.bytes > BODY_MAX)
+		return error_set(err, EPROTO, "results: not a record");
+	rc = read_body(fd, head.bytes, &body, err);
+	if (rc == 0)
+		rc = deliver(&head, body, sink, err);
+	free(body);
+	return rc;
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The importer of `perf script` text, behind import_file().
+ */
+#ifndef TRACES_IMPORT_IMPORT_PERF_H
+#define TRACES_IMPORT_IMPORT_PERF_H
+
+#include "traces/import/import.h"
+#include "traces/import/import_sink.h"
+#include "traces/import/line_reader.h"
+
+/* What only the importer learns about the recording. */
+struct import_found {
+	char kernel[72];   /* release, ""  if the text does not tell */
+	uint64_t features; /* enum trace_feature */
+};
+
+/**
+ * import_perf - all lines of @reader into @sink
+ * @stats: lines, skipped_lines, unknown_gfp_names are filled in
+ * Return: as import_file().
+ */
+int import_perf(struct line_reader *reader, struct import_sink *sink,
+		const struct import_options *options, struct import_found *found,
+		struct import_stats *stats, struct error *err);
+
+#endif
