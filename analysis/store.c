@@ -295,7 +295,7 @@ static int keep_map(struct last_map *last, const struct result_blockmap *map, bo
 		last->n = map->n;
 	}
 	if (map->n)
-		memcpy(last->held, map->held, map->n * sizeof(*map->held));
+		memcpy(last->held, map->values, map->n * sizeof(*map->values));
 	last->first_block = map->first_block;
 	last->sample = map->sample;
 	last->chain = continued ? last->chain + 1 : 0;
@@ -315,7 +315,7 @@ static int spool_blockmap(struct store *store, const struct result_record *recor
 	if (store->map.n && map->sample < store->map.sample)
 		return error_set(err, EINVAL, "run %lld: block map of sample %u after sample %u",
 				 (long long)store->run_id, map->sample, store->map.sample);
-	rc = blockmap_encode(map->held, continued ? store->map.held : NULL, map->n, &blob, &bytes);
+	rc = blockmap_encode(map->values, continued ? store->map.held : NULL, map->n, &blob, &bytes);
 	if (rc)
 		return error_set(err, -rc, "run %lld: block map: %s", (long long)store->run_id,
 				 strerror(-rc));
@@ -380,6 +380,13 @@ static int spool(struct store *store, const struct result_record *record, struct
 		return spool_accuracy(store, record, err);
 	case RESULT_WARNING:
 		return spool_warning(store, record, err);
+	case RESULT_SETTING:
+	case RESULT_METRIC_ROW:
+	case RESULT_VALUE:
+	case RESULT_COUNTER:
+	case RESULT_FLAG:
+	case RESULT_HOLDER:
+		return 0; /* version 3 of the schema has no place for them */
 	default:
 		return error_set(err, EINVAL, "run %lld: record of unknown kind %d",
 				 (long long)store->run_id, (int)record->kind);

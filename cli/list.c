@@ -96,7 +96,6 @@ static void list_allocators(struct emitter *e)
 
 static void list_metrics(struct emitter *e)
 {
-	static const char *const directions[] = {"neutral", "higher", "lower"};
 	static const struct emitter_column columns[] = {
 		{.path = "name", .heading = "metric"},	 {.path = "unit", .heading = "unit"},
 		{.path = "better", .heading = "better"}, {.path = "kind", .heading = "kind"},
@@ -108,8 +107,8 @@ static void list_metrics(struct emitter *e)
 		emitter_row_begin(e);
 		emitter_string(e, "name", metric_table[i].name);
 		emitter_string(e, "unit", metric_table[i].unit);
-		emitter_string(e, "better", directions[metric_table[i].direction]);
-		emitter_string(e, "kind", metric_table[i].kind == METRIC_EXACT ? "exact" : "noisy");
+		emitter_string(e, "better", metric_direction_name(metric_table[i].direction));
+		emitter_string(e, "kind", metric_kind_name(metric_table[i].kind));
 		emitter_string(e, "help", metric_table[i].help);
 		emitter_row_end(e);
 	}

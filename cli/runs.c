@@ -361,7 +361,8 @@ static int keep(struct runs *r, const struct result_record *record)
 	case RESULT_SAMPLE:
 		return keep_sample(r, &record->sample);
 	case RESULT_METRIC:
-		r->metric[record->metric.metric] = record->metric.value;
+		if (record->metric.metric < METRIC_COUNT)
+			r->metric[record->metric.metric] = record->metric.value;
 		return 0;
 	case RESULT_FREELIST:
 		r->freelists.has[record->freelist.source] = true;

@@ -770,6 +770,9 @@ int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill p
 
 /* ---- sample ---- */
 
+METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);
+METRIC_RANGE(kernel_fragmentation_index_o0, kernel_fragmentation_index_o10, NR_ORDERS);
+
 void engine_sample(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
 		   uint64_t backend[NR_ORDERS], bool *has_backend)
 {

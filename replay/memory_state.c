@@ -493,6 +493,9 @@ static size_t sorted_blocks(const struct memory_state *s, uint16_t *held, uint8_
 	return n;
 }
 
+METRIC_RANGE(unusable_index_o0, unusable_index_o10, NR_ORDERS);
+METRIC_RANGE(fragmentation_index_o0, fragmentation_index_o10, NR_ORDERS);
+
 void memory_state_metrics(struct memory_state *s, double v[METRIC_STATE_COUNT],
 			  uint64_t blocks[NR_ORDERS])
 {

@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/provenance.h"
+#include "replay/tell.h"
 #include "traces/file/trace.h"
 
 const char *const replay_mode_names[] = {"sequential", NULL};
@@ -24,12 +24,11 @@ const char *const sample_by_names[] = {"events", "time", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
-#define HEARTBEAT_NS	    UINT64_C(500000000)
 
 struct run {
 	struct replay_config config; /* prefill as it could be done */
-	struct result_sink *sink;
 	struct error *err;
+	struct tell tell;
 
 	enum prefill wanted;
 
@@ -45,59 +44,19 @@ struct run {
 	uint32_t next_sample;  /* index */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
-	uint64_t elapsed_ns, sampling_ns, heard_ns;
+	uint64_t elapsed_ns, sampling_ns;
 	struct progress progress;
 };
-
-static int send(struct run *r, const struct result_record *record)
-{
-	return r->sink->take(r->sink, record, r->err);
-}
-
-static int __attribute__((format(printf, 2, 3))) warn(struct run *r, const char *fmt, ...)
-{
-	struct result_record record = {.kind = RESULT_WARNING};
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	record.warning.text = text;
-	return send(r, &record);
-}
-
-static int send_metric(struct run *r, enum metric metric, double value)
-{
-	struct result_record record = {.kind = RESULT_METRIC,
-				       .metric = {.metric = metric, .value = value}};
-
-	return send(r, &record);
-}
-
-static int send_freelist(struct run *r, uint32_t sample, enum freelist_source source,
-			 const uint64_t blocks[NR_ORDERS])
-{
-	struct result_record record = {.kind = RESULT_FREELIST,
-				       .freelist = {.sample = sample, .source = source}};
-
-	memcpy(record.freelist.blocks, blocks, sizeof(record.freelist.blocks));
-	return send(r, &record);
-}
 
 static int send_blockmap(struct run *r, uint32_t sample)
 {
 	const struct memory_state *s = r->engine->state;
-	struct result_record record = {.kind = RESULT_BLOCKMAP};
 	uint16_t *held = s->scratch;
 
 	for (uint64_t b = 0; b < s->nr_blocks; b++)
-		held[b] = s->block[b].absent ? 0xffff : s->block[b].held;
-	record.blockmap.sample = sample;
-	record.blockmap.first_block = s->base / HUGE_FRAMES;
-	record.blockmap.held = held;
-	record.blockmap.n = s->nr_blocks;
-	return send(r, &record);
+		held[b] = s->block[b].absent ? BLOCKMAP_ABSENT : s->block[b].held;
+	return tell_blockmap(&r->tell, sample, BLOCKMAP_HELD, s->base / HUGE_FRAMES, held,
+			     s->nr_blocks);
 }
 
 static int take_sample(struct run *r, bool end)
@@ -119,11 +78,11 @@ static int take_sample(struct run *r, bool end)
 	record.sample.event = r->engine->count.events;
 	record.sample.time_ns = r->engine->now_ns;
 	memcpy(record.sample.state, r->last, sizeof(r->last));
-	rc = send(r, &record);
+	rc = tell_record(&r->tell, &record);
 	if (!rc)
-		rc = send_freelist(r, r->next_sample, FREELIST_ENGINE, ours);
+		rc = tell_freelist(&r->tell, r->next_sample, FREELIST_ENGINE, ours);
 	if (!rc && has_backend)
-		rc = send_freelist(r, r->next_sample, FREELIST_BACKEND, backend);
+		rc = tell_freelist(&r->tell, r->next_sample, FREELIST_BACKEND, backend);
 	if (!rc)
 		rc = send_blockmap(r, r->next_sample);
 	r->next_sample++;
@@ -260,7 +219,7 @@ static int send_run(struct run *r)
 		.order = -1,
 		.oracle = c->oracle && !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED),
 	};
-	rc = send(r, &record);
+	rc = tell_record(&r->tell, &record);
 	free(options);
 	return rc;
 }
@@ -286,23 +245,27 @@ static int set_up(struct run *r)
 		r->engine->labels = !rc;
 	}
 	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
-		rc = warn(r,
-			  "%s can neither adopt a snapshot nor place objects: prefill is packed, "
-			  "not to be compared with recorded prefill",
-			  ops->name);
+		rc = tell_warning(
+			&r->tell,
+			"%s can neither adopt a snapshot nor place objects: prefill is packed, "
+			"not to be compared with recorded prefill",
+			ops->name);
 	if (!rc && r->start_map)
 		rc = engine_prefill(r->engine, r->start_map, r->config.prefill, r->err);
 	if (!rc && r->start_damage[0])
-		rc = warn(r, "%s", r->start_damage);
+		rc = tell_warning(&r->tell, "%s", r->start_damage);
 	if (!rc && !r->start_map && r->wanted != PREFILL_NONE &&
 	    r->header->identity == IDENTITY_PFN)
-		rc = warn(r, "the trace has no start snapshot: memory starts empty, and frees of "
-			     "what was there before count as orphans");
+		rc = tell_warning(
+			&r->tell,
+			"the trace has no start snapshot: memory starts empty, and frees of "
+			"what was there before count as orphans");
 	frame_map_destroy(r->start_map);
 	r->start_map = NULL;
 	if (!rc && r->engine->count.prefill_failures)
-		rc = warn(r, "%" PRIu64 " objects of the start snapshot could not be placed",
-			  r->engine->count.prefill_failures);
+		rc = tell_warning(&r->tell,
+				  "%" PRIu64 " objects of the start snapshot could not be placed",
+				  r->engine->count.prefill_failures);
 	if (!rc && ops->tick)
 		r->engine->next_tick_ns =
 			ops->tick(r->instance->a, r->totals ? r->totals->first_ns : 0);
@@ -351,18 +314,6 @@ static int take_timed_sample(struct run *r)
 	return rc;
 }
 
-/* Whoever watches for a hang must hear of a run that is merely long. */
-static int heartbeat(struct run *r)
-{
-	const struct result_record record = {.kind = RESULT_ALIVE};
-	uint64_t now_ns = clock_now_ns();
-
-	if (now_ns - r->heard_ns < HEARTBEAT_NS)
-		return 0;
-	r->heard_ns = now_ns;
-	return send(r, &record);
-}
-
 static int play_block(struct run *r, const struct event *events, size_t n)
 {
 	while (n) {
@@ -380,7 +331,7 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 			return rc;
 	}
 	progress_update(&r->progress, r->engine->count.events);
-	return heartbeat(r);
+	return tell_alive(&r->tell);
 }
 
 /* Events on their way through the labels. */
@@ -400,7 +351,7 @@ static int play(struct run *r)
 
 	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
 		if (rc == -EBADMSG && r->config.salvage)
-			rc = warn(r, "%s", r->err->text);
+			rc = tell_warning(&r->tell, "%s", r->err->text);
 		else if (rc > 0)
 			rc = r->labels ? play_labelled(r, events, n, false)
 				       : play_block(r, events, n);
@@ -442,7 +393,7 @@ static int compare_end(struct run *r)
 	if (rc == -ENOENT)
 		return 0;
 	if (rc == -EBADMSG && r->config.salvage)
-		return warn(r, "%s", r->err->text);
+		return tell_warning(&r->tell, "%s", r->err->text);
 	if (rc)
 		return rc;
 	for (size_t i = 0; i < map->nr_runs; i++) {
@@ -469,15 +420,15 @@ static int compare_end(struct run *r)
 	}
 	memory_state_free_blocks(s, explained);
 	if (map->zones)
-		rc = send_freelist(r, r->next_sample - 1, FREELIST_KERNEL, kernel);
+		rc = tell_freelist(&r->tell, r->next_sample - 1, FREELIST_KERNEL, kernel);
 	if (!rc)
-		rc = send_freelist(r, r->next_sample - 1, FREELIST_EXPLAINED, explained);
+		rc = tell_freelist(&r->tell, r->next_sample - 1, FREELIST_EXPLAINED, explained);
 	if (!rc)
-		rc = send_metric(r, METRIC_end_parked_frames, (double)parked);
+		rc = tell_metric(&r->tell, METRIC_end_parked_frames, (double)parked);
 	if (!rc)
-		rc = send_metric(r, METRIC_end_missed_frames, (double)missed);
+		rc = tell_metric(&r->tell, METRIC_end_missed_frames, (double)missed);
 	if (!rc && map->zones)
-		rc = send_metric(r, METRIC_end_pcp_frames, (double)pcp);
+		rc = tell_metric(&r->tell, METRIC_end_pcp_frames, (double)pcp);
 	frame_map_destroy(map);
 	return rc;
 }
@@ -511,22 +462,27 @@ static int send_counts(struct run *r)
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
-		rc = send_metric(r, counts[i].metric, (double)counts[i].value);
+		rc = tell_metric(&r->tell, counts[i].metric, (double)counts[i].value);
 	/* Zones are looked at only with the oracle. */
 	if (!rc && r->engine->oracle)
-		rc = send_metric(r, METRIC_zone_mismatches, (double)c->zone_mismatches);
+		rc = tell_metric(&r->tell, METRIC_zone_mismatches, (double)c->zone_mismatches);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
-		rc = send_metric(r, METRIC_STATE_FIRST + i, r->last[i]);
+		rc = tell_metric(&r->tell, METRIC_STATE_FIRST + i, r->last[i]);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
-		rc = send_metric(r, METRIC_STATE_END + i,
+		rc = tell_metric(&r->tell, METRIC_STATE_END + i,
 				 r->summed[i] ? r->sum[i] / r->summed[i] : NAN);
 	return rc;
 }
 
+/* The figures of an operation's times: the mean, the quantiles, the largest. */
+static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+
+METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
+
 /* Histograms as they are, per cpu, and the figures of all of one operation together. */
 static int send_latency_of(struct run *r, enum latency_op op, struct histogram *all)
 {
-	static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 	enum metric metric = op == LATENCY_ALLOC ? METRIC_alloc_ns : METRIC_free_ns;
 	int rc = 0;
 
@@ -542,15 +498,15 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 			if (!h)
 				continue;
 			histogram_merge(all, h);
-			rc = send(r, &record);
+			rc = tell_record(&r->tell, &record);
 		}
 	}
 	if (!rc)
-		rc = send_metric(r, metric, histogram_mean(all));
+		rc = tell_metric(&r->tell, metric, histogram_mean(all));
 	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
-		rc = send_metric(r, metric + 1 + i, histogram_quantile(all, quantile[i]));
+		rc = tell_metric(&r->tell, metric + 1 + i, histogram_quantile(all, quantile[i]));
 	if (!rc)
-		rc = send_metric(r, metric + 1 + ARRAY_SIZE(quantile),
+		rc = tell_metric(&r->tell, metric + 1 + ARRAY_SIZE(quantile),
 				 all->count ? (double)all->max : NAN);
 	return rc;
 }
@@ -576,21 +532,20 @@ static int send_rates(struct run *r)
 	int rc;
 
 	getrusage(RUSAGE_SELF, &usage);
-	rc = send_metric(r, METRIC_events_per_second,
+	rc = tell_metric(&r->tell, METRIC_events_per_second,
 			 seconds > 0 ? (double)r->engine->count.events / seconds : NAN);
 	if (!rc)
-		rc = send_metric(r, METRIC_ops_per_second,
+		rc = tell_metric(&r->tell, METRIC_ops_per_second,
 				 seconds > 0 ? (double)r->engine->count.ops / seconds : NAN);
 	if (!rc)
-		rc = send_metric(r, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
+		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
 	if (!rc)
-		rc = send_metric(r, METRIC_cas_ns, clock_cas_ns(&r->engine->clock));
+		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->engine->clock));
 	return rc;
 }
 
 static int tell(struct run *r)
 {
-	struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
 	const struct engine *e = r->engine;
 	int rc = take_sample(r, true);
 
@@ -601,22 +556,23 @@ static int tell(struct run *r)
 	if (!rc)
 		rc = send_rates(r);
 	if (!rc && e->count.oracle_violations)
-		rc = warn(r, "%" PRIu64 " oracle violations; the first at %s",
-			  e->count.oracle_violations, e->first_violation);
+		rc = tell_warning(&r->tell, "%" PRIu64 " oracle violations; the first at %s",
+				  e->count.oracle_violations, e->first_violation);
 	if (!rc && e->count.hotplug_refusals)
-		rc = warn(r,
-			  "%s refused %" PRIu64
-			  " changes of memory (online, offline); its memory is "
-			  "not what the trace's was",
-			  e->ops->name, e->count.hotplug_refusals);
+		rc = tell_warning(&r->tell,
+				  "%s refused %" PRIu64
+				  " changes of memory (online, offline); its memory is "
+				  "not what the trace's was",
+				  e->ops->name, e->count.hotplug_refusals);
 	if (!rc && e->count.lost_events)
-		rc = warn(r, "%" PRIu64 " events were lost, by the recorder or to damage",
-			  e->count.lost_events);
+		rc = tell_warning(&r->tell,
+				  "%" PRIu64 " events were lost, by the recorder or to damage",
+				  e->count.lost_events);
 	if (!rc && e->ops->check && e->ops->check(e->a, r->err))
-		rc = warn(r, "the back end's own check failed: %s", r->err->text);
+		rc = tell_warning(&r->tell, "the back end's own check failed: %s", r->err->text);
 	if (!rc && e->echo && r->config.prefill == PREFILL_RECORDED)
 		rc = compare_end(r);
-	return rc ? rc : send(r, &done);
+	return rc ? rc : tell_done(&r->tell);
 }
 
 static void tear_down(struct run *r)
@@ -646,14 +602,12 @@ int replay_fits(const char *trace, const struct allocator_spec *spec, struct err
 int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err)
 {
 	struct error scratch = {0};
-	struct run r = {.config = *config,
-			.wanted = config->prefill,
-			.sink = sink,
-			.err = err ? err : &scratch};
+	struct run r = {.config = *config, .wanted = config->prefill, .err = err ? err : &scratch};
 	char what[80];
 	int rc;
 
 	snprintf(what, sizeof(what), "replay %s", config->spec->text);
+	tell_init(&r.tell, sink, r.err);
 	rc = open_trace(&r);
 	progress_begin(&r.progress, config->progress ? stderr : NULL, what,
 		       r.totals ? r.totals->events : 0);

@@ -2,7 +2,8 @@
 /*
  * The one table of metrics: name (the same in JSON, SQLite and reports), unit, direction, whether it
  * is exact (same trace, parameters and seed give the same bits on any machine) or noisy (a timing),
- * and help. Everything that lists metrics expands it; nothing restates it.
+ * and help. Everything that lists metrics expands it; nothing restates it. Rows that daemons, benchmarks
+ * and back ends bring come in RESULT_METRIC_ROW records (results/result.h).
  *
  * X(name, unit, direction, kind, help). STATE metrics exist per sample and at the end, and each has
  * a twin NAME_mean, the average over a run's samples. A value that is undefined is NaN in memory and
@@ -13,16 +14,7 @@
 
 #include <stddef.h>
 
-enum metric_direction {
-	METRIC_NEUTRAL, /* describes; neither way is better */
-	METRIC_HIGHER,	/* is better */
-	METRIC_LOWER,
-};
-
-enum metric_kind {
-	METRIC_EXACT,
-	METRIC_NOISY,
-};
+#include "base/metric.h"
 
 #define HEALTH_METRICS(X)                                                                          \
 	X(events, "", NEUTRAL, EXACT, "records of the trace, of every kind")                       \
@@ -172,16 +164,12 @@ enum metric {
 				METRIC_COUNT
 };
 
+/* Metrics that others bring at run time are numbered from METRIC_COUNT on, in the order they are told. */
+
 /* The metrics of a sample are a contiguous range of the enum, and so are their means. */
 #define METRIC_STATE_FIRST METRIC_free_frames
 #define METRIC_STATE_END   METRIC_free_frames_mean
 #define METRIC_STATE_COUNT (METRIC_STATE_END - METRIC_STATE_FIRST)
-
-struct metric_info {
-	const char *name, *unit, *help;
-	enum metric_direction direction;
-	enum metric_kind kind;
-};
 
 extern const struct metric_info metric_table[METRIC_COUNT];
 
@@ -190,6 +178,14 @@ enum metric metric_find(const char *name);
 
 /** The twin NAME_mean of a state metric; METRIC_COUNT for any other. */
 enum metric metric_mean_of(enum metric metric);
+
+/*
+ * Metrics that code reaches by arithmetic on the enum: whoever does so states the range here, and moving
+ * or adding a row between then fails to compile.
+ */
+#define METRIC_RANGE(first, last, length)                                                          \
+	_Static_assert((int)METRIC_##last - (int)METRIC_##first + 1 == (length),                   \
+		       "the metrics from " #first " to " #last " are one range")
 
 /** Set every value to NaN (undefined). */
 void metrics_clear(double values[METRIC_COUNT]);

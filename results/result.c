@@ -62,6 +62,36 @@ const char *run_role_name(enum run_role role)
 	return name_of(names, ARRAY_SIZE(names), role);
 }
 
+const char *latency_path_name(enum latency_path path)
+{
+	static const char *const names[LATENCY_PATHS] = {"plain", "hit", "refill", "fallback"};
+
+	return name_of(names, ARRAY_SIZE(names), path);
+}
+
+const char *setting_role_name(enum setting_role role)
+{
+	static const char *const names[] = {"question", "care", "fact"};
+
+	return name_of(names, ARRAY_SIZE(names), role);
+}
+
+const char *result_flag_name(enum result_flag_kind flag)
+{
+	static const char *const names[FLAG_KINDS] = {"zeroed", "pcp_hit", "refill", "fallback",
+						      "needs_install"};
+
+	return name_of(names, ARRAY_SIZE(names), flag);
+}
+
+const char *blockmap_layer_name(enum blockmap_layer layer)
+{
+	static const char *const names[BLOCKMAP_LAYERS] = {"held", "unmovable", "youngest",
+							   "oldest"};
+
+	return name_of(names, ARRAY_SIZE(names), layer);
+}
+
 const char *freelist_source_name(enum freelist_source source)
 {
 	static const char *const names[] = {"engine", "backend", "kernel", "explained"};
@@ -89,6 +119,29 @@ const char *accuracy_dimension_name(enum accuracy_dimension dimension)
 							       "tenth", "cause"};
 
 	return name_of(names, ARRAY_SIZE(names), dimension);
+}
+
+/* ---- ages ---- */
+
+#define AGE_BITS 8U
+
+uint16_t result_age_code(uint64_t age_ns)
+{
+	uint64_t v = age_ns / 1000000 + 1;
+	unsigned int e = 63U - (unsigned int)__builtin_clzll(v);
+	uint64_t behind = e > AGE_BITS ? v >> (e - AGE_BITS) : v << (AGE_BITS - e);
+
+	return (uint16_t)(e << AGE_BITS | (behind & low_bits(AGE_BITS)));
+}
+
+uint64_t result_age_ms(uint16_t code)
+{
+	unsigned int e = code >> AGE_BITS;
+	uint64_t v = UINT64_C(1) << AGE_BITS | (code & low_bits(AGE_BITS));
+
+	/* Rounded up, since a shorter age would have another code. */
+	v = e > AGE_BITS ? v << (e - AGE_BITS) : (v + low_bits(AGE_BITS - e)) >> (AGE_BITS - e);
+	return v - 1;
 }
 
 /* ---- packing ---- */
@@ -167,6 +220,41 @@ static void pack_run(struct packer *p, const struct result_run *run)
 	PACK(p, run->fill);
 }
 
+static void pack_setting(struct packer *p, const struct result_setting *setting)
+{
+	pack_string(p, setting->key);
+	pack_string(p, setting->value);
+	pack_string(p, setting->unit);
+	pack_u32(p, setting->role);
+	pack_u32(p, setting->usual);
+}
+
+static void pack_row(struct packer *p, const struct result_metric_row *row)
+{
+	PACK(p, row->metric);
+	pack_string(p, row->source);
+	pack_string(p, row->info.name);
+	pack_string(p, row->info.unit);
+	pack_string(p, row->info.help);
+	pack_u32(p, row->info.direction);
+	pack_u32(p, row->info.kind);
+	pack_string(p, row->info.model);
+}
+
+static void pack_holder(struct packer *p, const struct result_holder *h)
+{
+	PACK(p, h->sample);
+	PACK(p, h->block);
+	PACK(p, h->rank);
+	pack_string(p, h->class_name);
+	PACK(p, h->order);
+	PACK(p, h->migratetype);
+	PACK(p, h->gfp);
+	PACK(p, h->context);
+	PACK(p, h->frames);
+	PACK(p, h->since_ns);
+}
+
 static void pack_latency(struct packer *p, const struct result_latency *latency)
 {
 	void *blob = NULL;
@@ -174,6 +262,7 @@ static void pack_latency(struct packer *p, const struct result_latency *latency)
 
 	pack_u32(p, latency->op);
 	pack_u32(p, latency->order_class);
+	pack_u32(p, latency->path);
 	PACK(p, latency->cpu);
 	if (histogram_encode(latency->histogram, &blob, &bytes) < 0)
 		p->failed = true;
@@ -201,43 +290,48 @@ static void pack_accuracy(struct packer *p, const struct result_accuracy *a)
 	PACK(p, a->correct);
 }
 
-/* Return: false for a kind that does not exist. */
-static bool pack_body(struct packer *p, const struct result_record *r)
+static void pack_blockmap(struct packer *p, const struct result_blockmap *map)
 {
 	static const uint8_t pad;
 
+	PACK(p, map->sample);
+	PACK(p, map->first_block);
+	pack_u32(p, map->layer);
+	if ((p->used - p->body) % 2)
+		PACK(p, pad);
+	pack(p, map->values, map->n * sizeof(*map->values));
+}
+
+static void pack_sample(struct packer *p, const struct result_sample *sample)
+{
+	PACK(p, sample->index);
+	pack_u32(p, sample->end);
+	PACK(p, sample->event);
+	PACK(p, sample->time_ns);
+	PACK(p, sample->state);
+}
+
+/* The kinds that are one or a few numbers or texts. Return: false for a kind that does not exist. */
+static bool pack_small(struct packer *p, const struct result_record *r)
+{
 	switch (r->kind) {
-	case RESULT_RUN:
-		pack_run(p, &r->run);
-		return true;
-	case RESULT_SAMPLE:
-		PACK(p, r->sample.index);
-		pack_u32(p, r->sample.end);
-		PACK(p, r->sample.event);
-		PACK(p, r->sample.time_ns);
-		PACK(p, r->sample.state);
-		return true;
 	case RESULT_METRIC:
-		pack_u32(p, r->metric.metric);
+		PACK(p, r->metric.metric);
 		PACK(p, r->metric.value);
 		return true;
-	case RESULT_LATENCY:
-		pack_latency(p, &r->latency);
+	case RESULT_VALUE:
+		PACK(p, r->value.sample);
+		PACK(p, r->value.metric);
+		PACK(p, r->value.value);
 		return true;
-	case RESULT_FREELIST:
-		PACK(p, r->freelist.sample);
-		pack_u32(p, r->freelist.source);
-		PACK(p, r->freelist.blocks);
+	case RESULT_COUNTER:
+		PACK(p, r->counter.sample);
+		PACK(p, r->counter.metric);
+		PACK(p, r->counter.value);
 		return true;
-	case RESULT_BLOCKMAP:
-		PACK(p, r->blockmap.sample);
-		PACK(p, r->blockmap.first_block);
-		if ((p->used - p->body) % 2)
-			PACK(p, pad);
-		pack(p, r->blockmap.held, r->blockmap.n * sizeof(*r->blockmap.held));
-		return true;
-	case RESULT_ACCURACY:
-		pack_accuracy(p, &r->accuracy);
+	case RESULT_FLAG:
+		pack_u32(p, r->flag.flag);
+		PACK(p, r->flag.allocs);
 		return true;
 	case RESULT_WARNING:
 		pack_string(p, r->warning.text);
@@ -248,8 +342,47 @@ static bool pack_body(struct packer *p, const struct result_record *r)
 		pack_u32(p, r->done.status);
 		pack_string(p, r->done.text);
 		return true;
+	default:
+		return false;
 	}
-	return false;
+}
+
+/* Return: false for a kind that does not exist. */
+static bool pack_body(struct packer *p, const struct result_record *r)
+{
+	switch (r->kind) {
+	case RESULT_RUN:
+		pack_run(p, &r->run);
+		return true;
+	case RESULT_SETTING:
+		pack_setting(p, &r->setting);
+		return true;
+	case RESULT_METRIC_ROW:
+		pack_row(p, &r->row);
+		return true;
+	case RESULT_SAMPLE:
+		pack_sample(p, &r->sample);
+		return true;
+	case RESULT_LATENCY:
+		pack_latency(p, &r->latency);
+		return true;
+	case RESULT_FREELIST:
+		PACK(p, r->freelist.sample);
+		pack_u32(p, r->freelist.source);
+		PACK(p, r->freelist.blocks);
+		return true;
+	case RESULT_BLOCKMAP:
+		pack_blockmap(p, &r->blockmap);
+		return true;
+	case RESULT_HOLDER:
+		pack_holder(p, &r->holder);
+		return true;
+	case RESULT_ACCURACY:
+		pack_accuracy(p, &r->accuracy);
+		return true;
+	default:
+		return pack_small(p, r);
+	}
 }
 
 /* ---- the descriptor ---- */
@@ -443,6 +576,63 @@ static void unpack_run(struct unpacker *u, struct result_run *run)
 	UNPACK(u, run->fill);
 }
 
+/* A text that must be there. */
+static const char *unpack_text(struct unpacker *u)
+{
+	const char *s = unpack_string(u);
+
+	if (!s)
+		u->bad = true;
+	return s;
+}
+
+static void unpack_setting(struct unpacker *u, struct result_setting *setting)
+{
+	setting->key = unpack_text(u);
+	setting->value = unpack_text(u);
+	setting->unit = unpack_text(u);
+	setting->role = (enum setting_role)unpack_below(u, SETTING_FACT + 1);
+	setting->usual = unpack_below(u, 2);
+}
+
+/* The number of a metric that a row brings. */
+static uint32_t unpack_row_number(struct unpacker *u)
+{
+	uint32_t metric = unpack_below(u, METRIC_COUNT + RESULT_ROWS_MAX);
+
+	if (metric < METRIC_COUNT)
+		u->bad = true;
+	return metric;
+}
+
+static void unpack_row(struct unpacker *u, struct result_metric_row *row)
+{
+	row->metric = unpack_row_number(u);
+	row->source = unpack_text(u);
+	row->info.name = unpack_text(u);
+	row->info.unit = unpack_text(u);
+	row->info.help = unpack_text(u);
+	row->info.direction = (enum metric_direction)unpack_below(u, METRIC_LOWER + 1);
+	row->info.kind = (enum metric_kind)unpack_below(u, METRIC_MODELLED + 1);
+	row->info.model = unpack_string(u);
+	if ((row->info.model != NULL) != (row->info.kind == METRIC_MODELLED))
+		u->bad = true;
+}
+
+static void unpack_holder(struct unpacker *u, struct result_holder *h)
+{
+	UNPACK(u, h->sample);
+	UNPACK(u, h->block);
+	UNPACK(u, h->rank);
+	h->class_name = unpack_text(u);
+	h->order = unpack_below(u, RESULT_ORDERS);
+	UNPACK(u, h->migratetype);
+	UNPACK(u, h->gfp);
+	UNPACK(u, h->context);
+	UNPACK(u, h->frames);
+	UNPACK(u, h->since_ns);
+}
+
 static void unpack_latency(struct unpacker *u, struct result_latency *latency,
 			   struct histogram *histogram)
 {
@@ -451,6 +641,7 @@ static void unpack_latency(struct unpacker *u, struct result_latency *latency,
 
 	latency->op = (enum latency_op)unpack_below(u, LATENCY_OPS);
 	latency->order_class = (enum latency_class)unpack_below(u, LATENCY_CLASSES);
+	latency->path = (enum latency_path)unpack_below(u, LATENCY_PATHS);
 	UNPACK(u, latency->cpu);
 	bytes = u->size - u->used;
 	blob = unpack_bytes(u, bytes);
@@ -463,11 +654,12 @@ static void unpack_blockmap(struct unpacker *u, struct result_blockmap *map)
 {
 	UNPACK(u, map->sample);
 	UNPACK(u, map->first_block);
+	map->layer = (enum blockmap_layer)unpack_below(u, BLOCKMAP_LAYERS);
 	if (u->used % 2)
 		unpack_bytes(u, 1);
-	map->n = (u->size - u->used) / sizeof(*map->held);
+	map->n = (u->size - u->used) / sizeof(*map->values);
 	/* Aligned: the buffer is malloc'ed and the offset even. */
-	map->held = (const void *)unpack_bytes(u, map->n * sizeof(*map->held));
+	map->values = (const void *)unpack_bytes(u, map->n * sizeof(*map->values));
 }
 
 static void unpack_accuracy(struct unpacker *u, struct result_accuracy *a)
@@ -493,6 +685,51 @@ static void unpack_accuracy(struct unpacker *u, struct result_accuracy *a)
 		u->bad = true;
 }
 
+/* The counterpart of pack_small(). */
+static bool unpack_small(struct unpacker *u, struct result_record *r)
+{
+	switch (r->kind) {
+	case RESULT_METRIC:
+		r->metric.metric = unpack_below(u, METRIC_COUNT + RESULT_ROWS_MAX);
+		UNPACK(u, r->metric.value);
+		return true;
+	case RESULT_VALUE:
+		UNPACK(u, r->value.sample);
+		r->value.metric = unpack_row_number(u);
+		UNPACK(u, r->value.value);
+		return true;
+	case RESULT_COUNTER:
+		UNPACK(u, r->counter.sample);
+		r->counter.metric = unpack_row_number(u);
+		UNPACK(u, r->counter.value);
+		return true;
+	case RESULT_FLAG:
+		r->flag.flag = (enum result_flag_kind)unpack_below(u, FLAG_KINDS);
+		UNPACK(u, r->flag.allocs);
+		return true;
+	case RESULT_WARNING:
+		r->warning.text = unpack_string(u);
+		return true;
+	case RESULT_ALIVE:
+		return true;
+	case RESULT_DONE:
+		r->done.status = (enum run_status)unpack_below(u, RUN_INTERRUPTED + 1);
+		r->done.text = unpack_string(u);
+		return true;
+	default:
+		return false;
+	}
+}
+
+static void unpack_sample(struct unpacker *u, struct result_sample *sample)
+{
+	UNPACK(u, sample->index);
+	sample->end = unpack_below(u, 2);
+	UNPACK(u, sample->event);
+	UNPACK(u, sample->time_ns);
+	UNPACK(u, sample->state);
+}
+
 /* @histogram: where a latency record's goes. Return: false if the body is not sound. */
 static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record *r,
 			struct histogram *histogram)
@@ -503,16 +740,14 @@ static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record 
 	case RESULT_RUN:
 		unpack_run(u, &r->run);
 		break;
-	case RESULT_SAMPLE:
-		UNPACK(u, r->sample.index);
-		r->sample.end = unpack_below(u, 2);
-		UNPACK(u, r->sample.event);
-		UNPACK(u, r->sample.time_ns);
-		UNPACK(u, r->sample.state);
+	case RESULT_SETTING:
+		unpack_setting(u, &r->setting);
 		break;
-	case RESULT_METRIC:
-		r->metric.metric = (enum metric)unpack_below(u, METRIC_COUNT);
-		UNPACK(u, r->metric.value);
+	case RESULT_METRIC_ROW:
+		unpack_row(u, &r->row);
+		break;
+	case RESULT_SAMPLE:
+		unpack_sample(u, &r->sample);
 		break;
 	case RESULT_LATENCY:
 		unpack_latency(u, &r->latency, histogram);
@@ -525,20 +760,15 @@ static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record 
 	case RESULT_BLOCKMAP:
 		unpack_blockmap(u, &r->blockmap);
 		break;
+	case RESULT_HOLDER:
+		unpack_holder(u, &r->holder);
+		break;
 	case RESULT_ACCURACY:
 		unpack_accuracy(u, &r->accuracy);
 		break;
-	case RESULT_WARNING:
-		r->warning.text = unpack_string(u);
-		break;
-	case RESULT_ALIVE:
-		break;
-	case RESULT_DONE:
-		r->done.status = (enum run_status)unpack_below(u, RUN_INTERRUPTED + 1);
-		r->done.text = unpack_string(u);
-		break;
 	default:
-		return false;
+		if (!unpack_small(u, r))
+			return false;
 	}
 	return !u->bad && u->used == u->size;
 }

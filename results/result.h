@@ -16,12 +16,18 @@
 #include "results/metrics.h"
 
 enum result_kind {
-	RESULT_RUN = 1,	 /* first: what is run */
+	RESULT_RUN = 1, /* first: what identifies the run */
+	RESULT_SETTING, /* one more thing that was chosen, or found, for it; right after RUN */
+	RESULT_METRIC_ROW, /* a metric or counter that is not in the table of metrics.h; before its values */
 	RESULT_SAMPLE,	 /* the state metrics at one point */
 	RESULT_METRIC,	 /* one final metric */
+	RESULT_VALUE,	 /* a metric told by a row, at one sample */
+	RESULT_COUNTER,	 /* what a back end counted so far, at one sample or at the end */
+	RESULT_FLAG,	 /* how many allocations had one result flag */
 	RESULT_LATENCY,	 /* one histogram */
 	RESULT_FREELIST, /* free blocks by order of one sample */
-	RESULT_BLOCKMAP, /* occupancy per 2 MiB block of one sample */
+	RESULT_BLOCKMAP, /* one layer per 2 MiB block of one sample */
+	RESULT_HOLDER,	 /* who holds frames of one 2 MiB block */
 	RESULT_ACCURACY, /* how often a back end chose as the kernel did, for one group of choices */
 	RESULT_WARNING,	 /* one line for people */
 	RESULT_ALIVE,	 /* nothing but that the run goes on, twice a second */
@@ -73,6 +79,70 @@ struct result_run {
 	uint32_t fill;	      /* percent of memory in use at the start */
 };
 
+/*
+ * Does a setting tell two questions apart? What identifies a run beyond the columns of result_run is data:
+ * the point's id, "latest", JSON, tables and caveats loop over the settings, and none of them knows one
+ * by name.
+ */
+enum setting_role {
+	SETTING_QUESTION, /* what was asked: part of the point, and of what "the latest run" is one of */
+	SETTING_CARE, /* how carefully: part of the point, but a later run with another value replaces */
+	SETTING_FACT, /* what was found, such as the trace's length: neither */
+};
+
+/** "question", "care", "fact". */
+const char *setting_role_name(enum setting_role role);
+
+struct result_setting {
+	const char *key;   /* lower_case, unique in a run */
+	const char *value; /* as a user would spell it; numbers in decimal */
+	const char *unit;  /* "": none */
+	enum setting_role role;
+	bool usual; /* the value at which a run without the setting would be the same: told, but
+		       left out of the point, so that a new setting leaves old points alone */
+};
+
+/* Numbers from METRIC_COUNT on, without a gap, in the order they are told. */
+#define RESULT_ROWS_MAX 1024U
+
+struct result_metric_row {
+	uint32_t metric;
+	const char *source; /* who brings it: a back end's, daemon's or benchmark's name */
+	struct metric_info info;
+};
+
+#define RESULT_AT_END UINT32_MAX /* for a sample's index: the run's total */
+
+struct result_value {
+	uint32_t sample;
+	uint32_t metric; /* of a row */
+	double value;	 /* NaN: undefined */
+};
+
+struct result_counter {
+	uint32_t sample; /* or RESULT_AT_END */
+	uint32_t metric; /* of a row */
+	uint64_t value;
+};
+
+/* What a back end said of an allocation's way (allocators/allocator.h, enum alloc_result_flag). */
+enum result_flag_kind {
+	FLAG_ZEROED,
+	FLAG_PCP_HIT,
+	FLAG_REFILL,
+	FLAG_FALLBACK,
+	FLAG_NEEDS_INSTALL,
+	FLAG_KINDS,
+};
+
+/** "zeroed", "pcp_hit", "refill", "fallback", "needs_install". */
+const char *result_flag_name(enum result_flag_kind flag);
+
+struct result_flag {
+	enum result_flag_kind flag;
+	uint64_t allocs; /* successful ones that had it */
+};
+
 struct result_sample {
 	uint32_t index;	  /* 0: before the first event; a benchmark's round */
 	bool end;	  /* after the last one */
@@ -96,13 +166,27 @@ enum latency_class {
 	LATENCY_CLASSES,
 };
 
-/** "alloc", "free"; "0", "1-3", "4-8", "9-10". */
+/*
+ * Which way an allocation went, as far as the back end says: what a hit costs and what a refill costs are
+ * two questions. Frees are PLAIN.
+ */
+enum latency_path {
+	LATENCY_PLAIN,	  /* it says nothing */
+	LATENCY_HIT,	  /* a per-CPU list had the block */
+	LATENCY_REFILL,	  /* a list was refilled for it */
+	LATENCY_FALLBACK, /* another type or class gave it, refill or not */
+	LATENCY_PATHS,
+};
+
+/** "alloc", "free"; "0", "1-3", "4-8", "9-10"; "plain", "hit", "refill", "fallback". */
 const char *latency_op_name(enum latency_op op);
 const char *latency_class_name(enum latency_class c);
+const char *latency_path_name(enum latency_path path);
 
 struct result_latency {
 	enum latency_op op;
 	enum latency_class order_class;
+	enum latency_path path;
 	uint32_t cpu;
 	const struct histogram *histogram; /* of nanoseconds */
 };
@@ -125,11 +209,48 @@ struct result_freelist {
 	uint64_t blocks[RESULT_ORDERS];
 };
 
+/* What a block map tells of each 2 MiB block. */
+enum blockmap_layer {
+	BLOCKMAP_HELD,	    /* frames in live objects */
+	BLOCKMAP_UNMOVABLE, /* those of them in unmovable ones */
+	BLOCKMAP_YOUNGEST,  /* result_age_code() of its youngest object */
+	BLOCKMAP_OLDEST,    /* and of its oldest */
+	BLOCKMAP_LAYERS,
+};
+
+#define BLOCKMAP_ABSENT                                                                            \
+	0xffffU /* the block has a hole or a reserved frame; ages: no object either */
+
+/** "held", "unmovable", "youngest", "oldest". */
+const char *blockmap_layer_name(enum blockmap_layer layer);
+
 struct result_blockmap {
 	uint32_t sample;
-	uint64_t first_block; /* 2 MiB block number of held[0] */
-	const uint16_t *held; /* held frames per block, 0xffff: has a hole or a reserved frame */
+	uint64_t first_block; /* 2 MiB block number of values[0] */
+	enum blockmap_layer layer;
+	const uint16_t *values; /* or BLOCKMAP_ABSENT */
 	size_t n;
+};
+
+/**
+ * result_age_code - an age in 16 bits, in integer arithmetic, so that it is the same anywhere
+ * With v = milliseconds + 1 and e = floor(log2 v): 256 e + the eight bits behind v's highest one. Steps of
+ * 0.4 % at most; the largest possible code is below BLOCKMAP_ABSENT.
+ */
+uint16_t result_age_code(uint64_t age_ns);
+/** The shortest age with that code, in milliseconds. */
+uint64_t result_age_ms(uint16_t code);
+
+/* One group of like objects that hold frames of a 2 MiB block; sums over all objects of that kind in it. */
+struct result_holder {
+	uint32_t sample;
+	uint64_t block; /* 2 MiB block number */
+	uint32_t rank;	/* 0: holds most frames of the block */
+	const char *
+		class_name; /* "prefill": of the start snapshot; "page_cache"; "object"; or a daemon */
+	uint32_t order, migratetype, gfp, context; /* context 0: unknown */
+	uint32_t frames;			   /* in this block */
+	uint64_t since_ns; /* trace time at which the oldest was allocated; of prefill, the start */
 };
 
 /* What a prediction was made from. */
@@ -178,14 +299,20 @@ struct result_record {
 	enum result_kind kind;
 	union {
 		struct result_run run;
+		struct result_setting setting;
+		struct result_metric_row row;
 		struct result_sample sample;
 		struct {
-			enum metric metric;
+			uint32_t metric; /* enum metric, or of a row */
 			double value;
 		} metric;
+		struct result_value value;
+		struct result_counter counter;
+		struct result_flag flag;
 		struct result_latency latency;
 		struct result_freelist freelist;
 		struct result_blockmap blockmap;
+		struct result_holder holder;
 		struct result_accuracy accuracy;
 		struct {
 			const char *text;

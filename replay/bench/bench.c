@@ -3,7 +3,6 @@
 
 #include <errno.h>
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,8 +14,6 @@
 #include "replay/provenance.h"
 #include "sim/gfp.h"
 #include "sim/memory.h"
-
-#define HEARTBEAT_NS UINT64_C(500000000)
 
 const char *const bench_kind_names[] = {"bulk", "repeat", "rand", "frag", NULL};
 
@@ -207,12 +204,11 @@ int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 
 	*rig = (struct bench_rig){
 		.point = point,
-		.sink = sink,
 		.err = err,
 		.ops = point->spec->ops,
 		.blocks = blocks_of(point),
-		.heard_ns = clock_now_ns(),
 	};
+	tell_init(&rig->tell, sink, err);
 	rc = machine_from_memory(point->memory_bytes, point->cpus, &rig->machine, err);
 	if (!rc)
 		rc = allocator_instance_create(point->spec, rig->machine, NULL, &rig->instance,
@@ -291,38 +287,6 @@ void bench_rig_free(struct bench_rig *rig, pfn_t pfn, uint32_t cpu)
 	bench_rig_release(rig, pfn);
 	if (rig->ops->free(rig->a, pfn, &rig->request))
 		bench_rig_refused_free(rig, pfn, 1);
-}
-
-int bench_rig_alive(struct bench_rig *rig)
-{
-	const struct result_record record = {.kind = RESULT_ALIVE};
-	uint64_t now_ns = clock_now_ns();
-
-	if (now_ns - rig->heard_ns < HEARTBEAT_NS)
-		return 0;
-	rig->heard_ns = now_ns;
-	return rig->sink->take(rig->sink, &record, rig->err);
-}
-
-int bench_rig_metric(struct bench_rig *rig, enum metric metric, double value)
-{
-	const struct result_record record = {.kind = RESULT_METRIC,
-					     .metric = {.metric = metric, .value = value}};
-
-	return rig->sink->take(rig->sink, &record, rig->err);
-}
-
-int bench_rig_warn(struct bench_rig *rig, const char *fmt, ...)
-{
-	struct result_record record = {.kind = RESULT_WARNING};
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	record.warning.text = text;
-	return rig->sink->take(rig->sink, &record, rig->err);
 }
 
 pfn_t *bench_pfns(uint64_t n)
@@ -414,23 +378,23 @@ static int tell_counts(struct bench_rig *rig)
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
-		rc = bench_rig_metric(rig, counts[i].metric, (double)counts[i].value);
+		rc = tell_metric(&rig->tell, counts[i].metric, (double)counts[i].value);
 	if (!rc && rig->refused)
-		rc = bench_rig_warn(rig,
-				    "%" PRIu64 " of %" PRIu64 " allocations were refused though "
-				    "enough memory was free",
-				    rig->refused, rig->allocs);
+		rc = tell_warning(&rig->tell,
+				  "%" PRIu64 " of %" PRIu64 " allocations were refused though "
+				  "enough memory was free",
+				  rig->refused, rig->allocs);
 	if (!rc && rig->violations)
-		rc = bench_rig_warn(rig, "%" PRIu64 " oracle violations; the first: %s",
-				    rig->violations, rig->first_violation);
+		rc = tell_warning(&rig->tell, "%" PRIu64 " oracle violations; the first: %s",
+				  rig->violations, rig->first_violation);
 	if (!rc && rig->ops->check && rig->ops->check(rig->a, rig->err))
-		rc = bench_rig_warn(rig, "the back end's own check failed: %s", rig->err->text);
+		rc = tell_warning(&rig->tell, "the back end's own check failed: %s",
+				  rig->err->text);
 	return rc;
 }
 
 int bench_run(const struct bench_point *point, struct result_sink *sink, struct error *err)
 {
-	const struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
 	struct error scratch = {0};
 	struct bench_rig rig = {0};
 	int rc;
@@ -444,6 +408,8 @@ int bench_run(const struct bench_point *point, struct result_sink *sink, struct 
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
 	if (!rc)
 		rc = tell_counts(&rig);
+	if (!rc)
+		rc = tell_done(&rig.tell);
 	bench_rig_destroy(&rig);
-	return rc ? rc : sink->take(sink, &done, err);
+	return rc;
 }

@@ -37,7 +37,7 @@ struct churn {
 
 static int count_op(struct churn *c)
 {
-	return ++c->ops % ALIVE_EVERY ? 0 : bench_rig_alive(c->rig);
+	return ++c->ops % ALIVE_EVERY ? 0 : tell_alive(&c->rig->tell);
 }
 
 /* ---- samples ---- */
@@ -45,36 +45,30 @@ static int count_op(struct churn *c)
 static int send_blockmap(struct churn *c, uint32_t round)
 {
 	const struct memory_state *s = c->rig->state;
-	struct result_record record = {.kind = RESULT_BLOCKMAP};
 
 	for (uint64_t b = 0; b < s->nr_blocks; b++)
-		s->scratch[b] = s->block[b].absent ? 0xffff : s->block[b].held;
-	record.blockmap.sample = round;
-	record.blockmap.first_block = s->base / HUGE_FRAMES;
-	record.blockmap.held = s->scratch;
-	record.blockmap.n = s->nr_blocks;
-	return c->rig->sink->take(c->rig->sink, &record, c->rig->err);
+		s->scratch[b] = s->block[b].absent ? BLOCKMAP_ABSENT : s->block[b].held;
+	return tell_blockmap(&c->rig->tell, round, BLOCKMAP_HELD, s->base / HUGE_FRAMES, s->scratch,
+			     s->nr_blocks);
 }
 
 static int take_sample(struct churn *c, uint32_t round)
 {
 	struct result_record sample = {.kind = RESULT_SAMPLE};
-	struct result_record freelist = {.kind = RESULT_FREELIST};
 	struct bench_rig *rig = c->rig;
+	uint64_t blocks[NR_ORDERS];
 	int rc;
 
-	memory_state_metrics(rig->state, c->last, freelist.freelist.blocks);
+	memory_state_metrics(rig->state, c->last, blocks);
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++)
 		c->sum[i] += c->last[i];
 	sample.sample.index = round;
 	sample.sample.end = round == rig->point->rounds;
 	sample.sample.event = c->ops;
 	memcpy(sample.sample.state, c->last, sizeof(c->last));
-	freelist.freelist.sample = round;
-	freelist.freelist.source = FREELIST_ENGINE;
-	rc = rig->sink->take(rig->sink, &sample, rig->err);
+	rc = tell_record(&rig->tell, &sample);
 	if (!rc)
-		rc = rig->sink->take(rig->sink, &freelist, rig->err);
+		rc = tell_freelist(&rig->tell, round, FREELIST_ENGINE, blocks);
 	return rc ? rc : send_blockmap(c, round);
 }
 
@@ -209,9 +203,9 @@ static int tell(struct churn *c)
 
 	/* No times: nothing here is to differ from run to run. */
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++) {
-		rc = bench_rig_metric(c->rig, METRIC_STATE_FIRST + i, c->last[i]);
+		rc = tell_metric(&c->rig->tell, METRIC_STATE_FIRST + i, c->last[i]);
 		if (!rc)
-			rc = bench_rig_metric(c->rig, METRIC_STATE_END + i, c->sum[i] / samples);
+			rc = tell_metric(&c->rig->tell, METRIC_STATE_END + i, c->sum[i] / samples);
 	}
 	return rc;
 }

@@ -103,6 +103,8 @@ static int tally_take(struct result_sink *sink, const struct result_record *reco
 
 	switch (record->kind) {
 	case RESULT_METRIC:
+		if (record->metric.metric >= METRIC_COUNT)
+			return keep_record(t, record, err);
 		t->values[t->done][record->metric.metric] = record->metric.value;
 		return 0;
 	case RESULT_WARNING:

@@ -11,6 +11,7 @@
 
 #include "replay/bench/bench.h"
 #include "replay/memory_state.h"
+#include "replay/tell.h"
 
 /* ---- random numbers ---- */
 
@@ -30,7 +31,7 @@ void bench_shuffle(struct bench_random *random, pfn_t *pfns, uint64_t n);
 
 struct bench_rig {
 	const struct bench_point *point;
-	struct result_sink *sink;
+	struct tell tell; /* what it says goes through here */
 	struct error *err;
 	struct machine *machine;
 	struct allocator_instance *instance;
@@ -43,7 +44,6 @@ struct bench_rig {
 	uint64_t refused;	      /* allocations of them */
 	uint64_t violations;
 	char first_violation[120];
-	uint64_t heard_ns;
 };
 
 /** Blocks that `fill` percent of the machine are. */
@@ -71,12 +71,6 @@ void bench_rig_refused_free(struct bench_rig *rig, pfn_t pfn, uint64_t times);
 pfn_t bench_rig_alloc(struct bench_rig *rig, uint32_t cpu);
 /** One checked free. */
 void bench_rig_free(struct bench_rig *rig, pfn_t pfn, uint32_t cpu);
-
-/** Tell whoever watches for a hang that this is merely long; cheap. Return: 0 or the sink's. */
-int bench_rig_alive(struct bench_rig *rig);
-int bench_rig_metric(struct bench_rig *rig, enum metric metric, double value);
-int bench_rig_warn(struct bench_rig *rig, const char *fmt, ...)
-	__attribute__((format(printf, 2, 3)));
 
 /** An array of @n pfns, its pages touched. free(); NULL: no memory. */
 pfn_t *bench_pfns(uint64_t n);

@@ -112,7 +112,7 @@ static void *work(void *arg)
 static int run_phase(struct crew *crew, void (*phase)(struct worker *w))
 {
 	uint32_t started = 0;
-	int rc = bench_rig_alive(crew->rig), failed = 0;
+	int rc = tell_alive(&crew->rig->tell), failed = 0;
 
 	if (rc)
 		return rc;
@@ -338,19 +338,19 @@ static int fill(struct bench_rig *rig, uint64_t target)
 		in_a_row = pfns[got] == PFN_NONE ? in_a_row + 1 : 0;
 		got += pfns[got] != PFN_NONE;
 		if (i % FILL_ALIVE_EVERY == 0)
-			rc = bench_rig_alive(rig);
+			rc = tell_alive(&rig->tell);
 	}
 	if (!rc && got < target)
-		rc = bench_rig_warn(rig,
-				    "memory could not be filled to %u %%: of %" PRIu64
-				    " blocks it gave only %" PRIu64,
-				    rig->point->fill, rig->blocks, got);
+		rc = tell_warning(&rig->tell,
+				  "memory could not be filled to %u %%: of %" PRIu64
+				  " blocks it gave only %" PRIu64,
+				  rig->point->fill, rig->blocks, got);
 	bench_random_seed(&random, rig->point->seed, UINT64_MAX);
 	bench_shuffle(&random, pfns, got);
 	for (uint64_t i = 0; !rc && got > target; i++) {
 		bench_rig_free(rig, pfns[--got], (uint32_t)(i % threads));
 		if (i % FILL_ALIVE_EVERY == 0)
-			rc = bench_rig_alive(rig);
+			rc = tell_alive(&rig->tell);
 	}
 	free(pfns);
 	return rc;
@@ -429,7 +429,7 @@ static int bulk(struct crew *crew)
 		alloc_ns += crew->alloc_ns / (double)timed;
 		free_ns += crew->free_ns / (double)timed;
 		if (!rc)
-			rc = bench_rig_alive(crew->rig);
+			rc = tell_alive(&crew->rig->tell);
 	}
 	crew->alloc_ns = alloc_ns;
 	crew->free_ns = free_ns;
@@ -499,12 +499,12 @@ static int tell(struct crew *crew)
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(values); i++)
-		rc = bench_rig_metric(crew->rig, values[i].metric, values[i].value);
+		rc = tell_metric(&crew->rig->tell, values[i].metric, values[i].value);
 	for (uint32_t t = 0; !rc && t < crew->n; t++)
 		if (!crew->workers[t].pinned)
-			rc = bench_rig_warn(crew->rig,
-					    "a thread could not be pinned to a CPU of the host: "
-					    "the times are of threads that wander");
+			rc = tell_warning(&crew->rig->tell,
+					  "a thread could not be pinned to a CPU of the host: "
+					  "the times are of threads that wander");
 	return rc;
 }
 

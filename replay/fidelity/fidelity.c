@@ -4,7 +4,6 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,10 +15,10 @@
 #include "replay/isolate.h"
 #include "replay/fidelity/judge.h"
 #include "replay/provenance.h"
+#include "replay/tell.h"
 #include "sim/gfp.h"
 #include "traces/file/trace.h"
 
-#define HEARTBEAT_NS UINT64_C(500000000)
 /* Regions whose free blocks are compared, if anything happened there: a largest block each. */
 #define REGION_ORDER MAX_ORDER
 
@@ -46,8 +45,8 @@ struct fetch {
 
 struct fidelity {
 	const struct fidelity_config *config;
-	struct result_sink *sink;
 	struct error *err;
+	struct tell tell;
 	struct trace_reader *reader;
 	const struct trace_header *header;
 	const struct trace_totals *totals;
@@ -57,7 +56,6 @@ struct fidelity {
 	struct frame_map *start_known; /* as found in the trace */
 	uint64_t *touched;	       /* bit per region: an event after the start was there */
 	uint64_t kernel_refills, kernel_drains, kernel_fallbacks;
-	uint64_t heard_ns;
 	struct progress progress;
 
 	/* One pass. */
@@ -72,27 +70,6 @@ struct fidelity {
 	uint64_t next_tick_ns;
 	bool told_lists; /* refills and drains are told */
 };
-
-static int __attribute__((format(printf, 2, 3))) warn(struct fidelity *f, const char *fmt, ...)
-{
-	struct result_record record = {.kind = RESULT_WARNING};
-	char text[400];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	record.warning.text = text;
-	return f->sink->take(f->sink, &record, f->err);
-}
-
-static int send_metric(struct fidelity *f, enum metric metric, double value)
-{
-	const struct result_record record = {.kind = RESULT_METRIC,
-					     .metric = {.metric = metric, .value = value}};
-
-	return f->sink->take(f->sink, &record, f->err);
-}
 
 /* ---- asking and telling ---- */
 
@@ -366,17 +343,6 @@ static int one_event(struct fidelity *f, const struct event *e, bool score)
 
 /* ---- a pass ---- */
 
-static int heartbeat(struct fidelity *f)
-{
-	const struct result_record record = {.kind = RESULT_ALIVE};
-	uint64_t now_ns = clock_now_ns();
-
-	if (now_ns - f->heard_ns < HEARTBEAT_NS)
-		return 0;
-	f->heard_ns = now_ns;
-	return f->sink->take(f->sink, &record, f->err);
-}
-
 static void end_pass(struct fidelity *f)
 {
 	allocator_instance_destroy(f->instance);
@@ -412,7 +378,7 @@ static int learn_start(struct fidelity *f, const struct frame_map *start,
 		if (i < *n)
 			break;
 		*n = i = 0;
-		rc = heartbeat(f);
+		rc = tell_alive(&f->tell);
 	}
 	if (rc)
 		return rc;
@@ -465,7 +431,7 @@ static int play_events(struct fidelity *f, const struct event *events, size_t n)
 		f->done++;
 	}
 	progress_update(&f->progress, f->done);
-	return heartbeat(f);
+	return tell_alive(&f->tell);
 }
 
 static int forced_pass(struct fidelity *f, bool told_lists)
@@ -594,23 +560,26 @@ static int tell_free_running(struct fidelity *f, const struct allocator_stats *b
 
 	rc = end_stats(f, &stats, &end);
 	if (rc == -ENOENT)
-		return warn(f, "no end snapshot, or a back end without free lists: end states are "
-			       "not compared");
+		return tell_warning(
+			&f->tell,
+			"no end snapshot, or a back end without free lists: end states are "
+			"not compared");
 	if (rc)
 		return rc;
-	rc = send_metric(f, METRIC_free_order_distance, order_distance(f, &stats, end));
+	rc = tell_metric(&f->tell, METRIC_free_order_distance, order_distance(f, &stats, end));
 	if (!rc)
-		rc = send_metric(f, METRIC_pageblock_distance, type_distance(f, &stats, end));
+		rc = tell_metric(&f->tell, METRIC_pageblock_distance,
+				 type_distance(f, &stats, end));
 	frame_map_destroy(end);
 #define SINCE(name) (counter(&stats, name) - counter(before, name))
 	if (!rc)
-		rc = send_metric(f, METRIC_refill_ratio,
+		rc = tell_metric(&f->tell, METRIC_refill_ratio,
 				 ratio(SINCE("zone_locked"), f->kernel_refills));
 	if (!rc)
-		rc = send_metric(f, METRIC_drain_ratio,
+		rc = tell_metric(&f->tell, METRIC_drain_ratio,
 				 ratio(SINCE("pcpu_drain"), f->kernel_drains));
 	if (!rc)
-		rc = send_metric(f, METRIC_extfrag_ratio,
+		rc = tell_metric(&f->tell, METRIC_extfrag_ratio,
 				 ratio(SINCE("extfrag"), f->kernel_fallbacks));
 #undef SINCE
 	return rc;
@@ -642,7 +611,7 @@ static int free_pass(struct fidelity *f)
 		if (!rc)
 			progress_update(&f->progress, e->count.events);
 		if (!rc)
-			rc = heartbeat(f);
+			rc = tell_alive(&f->tell);
 	}
 	if (!rc)
 		engine_flush(e);
@@ -709,7 +678,7 @@ static int look_through(struct fidelity *f, uint8_t *known)
 					known[b] = (uint8_t)mt;
 			}
 		}
-		rc = heartbeat(f);
+		rc = tell_alive(&f->tell);
 	}
 	return rc;
 }
@@ -844,12 +813,15 @@ static int send_run(struct fidelity *f)
 		.role = ROLE_CANDIDATE,
 		.order = -1,
 	};
-	rc = f->sink->take(f->sink, &record, f->err);
+	rc = tell_record(&f->tell, &record);
 	free(options);
 	return rc;
 }
 
 /* ---- the passes ---- */
+
+METRIC_RANGE(hit_accuracy_b, decision_accuracy_b, ACCURACY_CLASSES);
+METRIC_RANGE(hit_accuracy_a, decision_accuracy_a, ACCURACY_CLASSES);
 
 static int tell_b(struct fidelity *f)
 {
@@ -857,30 +829,30 @@ static int tell_b(struct fidelity *f)
 	struct frame_map *end;
 	int rc;
 
-	rc = judge_send(&f->judge, ACCURACY_B, f->sink, f->err);
+	rc = judge_send(&f->judge, ACCURACY_B, f->tell.sink, f->err);
 	if (!rc)
-		rc = judge_send(&f->lifo_judge, ACCURACY_LIFO, f->sink, f->err);
+		rc = judge_send(&f->lifo_judge, ACCURACY_LIFO, f->tell.sink, f->err);
 	for (unsigned int c = 0; !rc && c < ACCURACY_CLASSES; c++)
-		rc = send_metric(f, METRIC_hit_accuracy_b + c, judge_accuracy(&f->judge, c));
+		rc = tell_metric(&f->tell, METRIC_hit_accuracy_b + c, judge_accuracy(&f->judge, c));
 	if (!rc)
-		rc = send_metric(f, METRIC_lifo_accuracy,
+		rc = tell_metric(&f->tell, METRIC_lifo_accuracy,
 				 judge_accuracy(&f->lifo_judge, ACCURACY_DECIDED));
 	if (rc)
 		return rc;
 	rc = end_stats(f, &stats, &end);
 	if (rc)
 		return rc == -ENOENT ? 0 : rc;
-	rc = send_metric(f, METRIC_forced_end_distance, order_distance(f, &stats, end));
+	rc = tell_metric(&f->tell, METRIC_forced_end_distance, order_distance(f, &stats, end));
 	frame_map_destroy(end);
 	return rc;
 }
 
 static int tell_a(struct fidelity *f)
 {
-	int rc = judge_send(&f->judge, ACCURACY_A, f->sink, f->err);
+	int rc = judge_send(&f->judge, ACCURACY_A, f->tell.sink, f->err);
 
 	for (unsigned int c = 0; !rc && c < ACCURACY_CLASSES; c++)
-		rc = send_metric(f, METRIC_hit_accuracy_a + c, judge_accuracy(&f->judge, c));
+		rc = tell_metric(&f->tell, METRIC_hit_accuracy_a + c, judge_accuracy(&f->judge, c));
 	return rc;
 }
 
@@ -903,21 +875,25 @@ static int tell_counts(struct fidelity *f)
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
-		rc = send_metric(f, counts[i].metric, (double)counts[i].value);
+		rc = tell_metric(&f->tell, counts[i].metric, (double)counts[i].value);
 	if (!rc && f->config->hindsight)
-		rc = warn(f, "hindsight: the start state uses what only later events tell");
+		rc = tell_warning(&f->tell,
+				  "hindsight: the start state uses what only later events tell");
 	if (!rc && !f->burn_in)
-		rc = warn(f, "recorded without --burn-in: the order of free lists and the content "
-			     "of per-CPU lists were unknown at the start");
+		rc = tell_warning(
+			&f->tell,
+			"recorded without --burn-in: the order of free lists and the content "
+			"of per-CPU lists were unknown at the start");
 	if (!rc && f->totals->lost_events)
-		rc = warn(f, "%" PRIu64 " events were lost: what they did is missing here, too",
-			  f->totals->lost_events);
+		rc = tell_warning(&f->tell,
+				  "%" PRIu64
+				  " events were lost: what they did is missing here, too",
+				  f->totals->lost_events);
 	return rc;
 }
 
 static int run_passes(struct fidelity *f)
 {
-	const struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_DONE}};
 	int rc;
 
 	rc = prepare_start(f);
@@ -936,7 +912,7 @@ static int run_passes(struct fidelity *f)
 	if (!rc)
 		rc = free_pass(f);
 	end_pass(f);
-	return rc ? rc : f->sink->take(f->sink, &done, f->err);
+	return rc ? rc : tell_done(&f->tell);
 }
 
 int fidelity_fits(const char *trace, const struct allocator_spec *spec, struct error *err)
@@ -965,8 +941,8 @@ int fidelity_run(const struct fidelity_config *config, struct result_sink *sink,
 	if (!f)
 		return error_set(err, ENOMEM, "no memory");
 	f->config = config;
-	f->sink = sink;
 	f->err = err ? err : &scratch;
+	tell_init(&f->tell, sink, f->err);
 	rc = open_trace(f);
 	if (!rc)
 		rc = send_run(f);

@@ -226,7 +226,7 @@ static void send_results(struct store *store)
 	record.kind = RESULT_BLOCKMAP;
 	record.blockmap.sample = 1;
 	record.blockmap.first_block = 8;
-	record.blockmap.held = held;
+	record.blockmap.values = held;
 	record.blockmap.n = ARRAY_SIZE(held);
 	must_take(store, &record);
 	send_warning(store, "first; it's \"quoted\"");
@@ -390,7 +390,7 @@ static void send_blockmap(struct store *store, uint32_t sample, uint64_t first_b
 		held[i] = map_value(sample, i);
 	record.blockmap.sample = sample;
 	record.blockmap.first_block = first_block;
-	record.blockmap.held = held;
+	record.blockmap.values = held;
 	record.blockmap.n = n;
 	must_take(store, &record);
 }
@@ -484,7 +484,7 @@ static void block_maps_out_of_order_fail_the_run(void **state)
 	send_blockmap(store, 5, 8, MAP_BLOCKS);
 	map.blockmap.sample = 4;
 	map.blockmap.first_block = 8;
-	map.blockmap.held = held;
+	map.blockmap.values = held;
 	map.blockmap.n = MAP_BLOCKS;
 	assert_int_equal(take(store, &map, &err), -EINVAL);
 	assert_non_null(strstr(err.text, "sample 4 after sample 5"));
@@ -503,7 +503,7 @@ static void send_long_run(struct store *store)
 	struct result_record record = {.kind = RESULT_BLOCKMAP};
 	uint64_t x = 88172645463325252u;
 
-	record.blockmap.held = held;
+	record.blockmap.values = held;
 	record.blockmap.n = LONG_BLOCKS;
 	for (uint32_t s = 0; s < LONG_SAMPLES; s++) {
 		for (size_t i = 0; i < LONG_BLOCKS; i++) {

@@ -74,12 +74,38 @@ static size_t make_records(struct result_record *r)
 	r[n++] = (struct result_record){.kind = RESULT_METRIC, .metric = {METRIC_cas_ns, -0.125}};
 	r[n++] = (struct result_record){
 		.kind = RESULT_LATENCY,
-		.latency = {LATENCY_FREE, LATENCY_ORDER9_10, 4095, &histogram}};
+		.latency = {LATENCY_ALLOC, LATENCY_ORDER9_10, LATENCY_FALLBACK, 4095, &histogram}};
 	r[n++] = (struct result_record){.kind = RESULT_FREELIST,
 					.freelist = {3, FREELIST_KERNEL, {1, 2, [10] = 1 << 30}}};
+	r[n++] =
+		(struct result_record){.kind = RESULT_BLOCKMAP,
+				       .blockmap = {3, 512, BLOCKMAP_HELD, held, ARRAY_SIZE(held)}};
 	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP,
-					.blockmap = {3, 512, held, ARRAY_SIZE(held)}};
-	r[n++] = (struct result_record){.kind = RESULT_BLOCKMAP, .blockmap = {4, 0, held, 0}};
+					.blockmap = {4, 0, BLOCKMAP_OLDEST, held, 0}};
+	r[n++] = (struct result_record){
+		.kind = RESULT_SETTING,
+		.setting = {"prefill", "packed", "", SETTING_QUESTION, false}};
+	r[n++] = (struct result_record){.kind = RESULT_SETTING,
+					.setting = {"ops", "17", "frames", SETTING_FACT, true}};
+	r[n++] = (struct result_record){
+		.kind = RESULT_METRIC_ROW,
+		.row = {METRIC_COUNT,
+			"buddy",
+			{"refills", "", "lists refilled", METRIC_NEUTRAL, METRIC_EXACT, NULL}}};
+	r[n++] = (struct result_record){.kind = RESULT_METRIC_ROW,
+					.row = {METRIC_COUNT + 1,
+						"dram",
+						{"joules_modelled", "J", "energy", METRIC_LOWER,
+						 METRIC_MODELLED, "DDR4-2400"}}};
+	r[n++] = (struct result_record){.kind = RESULT_METRIC, .metric = {METRIC_COUNT + 1, 2.5}};
+	r[n++] = (struct result_record){.kind = RESULT_VALUE,
+					.value = {7, METRIC_COUNT + 1, (double)NAN}};
+	r[n++] = (struct result_record){.kind = RESULT_COUNTER,
+					.counter = {RESULT_AT_END, METRIC_COUNT, UINT64_MAX}};
+	r[n++] = (struct result_record){.kind = RESULT_FLAG, .flag = {FLAG_FALLBACK, 3}};
+	r[n++] = (struct result_record){
+		.kind = RESULT_HOLDER,
+		.holder = {7, UINT64_C(1) << 33, 2, "page_cache", 9, 0xff, 0x140dca, 12, 512, 99}};
 	r[n++] = (struct result_record){.kind = RESULT_ACCURACY,
 					.accuracy = {ACCURACY_A, ACCURACY_DECIDED,
 						     ACCURACY_MIGRATETYPE, 3, NULL, 1000, 999}};
@@ -93,7 +119,7 @@ static size_t make_records(struct result_record *r)
 	return n;
 }
 
-#define RECORDS_MAX 16
+#define RECORDS_MAX 32
 
 static void assert_same_text(const char *a, const char *b)
 {
@@ -126,6 +152,15 @@ static void assert_same_run(const struct result_run *a, const struct result_run 
 		    a->rounds == b->rounds && a->fill == b->fill);
 }
 
+static void assert_same_holder(const struct result_holder *a, const struct result_holder *b)
+{
+	assert_true(a->sample == b->sample && a->block == b->block && a->rank == b->rank);
+	assert_same_text(a->class_name, b->class_name);
+	assert_true(a->order == b->order && a->migratetype == b->migratetype && a->gfp == b->gfp);
+	assert_true(a->context == b->context && a->frames == b->frames &&
+		    a->since_ns == b->since_ns);
+}
+
 static void assert_same(const struct result_record *a, const struct result_record *b)
 {
 	assert_int_equal(a->kind, b->kind);
@@ -141,6 +176,36 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		/* Bit by bit, as NaN must come through. */
 		assert_memory_equal(a->sample.state, b->sample.state, sizeof(a->sample.state));
 		break;
+	case RESULT_SETTING:
+		assert_same_text(a->setting.key, b->setting.key);
+		assert_same_text(a->setting.value, b->setting.value);
+		assert_same_text(a->setting.unit, b->setting.unit);
+		assert_int_equal(a->setting.role, b->setting.role);
+		assert_int_equal(a->setting.usual, b->setting.usual);
+		break;
+	case RESULT_METRIC_ROW:
+		assert_int_equal(a->row.metric, b->row.metric);
+		assert_same_text(a->row.source, b->row.source);
+		assert_same_text(a->row.info.name, b->row.info.name);
+		assert_same_text(a->row.info.unit, b->row.info.unit);
+		assert_same_text(a->row.info.help, b->row.info.help);
+		assert_int_equal(a->row.info.direction, b->row.info.direction);
+		assert_int_equal(a->row.info.kind, b->row.info.kind);
+		assert_same_text(a->row.info.model, b->row.info.model);
+		break;
+	case RESULT_VALUE:
+		assert_memory_equal(&a->value, &b->value, sizeof(a->value));
+		break;
+	case RESULT_COUNTER:
+		assert_memory_equal(&a->counter, &b->counter, sizeof(a->counter));
+		break;
+	case RESULT_FLAG:
+		assert_int_equal(a->flag.flag, b->flag.flag);
+		assert_true(a->flag.allocs == b->flag.allocs);
+		break;
+	case RESULT_HOLDER:
+		assert_same_holder(&a->holder, &b->holder);
+		break;
 	case RESULT_METRIC:
 		assert_int_equal(a->metric.metric, b->metric.metric);
 		assert_true(a->metric.value == b->metric.value);
@@ -148,6 +213,7 @@ static void assert_same(const struct result_record *a, const struct result_recor
 	case RESULT_LATENCY:
 		assert_int_equal(a->latency.op, b->latency.op);
 		assert_int_equal(a->latency.order_class, b->latency.order_class);
+		assert_int_equal(a->latency.path, b->latency.path);
 		assert_int_equal(a->latency.cpu, b->latency.cpu);
 		assert_memory_equal(a->latency.histogram, b->latency.histogram,
 				    sizeof(struct histogram));
@@ -163,7 +229,7 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		assert_true(a->blockmap.first_block == b->blockmap.first_block);
 		assert_int_equal(a->blockmap.n, b->blockmap.n);
 		for (size_t i = 0; i < a->blockmap.n; i++)
-			assert_int_equal(a->blockmap.held[i], b->blockmap.held[i]);
+			assert_int_equal(a->blockmap.values[i], b->blockmap.values[i]);
 		break;
 	case RESULT_ACCURACY:
 		assert_int_equal(a->accuracy.variant, b->accuracy.variant);
@@ -221,14 +287,40 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 	case RESULT_LATENCY:
 		assert_true(r->latency.op < LATENCY_OPS);
 		assert_true(r->latency.order_class < LATENCY_CLASSES);
+		assert_true(r->latency.path < LATENCY_PATHS);
 		t->sum += r->latency.histogram->bucket[HISTOGRAM_BUCKETS - 1];
 		break;
 	case RESULT_BLOCKMAP:
 		for (size_t i = 0; i < r->blockmap.n; i++)
-			t->sum += r->blockmap.held[i];
+			t->sum += r->blockmap.values[i];
 		break;
 	case RESULT_METRIC:
-		assert_true(r->metric.metric < METRIC_COUNT);
+		assert_true(r->metric.metric < METRIC_COUNT + RESULT_ROWS_MAX);
+		break;
+	case RESULT_SETTING:
+		assert_true(r->setting.role <= SETTING_FACT);
+		t->sum +=
+			strlen(r->setting.key) + strlen(r->setting.value) + strlen(r->setting.unit);
+		break;
+	case RESULT_METRIC_ROW:
+		assert_in_range(r->row.metric, METRIC_COUNT, METRIC_COUNT + RESULT_ROWS_MAX - 1);
+		assert_true((r->row.info.model != NULL) == (r->row.info.kind == METRIC_MODELLED));
+		t->sum += strlen(r->row.source) + strlen(r->row.info.name) +
+			  strlen(r->row.info.unit) + strlen(r->row.info.help);
+		break;
+	case RESULT_VALUE:
+		assert_in_range(r->value.metric, METRIC_COUNT, METRIC_COUNT + RESULT_ROWS_MAX - 1);
+		break;
+	case RESULT_COUNTER:
+		assert_in_range(r->counter.metric, METRIC_COUNT,
+				METRIC_COUNT + RESULT_ROWS_MAX - 1);
+		break;
+	case RESULT_FLAG:
+		assert_true(r->flag.flag < FLAG_KINDS);
+		break;
+	case RESULT_HOLDER:
+		assert_true(r->holder.order < RESULT_ORDERS);
+		t->sum += strlen(r->holder.class_name);
 		break;
 	case RESULT_FREELIST:
 		assert_true(r->freelist.source <= FREELIST_EXPLAINED);
@@ -637,6 +729,28 @@ static void what_the_sink_returns_is_passed_on(void **state)
 	free(data);
 }
 
+static void an_age_survives_its_code_to_half_a_percent(void **state)
+{
+	uint16_t last = 0;
+
+	(void)state;
+	assert_int_equal(result_age_code(0), 0);
+	assert_int_equal(result_age_code(999999), 0);
+	assert_int_equal(result_age_code(1000000), 256);
+	assert_true(result_age_code(UINT64_MAX) < BLOCKMAP_ABSENT);
+	for (uint64_t ms = 0; ms < UINT64_C(1) << 44; ms += 1 + ms / 700) {
+		const uint16_t code = result_age_code(ms * 1000000);
+		const uint64_t back = result_age_ms(code);
+
+		assert_true(code >= last);
+		last = code;
+		assert_true(back <= ms && ms - back <= ms / 200);
+		/* The shortest with that code: one less has another. */
+		assert_int_equal(result_age_code(back * 1000000), code);
+		assert_true(back == 0 || result_age_code((back - 1) * 1000000) < code);
+	}
+}
+
 static void every_enum_has_a_name_and_nothing_else_has(void **state)
 {
 	(void)state;
@@ -651,6 +765,16 @@ static void every_enum_has_a_name_and_nothing_else_has(void **state)
 	assert_string_equal(latency_class_name(LATENCY_ORDER1_3), "1-3");
 	assert_string_equal(latency_class_name(LATENCY_ORDER4_8), "4-8");
 	assert_string_equal(latency_class_name(LATENCY_ORDER9_10), "9-10");
+	assert_string_equal(latency_path_name(LATENCY_PLAIN), "plain");
+	assert_string_equal(latency_path_name(LATENCY_FALLBACK), "fallback");
+	assert_string_equal(latency_path_name(LATENCY_PATHS), "?");
+	assert_string_equal(setting_role_name(SETTING_QUESTION), "question");
+	assert_string_equal(setting_role_name(SETTING_FACT), "fact");
+	assert_string_equal(result_flag_name(FLAG_ZEROED), "zeroed");
+	assert_string_equal(result_flag_name(FLAG_NEEDS_INSTALL), "needs_install");
+	assert_string_equal(result_flag_name(FLAG_KINDS), "?");
+	assert_string_equal(blockmap_layer_name(BLOCKMAP_HELD), "held");
+	assert_string_equal(blockmap_layer_name(BLOCKMAP_OLDEST), "oldest");
 	assert_string_equal(freelist_source_name(FREELIST_ENGINE), "engine");
 	assert_string_equal(freelist_source_name(FREELIST_BACKEND), "backend");
 	assert_string_equal(freelist_source_name(FREELIST_KERNEL), "kernel");
@@ -689,6 +813,7 @@ int main(void)
 		cmocka_unit_test(a_reader_that_is_gone_is_told_as_epipe),
 		cmocka_unit_test(a_full_disk_and_a_bad_descriptor_give_their_errno),
 		cmocka_unit_test(what_the_sink_returns_is_passed_on),
+		cmocka_unit_test(an_age_survives_its_code_to_half_a_percent),
 		cmocka_unit_test(every_enum_has_a_name_and_nothing_else_has),
 	};
 

@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+#include "replay/tell.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "replay/clock.h"
+#include "replay/provenance.h"
+
+#define HEARTBEAT_NS UINT64_C(500000000)
+
+void tell_init(struct tell *t, struct result_sink *sink, struct error *err)
+{
+	*t = (struct tell){.sink = sink, .err = err, .heard_ns = clock_now_ns()};
+}
+
+int tell_record(struct tell *t, const struct result_record *record)
+{
+	return t->sink->take(t->sink, record, t->err);
+}
+
+static enum run_role role_of(const struct allocator_ops *ops)
+{
+	if (ops->capabilities & ALLOCATOR_ECHO)
+		return ROLE_REFERENCE;
+	return ops->capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS : ROLE_CANDIDATE;
+}
+
+/* How the question is put, for the point's id. */
+static char *how_asked(const struct tell_run *run, const struct settings *settings)
+{
+	char *point = settings_point(settings), *how = NULL;
+
+	if (point && asprintf(&how, "mode %s threads %u order %d seed %" PRIu64 "\n%s", run->mode,
+			      run->threads, run->order, run->seed, point) < 0)
+		how = NULL;
+	free(point);
+	return how;
+}
+
+static int send_run(struct tell *t, const struct tell_run *run, const struct settings *settings,
+		    const char *options)
+{
+	struct result_record record = {.kind = RESULT_RUN};
+	char id[33], build_id[128], *how = how_asked(run, settings);
+	int rc;
+
+	if (!how)
+		return error_set(t->err, ENOMEM, "no memory for the run's identity");
+	rc = provenance_point_id(run->asked, run->machine, run->spec, how, id, t->err);
+	free(how);
+	if (rc)
+		return rc;
+	provenance_build_id(build_id, sizeof(build_id));
+	record.run = (struct result_run){
+		.allocator = run->spec->ops->name,
+		.spec = run->spec->text,
+		.options = options,
+		.allocator_summary = run->spec->ops->summary,
+		.role = role_of(run->spec->ops),
+		.trace = run->trace,
+		.trace_digest = run->trace_digest,
+		.trace_note = run->trace_note,
+		.mode = run->mode,
+		.label = run->label,
+		.point_id = id,
+		.build_id = build_id,
+		.seed = run->seed,
+		.start_ns = run->start_ns,
+		.threads = run->threads,
+		.order = run->order,
+	};
+	return tell_record(t, &record);
+}
+
+int tell_run(struct tell *t, const struct tell_run *run, const struct settings *settings)
+{
+	char *options = option_canonical(run->spec->options);
+	int rc;
+
+	if (!options)
+		return error_set(t->err, ENOMEM, "no memory");
+	rc = send_run(t, run, settings, options);
+	free(options);
+	for (size_t i = 0; !rc && i < settings->n; i++)
+		rc = tell_record(t, &(struct result_record){.kind = RESULT_SETTING,
+							    .setting = settings->row[i]});
+	return rc;
+}
+
+int tell_metric(struct tell *t, uint32_t metric, double value)
+{
+	return tell_record(
+		t, &(struct result_record){.kind = RESULT_METRIC, .metric = {metric, value}});
+}
+
+int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
+		  const uint64_t blocks[NR_ORDERS])
+{
+	struct result_record record = {.kind = RESULT_FREELIST,
+				       .freelist = {.sample = sample, .source = source}};
+
+	memcpy(record.freelist.blocks, blocks, sizeof(record.freelist.blocks));
+	return tell_record(t, &record);
+}
+
+int tell_blockmap(struct tell *t, uint32_t sample, enum blockmap_layer layer, uint64_t first_block,
+		  const uint16_t *values, size_t n)
+{
+	return tell_record(t, &(struct result_record){.kind = RESULT_BLOCKMAP,
+						      .blockmap = {.sample = sample,
+								   .layer = layer,
+								   .first_block = first_block,
+								   .values = values,
+								   .n = n}});
+}
+
+int tell_warning(struct tell *t, const char *fmt, ...)
+{
+	struct result_record record = {.kind = RESULT_WARNING};
+	char text[400];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	record.warning.text = text;
+	return tell_record(t, &record);
+}
+
+int tell_done(struct tell *t)
+{
+	return tell_record(
+		t, &(struct result_record){.kind = RESULT_DONE, .done = {.status = RUN_DONE}});
+}
+
+int tell_alive(struct tell *t)
+{
+	uint64_t now_ns = clock_now_ns();
+
+	if (now_ns - t->heard_ns < HEARTBEAT_NS)
+		return 0;
+	t->heard_ns = now_ns;
+	return tell_record(t, &(struct result_record){.kind = RESULT_ALIVE});
+}
+
+int tell_row(struct tell *t, const char *source, const struct metric_info *info, uint32_t *metric)
+{
+	if (t->rows == RESULT_ROWS_MAX)
+		return error_set(t->err, E2BIG, "%s: %s: more than %u metrics of its own", source,
+				 info->name, RESULT_ROWS_MAX);
+	*metric = METRIC_COUNT + t->rows++;
+	return tell_record(t, &(struct result_record){
+				      .kind = RESULT_METRIC_ROW,
+				      .row = {.metric = *metric, .source = source, .info = *info}});
+}
+
+/* The row of the counter at place @i of the statistics, declared when first seen. */
+static int row_of_counter(struct tell *t, const struct allocator_spec *spec,
+			  const struct allocator_stats *stats, size_t i)
+{
+	const char *name = stats->counters[i].name;
+	struct metric_info plain = {.name = name, .unit = "", .help = ""};
+	int rc;
+
+	if (i < t->nr_counters && strcmp(t->counter_name[i], name) == 0)
+		return 0;
+	rc = tell_row(t, spec->ops->name, &plain, &t->counter_row[i]);
+	t->counter_name[i] = name;
+	t->nr_counters = i + 1;
+	return rc;
+}
+
+int tell_counters(struct tell *t, const struct allocator_spec *spec,
+		  const struct allocator_stats *stats, uint32_t sample)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < stats->nr_counters; i++) {
+		rc = row_of_counter(t, spec, stats, i);
+		if (!rc)
+			rc = tell_record(
+				t, &(struct result_record){.kind = RESULT_COUNTER,
+							   .counter = {sample, t->counter_row[i],
+								       stats->counters[i].value}});
+	}
+	return rc;
+}

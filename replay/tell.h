@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How a run speaks: the records that replay, bench and fidelity all send, each made in one place.
+ *
+ * Internal to replay/. Not thread-safe.
+ */
+#ifndef REPLAY_TELL_H
+#define REPLAY_TELL_H
+
+#include <stdint.h>
+
+#include "allocators/registry.h"
+#include "base/error.h"
+#include "results/result.h"
+#include "results/settings.h"
+#include "sim/machine.h"
+
+struct tell {
+	struct result_sink *sink;
+	struct error *err; /* where a failure of the sink is explained; never NULL */
+	uint64_t heard_ns; /* when a sign of life was last sent */
+	uint32_t rows;	   /* RESULT_METRIC_ROWs sent so far */
+	/* Of the back end's counters: the row of each, by its place in the back end's statistics. */
+	uint32_t counter_row[ALLOCATOR_COUNTERS_MAX];
+	const char *counter_name[ALLOCATOR_COUNTERS_MAX];
+	size_t nr_counters;
+};
+
+/** Nothing said yet. @sink and @err must outlive it. */
+void tell_init(struct tell *t, struct result_sink *sink, struct error *err);
+
+/** Pass one record on. Return: 0 or the sink's error; so do all below. */
+int tell_record(struct tell *t, const struct result_record *record);
+
+/*
+ * Who is told about: what tell_run() does not find out by itself. All strings are borrowed for the call.
+ */
+struct tell_run {
+	const struct allocator_spec *spec;
+	const struct machine *machine; /* part of the point */
+	const char *
+		asked; /* what is played or measured, for the point: "trace DIGEST", "bench frag" */
+	const char *trace, *trace_digest, *trace_note; /* NULL: no trace */
+	const char *mode, *label;
+	uint64_t seed, start_ns;
+	uint32_t threads;
+	int32_t order; /* -1: not a benchmark of one order */
+};
+
+/**
+ * tell_run - RESULT_RUN, with the point's id over all that identifies it, and a RESULT_SETTING each
+ * The point: asked, machine, back end with its resolved options, mode, threads, order, seed, and every
+ * setting that is no fact and not at its usual value.
+ * Return: 0; -ENOMEM; or the sink's.
+ */
+int tell_run(struct tell *t, const struct tell_run *run, const struct settings *settings);
+
+int tell_metric(struct tell *t, uint32_t metric, double value);
+int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
+		  const uint64_t blocks[NR_ORDERS]);
+int tell_blockmap(struct tell *t, uint32_t sample, enum blockmap_layer layer, uint64_t first_block,
+		  const uint16_t *values, size_t n);
+/** One line for people; cut at 400 bytes. */
+int tell_warning(struct tell *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** The run is over and its results are whole. */
+int tell_done(struct tell *t);
+
+/** A sign of life if the last is half a second old: whoever watches for a hang hears of what is merely long. */
+int tell_alive(struct tell *t);
+
+/**
+ * tell_row - declare a metric or counter that is not in the engine's table
+ * @source: who brings it
+ * @metric: its number from now on
+ * Return: 0; -E2BIG: more than RESULT_ROWS_MAX; or the sink's.
+ */
+int tell_row(struct tell *t, const char *source, const struct metric_info *info, uint32_t *metric);
+
+/**
+ * tell_counters - what a back end has counted so far
+ * @sample: its index, or RESULT_AT_END
+ * A counter is declared when it is first seen, as the back end's table describes it (of a layer, its own
+ * table or an inner one's); one that no table has is a plain exact number.
+ */
+int tell_counters(struct tell *t, const struct allocator_spec *spec,
+		  const struct allocator_stats *stats, uint32_t sample);
+
+#endif
