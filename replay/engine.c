@@ -665,7 +665,7 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 			e->next_tick_ns = e->ops->tick(e->a, ev->time_ns);
 		}
 		e->count.events++;
-		if (ev->kind <= EVENT_LAST_DRIVING)
+		if (event_kinds[ev->kind].drives)
 			plan(e, ev);
 	}
 	if (n)

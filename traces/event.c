@@ -3,25 +3,34 @@
 
 #include "base/bits.h"
 
-static const char *const kind_names[EVENT_KINDS] = {
-	[EVENT_ALLOC] = "alloc",
-	[EVENT_FREE] = "free",
-	[EVENT_ALLOC_FAILED] = "alloc_failed",
-	[EVENT_MARK] = "mark",
-	[EVENT_LOST] = "lost",
-	[EVENT_ONLINE] = "online",
-	[EVENT_OFFLINE] = "offline",
-	[EVENT_MOVE] = "move",
-	[EVENT_ZONE_LOCKED] = "zone_locked",
-	[EVENT_PCPU_DRAIN] = "pcpu_drain",
-	[EVENT_EXTFRAG] = "extfrag",
-	[EVENT_COMPACTION] = "compaction",
-	[EVENT_LABEL] = "label",
+_Static_assert(EVENT_KINDS <= EVENT_KINDS_MAX, "the trace file has no counter for such a kind");
+
+const struct event_kind_info event_kinds[EVENT_KINDS] = {
+#define X(number, NAME, name, pfn, arg, drives, truth)                                             \
+	[number] = {#name, pfn, EVENT_ARG_##arg, drives, truth},
+	EVENT_KIND_TABLE(X)
+#undef X
 };
 
 const char *event_kind_name(unsigned int kind)
 {
-	return kind < ARRAY_SIZE(kind_names) ? kind_names[kind] : NULL;
+	return event_kind_known(kind) ? event_kinds[kind].name : NULL;
+}
+
+uint64_t event_frames_end(const struct event *e)
+{
+	uint64_t end = e->pfn + (UINT64_C(1) << e->order);
+
+	if (!event_has_pfn(e->kind))
+		return 0;
+	switch (event_kinds[e->kind].arg) {
+	case EVENT_ARG_FRAMES:
+		return e->pfn + e->arg;
+	case EVENT_ARG_PFN:
+		return max_u64(end, e->arg + (UINT64_C(1) << e->order));
+	default:
+		return end;
+	}
 }
 
 static bool frames_fit(uint64_t pfn, uint64_t frames, uint64_t end)
@@ -33,7 +42,7 @@ const char *event_check(const struct event *e, const struct event_limits *limits
 {
 	uint64_t end = limits->pfn_end;
 
-	if (e->kind == 0 || e->kind >= EVENT_KINDS)
+	if (!event_kind_known(e->kind))
 		return "kind";
 	if (e->order > EVENT_ORDER_MAX)
 		return "order";
@@ -43,14 +52,15 @@ const char *event_check(const struct event *e, const struct event_limits *limits
 		return "migratetype";
 	if (!event_has_pfn(e->kind))
 		return e->pfn == PFN_NONE ? NULL : "pfn";
-	if (e->kind == EVENT_ONLINE || e->kind == EVENT_OFFLINE) {
+	if (event_kinds[e->kind].arg == EVENT_ARG_FRAMES) {
 		if (e->pfn >= end)
 			return "pfn";
 		return e->arg && frames_fit(e->pfn, e->arg, end) ? NULL : "arg";
 	}
 	if (!frames_fit(e->pfn, UINT64_C(1) << e->order, end))
 		return "pfn";
-	if (e->kind == EVENT_MOVE && !frames_fit(e->arg, UINT64_C(1) << e->order, end))
+	if (event_kinds[e->kind].arg == EVENT_ARG_PFN &&
+	    !frames_fit(e->arg, UINT64_C(1) << e->order, end))
 		return "arg";
 	return NULL;
 }

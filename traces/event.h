@@ -10,26 +10,72 @@
 
 #include "sim/machine.h"
 
-enum event_kind {
-	/* These drive a replay. */
-	EVENT_ALLOC = 1,    /* pfn, order, gfp, migratetype (requested), context, cpu */
-	EVENT_FREE,	    /* pfn, order, context, cpu */
-	EVENT_ALLOC_FAILED, /* as ALLOC, pfn PFN_NONE */
-	EVENT_MARK,	    /* a named phase begins: arg = id, see trace_reader_mark_name() */
-	EVENT_LOST,	    /* arg = events lost just before, on cpu */
-	EVENT_ONLINE,	    /* frames pfn .. pfn + arg - 1 become managed and free */
-	EVENT_OFFLINE,	    /* the reverse */
-	EVENT_MOVE,	    /* the object at pfn (order) now lives at arg */
-	EVENT_LAST_DRIVING = EVENT_MOVE,
-	/* Ground truth: what the kernel's allocator did inside. */
-	EVENT_ZONE_LOCKED, /* block taken from the free lists: pfn, order, migratetype (of the list) */
-	EVENT_PCPU_DRAIN, /* block returned from a per-CPU list: pfn, order, migratetype */
-	EVENT_EXTFRAG, /* fallback: pfn, order and migratetype as asked; arg: event_extfrag_arg() */
-	EVENT_COMPACTION, /* arg: event_compaction_arg() */
-	/* Optional. */
-	EVENT_LABEL, /* pfn, order: page cache of the file context */
-	EVENT_KINDS,
+/* What an event's arg is. */
+enum event_arg {
+	EVENT_ARG_NONE,	  /* nothing */
+	EVENT_ARG_NUMBER, /* a number of the kind's own */
+	EVENT_ARG_FRAMES, /* how many frames from pfn on, instead of 2^order */
+	EVENT_ARG_PFN,	  /* another block of 2^order frames */
 };
+
+/*
+ * Every kind, and all that anyone may know of it but its meaning. X(number, NAME, name, has a pfn,
+ * arg, drives the replay, is ground truth). Numbers are on disk and mean nothing else: a new kind
+ * takes a free one (below EVENT_KINDS_MAX, ascending here) wherever it belongs. A reader that does
+ * not know a kind expects it to have a pfn, so a new one has one. One that drives the replay has its
+ * handler, plan_NAME(), in replay/plan.c.
+ */
+#define EVENT_KIND_TABLE(X)                                                                        \
+	/* pfn, order, gfp, migratetype (requested), context, cpu */                               \
+	X(1, ALLOC, alloc, 1, NONE, 1, 0)                                                          \
+	/* pfn, order, context, cpu */                                                             \
+	X(2, FREE, free, 1, NONE, 1, 0)                                                            \
+	/* as ALLOC, pfn PFN_NONE */                                                               \
+	X(3, ALLOC_FAILED, alloc_failed, 0, NONE, 1, 0)                                            \
+	/* a named phase begins: arg = id, see trace_reader_mark_name() */                         \
+	X(4, MARK, mark, 0, NUMBER, 0, 0)                                                          \
+	/* arg = events lost just before, on cpu */                                                \
+	X(5, LOST, lost, 0, NUMBER, 1, 0)                                                          \
+	/* frames pfn .. pfn + arg - 1 become managed and free; the reverse */                     \
+	X(6, ONLINE, online, 1, FRAMES, 1, 0)                                                      \
+	X(7, OFFLINE, offline, 1, FRAMES, 1, 0)                                                    \
+	/* the object at pfn (order) now lives at arg */                                           \
+	X(8, MOVE, move, 1, PFN, 1, 0)                                                             \
+	/* block taken from the free lists: pfn, order, migratetype (of the list) */               \
+	X(9, ZONE_LOCKED, zone_locked, 1, NONE, 0, 1)                                              \
+	/* block returned from a per-CPU list: pfn, order, migratetype */                          \
+	X(10, PCPU_DRAIN, pcpu_drain, 1, NONE, 0, 1)                                               \
+	/* fallback: pfn, order and migratetype as asked; arg: event_extfrag_arg() */              \
+	X(11, EXTFRAG, extfrag, 1, NUMBER, 0, 1)                                                   \
+	/* arg: event_compaction_arg() */                                                          \
+	X(12, COMPACTION, compaction, 0, NUMBER, 0, 1)                                             \
+	/* pfn, order: page cache of the file context; optional */                                 \
+	X(13, LABEL, label, 1, NONE, 0, 0)
+
+enum event_kind {
+#define X(number, NAME, ...) EVENT_##NAME = number,
+	EVENT_KIND_TABLE(X)
+#undef X
+		EVENT_KINDS, /* one above the highest number in use */
+};
+
+#define EVENT_KINDS_MAX 32 /* the trace file has so many counters */
+
+/* A row of the table; without a name: no such kind. */
+struct event_kind_info {
+	const char *name; /* "alloc", "free", ... */
+	bool has_pfn;	  /* else its pfn is PFN_NONE */
+	enum event_arg arg;
+	bool drives; /* the replay acts on it */
+	bool truth;  /* ground truth: what the kernel's allocator did inside */
+};
+
+extern const struct event_kind_info event_kinds[EVENT_KINDS];
+
+static inline bool event_kind_known(unsigned int kind)
+{
+	return kind < EVENT_KINDS && event_kinds[kind].name;
+}
 
 /** "alloc", "free", ...; NULL for an unknown kind. */
 const char *event_kind_name(unsigned int kind);
@@ -85,12 +131,17 @@ struct event_limits {
 
 #define EVENT_ORDER_MAX 31
 
-/** Does the kind refer to a block of frames at pfn? If not, its pfn is PFN_NONE. */
+/**
+ * event_has_pfn - does the kind refer to a block of frames at pfn? If not, its pfn is PFN_NONE.
+ * Unknown kinds do.
+ */
 static inline bool event_has_pfn(unsigned int kind)
 {
-	return kind != EVENT_ALLOC_FAILED && kind != EVENT_MARK && kind != EVENT_LOST &&
-	       kind != EVENT_COMPACTION;
+	return !event_kind_known(kind) || event_kinds[kind].has_pfn;
 }
+
+/** One past the highest frame a valid event is about, arg's included; 0: it is about none. */
+uint64_t event_frames_end(const struct event *e);
 
 /**
  * event_check - are all fields in range?

@@ -201,9 +201,9 @@ static inline struct event *wild_events(uint64_t seed, size_t n, uint64_t end, u
 		e->arg = below(&random, 2) ? 0 : extreme(&random, UINT64_MAX);
 		e->pfn = event_has_pfn(e->kind) ? extreme(&random, end - (UINT64_C(1) << e->order))
 						: PFN_NONE;
-		if (e->kind == EVENT_ONLINE || e->kind == EVENT_OFFLINE)
+		if (event_kinds[e->kind].arg == EVENT_ARG_FRAMES)
 			e->arg = 1 + extreme(&random, end - e->pfn - 1);
-		if (e->kind == EVENT_MOVE)
+		if (event_kinds[e->kind].arg == EVENT_ARG_PFN)
 			e->arg = extreme(&random, end - (UINT64_C(1) << e->order));
 		time += extreme(&random, (UINT64_MAX - time) >> (below(&random, 50)));
 		e->time_ns = time;

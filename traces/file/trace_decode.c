@@ -155,7 +155,7 @@ static int check_shape(struct shape *s, const struct event_limits *limits, struc
 {
 	struct event e = {
 		.pfn = event_has_pfn(s->kind) ? 0 : PFN_NONE,
-		.arg = s->kind == EVENT_ONLINE || s->kind == EVENT_OFFLINE,
+		.arg = event_kinds[s->kind].arg == EVENT_ARG_FRAMES,
 		.kind = s->kind,
 		.order = s->order,
 		.migratetype = s->migratetype,
@@ -165,7 +165,8 @@ static int check_shape(struct shape *s, const struct event_limits *limits, struc
 	if (field)
 		return error_set(err, ERANGE, "%s out of range (kind %u, order %u, migratetype %u)",
 				 field, s->kind, s->order, s->migratetype);
-	s->check = s->kind == EVENT_ONLINE || s->kind == EVENT_OFFLINE || s->kind == EVENT_MOVE;
+	s->check = event_kinds[s->kind].arg == EVENT_ARG_FRAMES ||
+		   event_kinds[s->kind].arg == EVENT_ARG_PFN;
 	s->pfn_limit = s->group == GROUP_NONE ? PFN_NONE : limits->pfn_end - s->frames;
 	return 0;
 }
@@ -211,7 +212,7 @@ static int decode_shapes(struct block_decoder *d, struct cursor *in,
 			.migratetype = s->migratetype,
 			.flags = s->flags,
 		};
-		if (s->kind < EVENT_KINDS) {
+		if (event_kind_known(s->kind) || !s->kind) {
 			ret = check_shape(s, limits, err);
 		} else {
 			d->skips = true;
@@ -549,7 +550,7 @@ static size_t drop_unknown(struct event *events, size_t n)
 	size_t kept = 0;
 
 	for (size_t i = 0; i < n; i++)
-		if (events[i].kind < EVENT_KINDS)
+		if (event_kind_known(events[i].kind))
 			events[kept++] = events[i];
 	return kept;
 }

@@ -400,18 +400,6 @@ static int end_burn_in(struct trace_writer *w, struct error *err)
 	return section_write(w, SECTION_BURN_IN_END, 0, raw, sizeof(raw), NULL, err);
 }
 
-static uint64_t frames_end(const struct event *e)
-{
-	uint64_t end;
-
-	if (!event_has_pfn(e->kind))
-		return 0;
-	if (e->kind == EVENT_ONLINE || e->kind == EVENT_OFFLINE)
-		return e->pfn + e->arg;
-	end = e->pfn + (UINT64_C(1) << e->order);
-	return e->kind == EVENT_MOVE ? max_u64(end, e->arg + (UINT64_C(1) << e->order)) : end;
-}
-
 static void count_event(struct trace_writer *w, const struct event *e)
 {
 	struct trace_totals *t = &w->totals;
@@ -439,7 +427,7 @@ static void count_event(struct trace_writer *w, const struct event *e)
 		t->contexts = e->context;
 	if (e->cpu >= w->nr_cpus)
 		w->nr_cpus = e->cpu + 1U;
-	w->pfn_end = max_u64(w->pfn_end, frames_end(e));
+	w->pfn_end = max_u64(w->pfn_end, event_frames_end(e));
 }
 
 static int check_event(const struct trace_writer *w, const struct event *e, struct error *err)
@@ -653,9 +641,9 @@ static uint64_t features_seen(const struct trace_totals *t)
 {
 	uint64_t features = 0;
 
-	if (t->by_kind[EVENT_ZONE_LOCKED] || t->by_kind[EVENT_PCPU_DRAIN] ||
-	    t->by_kind[EVENT_EXTFRAG] || t->by_kind[EVENT_COMPACTION])
-		features |= TRACE_HAS_GROUND_TRUTH;
+	for (unsigned int k = 1; k < EVENT_KINDS; k++)
+		if (t->by_kind[k] && event_kinds[k].truth)
+			features |= TRACE_HAS_GROUND_TRUTH;
 	if (t->by_kind[EVENT_LABEL])
 		features |= TRACE_HAS_LABELS;
 	return features;

@@ -191,8 +191,7 @@ int import_sink_push(struct import_sink *sink, const struct event *e, struct err
 	sink->newest_ns = max_u64(sink->newest_ns, e->time_ns);
 	if (e->cpu >= sink->nr_cpus)
 		sink->nr_cpus = e->cpu + 1U;
-	if (event_has_pfn(e->kind))
-		sink->pfn_end = max_u64(sink->pfn_end, e->pfn + (UINT64_C(1) << e->order));
+	sink->pfn_end = max_u64(sink->pfn_end, event_frames_end(e));
 	return write_ready(sink, false, err);
 }
 
