@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/random.h"
 #include "replay/bench/rig.h"
 #include "replay/clock.h"
 
@@ -27,7 +28,7 @@ struct hand {
 
 struct churn {
 	struct bench_rig *rig;
-	struct bench_random random;
+	struct random random;
 	pfn_t *pfns;
 	struct hand *hands;
 	uint32_t cpus;
@@ -99,7 +100,7 @@ static void deal(struct churn *c, uint64_t got)
 {
 	uint64_t from = 0;
 
-	bench_shuffle(&c->random, c->pfns, got);
+	random_shuffle(&c->random, c->pfns, got);
 	for (uint32_t cpu = 0; cpu < c->cpus; cpu++) {
 		uint64_t to = got * (cpu + 1) / c->cpus;
 
@@ -122,7 +123,7 @@ static int free_due(struct churn *c)
 
 			if (!hand->due)
 				continue;
-			i = bench_random_below(&c->random, hand->n);
+			i = random_below(&c->random, hand->n);
 			bench_rig_free(c->rig, hand->pfns[i], cpu);
 			hand->pfns[i] = hand->pfns[--hand->n];
 			c->rig->frees++;
@@ -222,7 +223,7 @@ int bench_frag(struct bench_rig *rig)
 		c->hands = calloc(c->cpus, sizeof(*c->hands));
 	}
 	if (c && c->pfns && c->hands) {
-		bench_random_seed(&c->random, rig->point->seed, 0);
+		random_seed(&c->random, rig->point->seed, 0);
 		rc = play(c);
 		if (!rc)
 			rc = tell(c);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What all micro-benchmarks stand on: a machine, an instance of the back end, the oracle's map, and
- * random numbers. Private to replay/bench*.c.
+ * What all micro-benchmarks stand on: a machine, an instance of the back end, and the oracle's map.
+ * Private to replay/bench/.
  */
 #ifndef REPLAY_BENCH_RIG_H
 #define REPLAY_BENCH_RIG_H
@@ -12,22 +12,6 @@
 #include "replay/bench/bench.h"
 #include "replay/memory_state.h"
 #include "replay/tell.h"
-
-/* ---- random numbers ---- */
-
-/* xoshiro256** (Blackman, Vigna, "Scrambled linear pseudorandom number generators", 2021). */
-struct bench_random {
-	uint64_t s[4];
-};
-
-/** @stream: different streams of one seed are independent of each other. */
-void bench_random_seed(struct bench_random *random, uint64_t seed, uint64_t stream);
-/** Evenly from 0..n-1; n > 0. */
-uint64_t bench_random_below(struct bench_random *random, uint64_t n);
-/** Put @n pfns into a random order, all orders alike (Fisher and Yates). */
-void bench_shuffle(struct bench_random *random, pfn_t *pfns, uint64_t n);
-
-/* ---- the rig ---- */
 
 struct bench_rig {
 	const struct bench_point *point;

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/random.h"
 #include "replay/bench/rig.h"
 #include "replay/clock.h"
 
@@ -39,7 +40,7 @@ struct worker {
 	pfn_t bad_free;		  /* the last of them */
 	double phase_ns;	  /* mean time of an operation in the last phase */
 	double alloc_ns, free_ns; /* repeat: by time stamps, their own cost taken off */
-	struct bench_random random;
+	struct random random;
 	void (*phase)(struct worker *w);
 	pthread_t thread;
 	bool pinned;
@@ -324,7 +325,7 @@ static int fill(struct bench_rig *rig, uint64_t target)
 	const uint32_t threads = rig->point->threads;
 	uint64_t got = 0;
 	uint32_t in_a_row = 0;
-	struct bench_random random;
+	struct random random;
 	pfn_t *pfns;
 	int rc = 0;
 
@@ -345,8 +346,8 @@ static int fill(struct bench_rig *rig, uint64_t target)
 				  "memory could not be filled to %u %%: of %" PRIu64
 				  " blocks it gave only %" PRIu64,
 				  rig->point->fill, rig->blocks, got);
-	bench_random_seed(&random, rig->point->seed, UINT64_MAX);
-	bench_shuffle(&random, pfns, got);
+	random_seed(&random, rig->point->seed, UINT64_MAX);
+	random_shuffle(&random, pfns, got);
 	for (uint64_t i = 0; !rc && got > target; i++) {
 		bench_rig_free(rig, pfns[--got], (uint32_t)(i % threads));
 		if (i % FILL_ALIVE_EVERY == 0)
@@ -377,7 +378,7 @@ static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t
 		if (!w->frames)
 			return error_set(rig->err, ENOMEM, "no memory for %" PRIu64 " blocks",
 					 share);
-		bench_random_seed(&w->random, rig->point->seed, t);
+		random_seed(&w->random, rig->point->seed, t);
 	}
 	return 0;
 }
@@ -404,7 +405,7 @@ static int bulk_once(struct crew *crew)
 		struct worker *w = &crew->workers[t];
 
 		if (crew->rig->point->kind == BENCH_RAND)
-			bench_shuffle(&w->random, w->frames, w->got);
+			random_shuffle(&w->random, w->frames, w->got);
 		crew->rig->frees += w->got;
 	}
 	release_held(crew);

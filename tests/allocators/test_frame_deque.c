@@ -10,7 +10,7 @@
 
 #include "allocators/frame_deque.h"
 #include "base/bits.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 #define NR_DEQUES  3
 #define FRAMES_MAX 400

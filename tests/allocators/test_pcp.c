@@ -15,7 +15,7 @@
 
 #include "allocators/pcp.h"
 #include "base/bits.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 static const enum pcp_rules generations[] = {PCP_6_18, PCP_6_12, PCP_6_6, PCP_6_1, PCP_5_10};
 

@@ -7,7 +7,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 static void logarithms_and_powers_agree_with_counting(void **state)
 {

@@ -12,7 +12,7 @@
 
 #include "base/bits.h"
 #include "base/histogram.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 static struct histogram *new_histogram(void)
 {
@@ -104,7 +104,7 @@ static void quantiles_are_within_half_a_percent_of_the_exact_ones(void **state)
 
 			if (fabs(got - exact) > 0.004 * exact)
 				fail_msg("distribution %d, q %g: %g, exactly %g (seed %llu)", d,
-					 quantiles[q], got, exact, (unsigned long long)r.seed);
+					 quantiles[q], got, exact, (unsigned long long)seed_or(4));
 		}
 		free(h);
 	}

@@ -14,7 +14,7 @@
 
 #include "base/bits.h"
 #include "base/option.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 static const char *const modes[] = {"sequential", "parallel", "timed", NULL};
 
@@ -351,7 +351,8 @@ static void the_canonical_line_reads_back_the_same(void **state)
 		}
 		line = option_canonical(set);
 		if (option_set_parse_spec(again, line, &err) != 0)
-			fail_msg("%s: %s (seed %llu)", line, err.text, (unsigned long long)r.seed);
+			fail_msg("%s: %s (seed %llu)", line, err.text,
+				 (unsigned long long)seed_or(9));
 		line_again = option_canonical(again);
 		assert_string_equal(line, line_again);
 		assert_true(option_real(set, "shift") == option_real(again, "shift"));
@@ -774,7 +775,7 @@ static void any_single_slip_is_forgiven(void **state)
 		}
 		if (nearest_name(word, names) != name)
 			fail_msg("%s is not %s (seed %llu)", word, name,
-				 (unsigned long long)r.seed);
+				 (unsigned long long)seed_or(11));
 	}
 }
 

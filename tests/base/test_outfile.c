@@ -19,7 +19,7 @@
 #include <cmocka.h>
 
 #include "base/outfile.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 /* Each test runs in an empty directory of its own, which is also the working directory. */
 static char directory[64];
@@ -307,7 +307,7 @@ static void any_mix_of_writes_and_patches_gives_the_same_bytes(void **state)
 		assert_int_equal(fread(got, 1, LIMIT, in), used);
 		fclose(in);
 		if (memcmp(got, model, used) != 0)
-			fail_msg("bytes differ (seed %llu)", (unsigned long long)r.seed);
+			fail_msg("bytes differ (seed %llu)", (unsigned long long)seed_or(12));
 	}
 	free(model);
 	free(data);

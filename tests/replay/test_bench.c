@@ -840,37 +840,6 @@ static void a_point_is_known_by_all_its_parameters(void **state)
 	}
 }
 
-/* ---- random numbers ---- */
-
-static void random_numbers_are_even_and_shuffles_keep_everything(void **state)
-{
-	struct bench_random random, again;
-	uint32_t count[10] = {0};
-	bool there[1000] = {false};
-	pfn_t pfns[1000];
-	unsigned int moved = 0;
-
-	(void)state;
-	bench_random_seed(&random, 7, 0);
-	again = random;
-	/* 10000 each, with a standard deviation of 95. */
-	for (unsigned int i = 0; i < 100000; i++)
-		count[bench_random_below(&random, 10)]++;
-	for (unsigned int i = 0; i < 10; i++)
-		assert_in_range(count[i], 9500, 10500);
-	for (unsigned int i = 0; i < 1000; i++)
-		pfns[i] = i;
-	bench_shuffle(&again, pfns, 1000);
-	for (unsigned int i = 0; i < 1000; i++) {
-		there[pfns[i]] = true;
-		moved += pfns[i] != i;
-	}
-	for (unsigned int i = 0; i < 1000; i++)
-		assert_true(there[i]);
-	assert_true(moved > 950);
-	assert_int_equal(bench_random_below(&random, 1), 0);
-}
-
 int main(void)
 {
 	static const struct option no_options[] = {{.name = NULL}};
@@ -893,8 +862,6 @@ int main(void)
 		cmocka_unit_test_setup(samples_are_told_once_however_often_it_is_repeated, set_up),
 		cmocka_unit_test_setup(points_that_make_no_sense_are_refused, set_up),
 		cmocka_unit_test_setup(a_point_is_known_by_all_its_parameters, set_up),
-		cmocka_unit_test_setup(random_numbers_are_even_and_shuffles_keep_everything,
-				       set_up),
 	};
 	int rc;
 

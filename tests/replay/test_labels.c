@@ -5,7 +5,7 @@
 #include "replay/labels.h"
 #include "replay/replay.h"
 #include "sim/gfp.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 #define EVENTS 6000U
 #define SLOTS  400U
@@ -83,7 +83,7 @@ static void labels_are_seen_so_far_ahead_however_events_arrive(void **state)
 				cache += expected.kind == EVENT_ALLOC && page_cache;
 				if (!same_event(&ready[i], &expected))
 					fail_msg("round %d, event %zu (seed %llu)", round, out,
-						 (unsigned long long)r.seed);
+						 (unsigned long long)seed_or(3));
 			}
 		}
 		labels_destroy(labels);

@@ -17,7 +17,7 @@
 
 #include "base/bits.h"
 #include "results/result.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 /* ---- records to send, and a sink that compares with what was sent ---- */
 
