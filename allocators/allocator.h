@@ -452,6 +452,13 @@ struct allocator_ops {
 	void (*later[ALLOCATOR_RESERVED_FUNCTIONS])(void); /* for later versions; NULL until then */
 };
 
+/*
+ * A back end in a shared object of its own exports one function of this type and name, with C
+ * linkage, that returns its table.
+ */
+#define ALLOCATOR_ENTRY "quire_allocator"
+typedef const struct allocator_ops *allocator_entry(void);
+
 #ifdef __cplusplus
 }
 #endif
