@@ -4,10 +4,14 @@
  * end needs, from C, C++, Rust or Zig. A back end is a table of functions; the first block of them is
  * mandatory, everything after it may be NULL, and says so.
  *
+ * A back end that is built into quire may call what the headers included here declare. One that is
+ * loaded links no symbol of quire: it has the inline functions of these headers, and for everything
+ * else the functions in struct alloc_env.
+ *
  * Thread-safety: without ALLOCATOR_CONCURRENT all calls on one instance come from one thread at a
- * time. With it, alloc, alloc_at, the bulk calls, free, drain, stats and occupancy may run at once.
- * All others (create, recover, destroy, adopt, isolate, unisolate, online, offline, check, ...) are
- * never concurrent with anything.
+ * time. With it, alloc, alloc_at, the bulk calls, free, drain, take_huge, give_huge, stats and
+ * occupancy may run at once. All others (create, recover, destroy, adopt, isolate, unisolate, online,
+ * offline, check, ...) are never concurrent with anything.
  *
  * Frames: a fresh instance manages every frame of the machine that lies in a zone and in no absent
  * range, and all of them are free. It must never hand out any other.
@@ -15,12 +19,16 @@
 #ifndef ALLOCATORS_ALLOCATOR_H
 #define ALLOCATORS_ALLOCATOR_H
 
+#include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
 #include "base/option.h"
 #include "sim/frame_map.h"
+#include "sim/huge_state.h"
 #include "sim/machine.h"
 
 #ifdef __cplusplus
@@ -28,7 +36,7 @@ extern "C" {
 #endif
 
 #define ALLOCATOR_MAGIC	      0x51554952U /* "QUIR" */
-#define ALLOCATOR_ABI_VERSION 2
+#define ALLOCATOR_ABI_VERSION 3
 
 struct allocator; /* a back end's own; opaque to everyone else */
 
@@ -39,6 +47,12 @@ enum alloc_request_flag {
 	ALLOC_PAGE_CACHE = 4,  /* the recording says that the block became page cache */
 	ALLOC_UNCACHED = 8,    /* predict alone: the block that would be taken from the shared free
 				  lists next, as if no per-CPU list held one */
+	/*
+	 * The block is the place compaction moves another one to. A kernel takes such places past
+	 * its per-CPU lists, from free blocks near the end of the zone, and counts them as no
+	 * allocation: a back end may do likewise, or serve the request like any other.
+	 */
+	ALLOC_COMPACTION_TARGET = 16,
 };
 
 struct alloc_request {
@@ -84,6 +98,16 @@ enum allocator_capability {
 	 * drain, tick and check are its own, whatever lies below.
 	 */
 	ALLOCATOR_LAYER = 256,
+	/*
+	 * Its state is global, so that one copy of its shared object is good for one instance: who
+	 * wants several at once loads a copy of the file for each. Only for loaded back ends.
+	 */
+	ALLOCATOR_ONE_PER_LOAD = 512,
+	/*
+	 * Moves live blocks by itself and tells env->moved. A layer has it only if it can follow what
+	 * the inner one moves; one without it cannot be put over a back end that has it.
+	 */
+	ALLOCATOR_MOVES = 1024,
 };
 
 enum meta_kind {
@@ -100,11 +124,24 @@ enum meta_kind {
 
 struct allocator_ops;
 
-/* What an instance lives in. It stays, at its address, until destroy() has returned. */
+/**
+ * What is told of a move; see alloc_env.moved.
+ * @arg: the receiver's own
+ */
+typedef void allocator_moved(void *arg, pfn_t from, pfn_t to, unsigned int order);
+
+/*
+ * What an instance lives in. It stays, at its address, until destroy() has returned. Later versions
+ * add members at the end only; what lies beyond env->size is not there.
+ */
 struct alloc_env {
+	size_t size; /* of this struct as the harness knows it */
 	const struct machine *machine;
-	const struct option_set *options; /* values for ops->options, never NULL */
-	struct error *error; /* where create() and recover() explain a failure; not to be kept */
+	/*
+	 * Where create() and recover() explain a failure (allocator_fail()); NULL beyond them, not to
+	 * be kept. A create() that returns 0 and leaves an error here has failed all the same.
+	 */
+	struct error *error;
 	/**
 	 * meta - zeroed memory for metadata, owned by the environment, freed after destroy()
 	 * @env: the one create() or recover() got, not a copy of it
@@ -126,23 +163,83 @@ struct alloc_env {
 	 * knows which, -ENOMEM is good enough for the caller.
 	 */
 	void *(*meta)(const struct alloc_env *env, size_t bytes, size_t align, enum meta_kind kind);
-#ifdef __cplusplus
-	const uint8_t *huge_state;
-#else
-	const _Atomic uint8_t
-		*huge_state; /* enum huge_state bits of block pfn / 512, owned by sim */
-#endif
+
+	/*
+	 * The values of ops->options, in create() and recover(); texts and files stay as long as the
+	 * instance. @name must be a row of the type a function is for: if not, it returns 0, false or
+	 * NULL, and env->error says so, which fails the create().
+	 */
+	bool (*option_given)(const struct alloc_env *env, const char *name); /* by the user */
+	bool (*option_bool)(const struct alloc_env *env, const char *name);
+	uint64_t (*option_uint)(const struct alloc_env *env, const char *name); /* UINT, SIZE */
+	double (*option_real)(const struct alloc_env *env, const char *name);
+	/** CHOICE: index into choices[]; 0 for a value that is unset, or a file. */
+	unsigned int (*option_choice)(const struct alloc_env *env, const char *name);
+	/** STRING, CHOICE: the text, of a file its path; NULL: unset. */
+	const char *(*option_string)(const struct alloc_env *env, const char *name);
+	/** CHOICE with OPTION_FILE: the content, with a '\0' behind @bytes; NULL: it is no file. */
+	const char *(*option_file)(const struct alloc_env *env, const char *name, size_t *bytes);
+	const struct option_set *options; /* the harness's: where these functions look */
+
+	const huge_state_byte *huge_state;    /* of block pfn / 512, owned by sim; never NULL */
+	huge_state_byte *huge_state_writable; /* the same, for LAYERs; NULL for all others */
 	const char *kernel; /* release of the kernel that recorded the trace, "6.18.44"; "": none */
+	/*
+	 * 0: free lists start out in their usual order. Else that order is drawn from the seed, as
+	 * far as the machine (at create) or the snapshot (at adopt) leaves it open: the same seed
+	 * gives the same order, and nothing but order differs. A back end whose free memory has no
+	 * order of its own ignores it.
+	 */
+	uint64_t list_seed;
 	/**
-	 * nest - an instance inside this one, for LAYERs; from create() and recover() only
-	 * @spec: "NAME:k=v,...", as option "inner" has it
+	 * moved - a live block lies elsewhere from now on: for MOVES, NULL for all others
+	 * @env: the one create() or recover() got
+	 * @from, @to: aligned to 2^@order. What lies at @from is a block as it was handed out or
+	 *             adopted, or with SPLIT an aligned part of one, requested as movable (MOVABLE or
+	 *             CMA; frames adopted as MOVABLE); nothing lives at @to.
+	 *
+	 * To be called from alloc, alloc_at, alloc_bulk, free, free_bulk, drain, tick, isolate,
+	 * unisolate, online and offline alone, by the thread that is in them. In one call, moves
+	 * count in the order they are told, each at once: what is at @from is free, and may be the
+	 * @to of the next. Blocks the call is about are free throughout: what a free gives back is so
+	 * before the first move, what an alloc returns becomes live after the last.
+	 *
+	 * Afterwards the harness frees the block, or parts of it, at @to. What is in it is the
+	 * harness's business; the back end touches no frame.
+	 */
+	void (*moved)(const struct alloc_env *env, pfn_t from, pfn_t to, unsigned int order);
+	/**
+	 * nest - the instance that option "inner" specifies, for LAYERs; from create() and recover()
+	 * only
+	 * @moved, @arg: called in place of our harness when the inner one moves a block, during
+	 *               calls of ours to it; NULL: its moves go to our harness as if they were ours
 	 * @ops, @a: the inner one's; it is on the same machine, its metadata counts as ours, and it
 	 *           is destroyed, by the environment, after us
 	 * Return: 0, or the inner create()'s error, with @env->error set.
 	 */
-	int (*nest)(const struct alloc_env *env, const char *spec, const struct allocator_ops **ops,
-		    struct allocator **a);
+	int (*nest)(const struct alloc_env *env, allocator_moved *moved, void *arg,
+		    const struct allocator_ops **ops, struct allocator **a);
 };
+
+/**
+ * allocator_fail - explain a failure, as error_set() does for those who link it
+ * @err: env->error, or what check() got; NULL is allowed
+ * @code: positive errno
+ * Return: -@code.
+ */
+__attribute__((format(printf, 3, 4))) static inline int allocator_fail(struct error *err, int code,
+								       const char *format, ...)
+{
+	va_list arguments;
+
+	if (!err)
+		return -code;
+	err->code = code;
+	va_start(arguments, format);
+	vsnprintf(err->text, sizeof(err->text), format, arguments);
+	va_end(arguments);
+	return -code;
+}
 
 #define ALLOCATOR_COUNTERS_MAX 32
 
@@ -199,6 +296,14 @@ struct kernel_fact {
 	uint16_t cpu;
 	uint8_t kind, order, migratetype, flags; /* PLACED: type as requested; else of the list */
 };
+
+/* How a hypervisor takes memory away; see take_huge. */
+enum huge_taking {
+	HUGE_SOFT, /* the block stays free: whoever gets it next has its memory put back */
+	HUGE_HARD, /* the block is out of circulation until it is given back */
+};
+
+#define ALLOCATOR_RESERVED_FUNCTIONS 8
 
 struct allocator_ops {
 	uint32_t magic;	      /* ALLOCATOR_MAGIC */
@@ -321,7 +426,38 @@ struct allocator_ops {
 	 * explains.
 	 */
 	int (*recover)(const struct alloc_env *env, struct allocator **a);
+
+	/**
+	 * take_huge - what a hypervisor does to the allocator of its guest when it wants the memory
+	 * of a wholly free huge frame; @pfn: its first frame
+	 * SOFT: it stays free, and is marked: the first allocation that gets a frame of it, and no
+	 *       later one, says RESULT_NEEDS_INSTALL and takes the mark off.
+	 * HARD: it is no longer free, neither handed out nor counted, until give_huge; marked or not.
+	 * give_huge - undo one of the two: HARD: the block is free again, and marked, as its memory
+	 *       is still away; SOFT: the mark goes, its memory having been put back unasked
+	 *
+	 * Both change the allocator alone. The memory is the caller's, and so is huge_state, which
+	 * says SOFT_RECLAIMED or HARD_RECLAIMED in place of INSTALLED once a taking has succeeded.
+	 * Marks are as lasting as the free memory they are on: adopt and destroy end them, recover()
+	 * may forget them, but never frees what was taken HARD.
+	 *
+	 * Return: 0; -EBUSY: to take, but a frame of it is not free (one parked on a per-CPU list or
+	 * in a reservation may count as such), or taken HARD already; -EALREADY: to take SOFT what is
+	 * marked; -ENOENT: to give back, but it was not taken so; -EINVAL: misaligned, or not wholly
+	 * managed. After an error nothing has changed. Both are there, or neither is.
+	 */
+	int (*take_huge)(struct allocator *a, pfn_t pfn, enum huge_taking how);
+	int (*give_huge)(struct allocator *a, pfn_t pfn, enum huge_taking how);
+
+	void (*later[ALLOCATOR_RESERVED_FUNCTIONS])(void); /* for later versions; NULL until then */
 };
+
+/*
+ * A back end in a shared object of its own exports one function of this type and name, with C
+ * linkage, that returns its table.
+ */
+#define ALLOCATOR_ENTRY "quire_allocator"
+typedef const struct allocator_ops *allocator_entry(void);
 
 #ifdef __cplusplus
 }

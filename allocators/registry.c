@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocators/environment.h"
 #include "base/bits.h"
 
 extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, percpu_ops, firstfit_ops,
@@ -22,7 +23,8 @@ const struct allocator_ops *const allocator_builtins[] = {
 #define ALL_CAPABILITIES                                                                           \
 	((uint32_t)(ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |                  \
 		    ALLOCATOR_PERSISTENT | ALLOCATOR_BULK | ALLOCATOR_ZONES | ALLOCATOR_ECHO |     \
-		    ALLOCATOR_UNCHECKED | ALLOCATOR_LAYER))
+		    ALLOCATOR_UNCHECKED | ALLOCATOR_LAYER | ALLOCATOR_ONE_PER_LOAD |               \
+		    ALLOCATOR_MOVES))
 
 /* ---- tables ---- */
 
@@ -54,6 +56,8 @@ static const char *missing_function(const struct allocator_ops *ops)
 		{"free_bulk", ops->capabilities & ALLOCATOR_BULK, ops->free_bulk},
 		{"recover", ops->capabilities & ALLOCATOR_PERSISTENT, ops->recover},
 		{"unisolate", ops->isolate, ops->unisolate},
+		{"give_huge", ops->take_huge, ops->give_huge},
+		{"take_huge", ops->give_huge, ops->take_huge},
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(functions); i++) {
@@ -61,6 +65,15 @@ static const char *missing_function(const struct allocator_ops *ops)
 			return functions[i].name;
 	}
 	return NULL;
+}
+
+static bool uses_reserved(const struct allocator_ops *ops)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(ops->later); i++) {
+		if (ops->later[i])
+			return true;
+	}
+	return false;
 }
 
 /* The name of the option that says what is below a layer. */
@@ -114,13 +127,34 @@ int allocator_check_ops(const struct allocator_ops *ops, const char *source, str
 	if (missing)
 		return error_set(err, EINVAL,
 				 "%s: back end %s has no function %s; add it, or drop the "
-				 "capability that needs it",
+				 "capability or function that needs it",
 				 source, ops->name, missing);
+	if (uses_reserved(ops))
+		return error_set(err, EINVAL,
+				 "%s: back end %s has functions that this version does not know; "
+				 "rebuild it against this allocators/allocator.h",
+				 source, ops->name);
 	if (ops->capabilities & ALLOCATOR_LAYER && !has_inner_option(ops))
 		return error_set(err, EINVAL,
 				 "%s: back end %s is a layer without a text option '" INNER
 				 "'; add it, or drop the capability",
 				 source, ops->name);
+	return 0;
+}
+
+int allocator_check_layer(const struct allocator_ops *layer, const struct allocator_ops *inner,
+			  struct error *err)
+{
+	if (inner->capabilities & (ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED))
+		return error_set(err, EINVAL,
+				 INNER ": %s does not choose blocks itself, so there is nothing to "
+				       "layer over; name another back end",
+				 inner->name);
+	if (inner->capabilities & ~layer->capabilities & ALLOCATOR_MOVES)
+		return error_set(err, EINVAL,
+				 INNER ": %s moves blocks, which %s cannot follow; name another "
+				       "back end",
+				 inner->name, layer->name);
 	return 0;
 }
 
@@ -170,7 +204,8 @@ static struct allocator_ops *layer_ops(const struct allocator_ops *ops,
 	if (!both)
 		return NULL;
 	*both = *ops;
-	both->capabilities &= inner->capabilities | ALLOCATOR_LAYER;
+	both->capabilities &= inner->capabilities | ALLOCATOR_LAYER | ALLOCATOR_ONE_PER_LOAD;
+	both->capabilities |= inner->capabilities & ALLOCATOR_ONE_PER_LOAD;
 #define ONLY_IF_INNER(function)                                                                    \
 	do {                                                                                       \
 		if (!inner->function)                                                              \
@@ -190,6 +225,8 @@ static struct allocator_ops *layer_ops(const struct allocator_ops *ops,
 	ONLY_IF_INNER(stats);
 	ONLY_IF_INNER(occupancy);
 	ONLY_IF_INNER(recover);
+	ONLY_IF_INNER(take_huge);
+	ONLY_IF_INNER(give_huge);
 #undef ONLY_IF_INNER
 	return both;
 }
@@ -228,11 +265,9 @@ static int parse_inner(struct allocator_spec *spec, unsigned int layers, struct 
 		return rc;
 	}
 	inner = spec->inner->ops;
-	if (inner->capabilities & (ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED))
-		return error_set(err, EINVAL,
-				 INNER ": %s does not choose blocks itself, so there is nothing to "
-				       "layer over; name another back end",
-				 inner->name);
+	rc = allocator_check_layer(spec->ops, inner, err);
+	if (rc)
+		return rc;
 	spec->layered = layer_ops(spec->ops, inner);
 	if (!spec->layered)
 		return error_set(err, ENOMEM, "out of memory");
@@ -329,6 +364,16 @@ static void *instance_meta(const struct alloc_env *env, size_t bytes, size_t ali
 	return piece;
 }
 
+/* alloc_env.moved: up to the first who follows. */
+static void instance_moved(const struct alloc_env *env, pfn_t from, pfn_t to, unsigned int order)
+{
+	const struct allocator_instance *instance = instance_of(env);
+
+	while (!instance->moved)
+		instance = instance->outer;
+	instance->moved(instance->moved_arg, from, to, order);
+}
+
 /* Begin, either way, and explain a failure in @err. */
 static int instance_start(struct allocator_instance *instance, bool recover, struct error *err)
 {
@@ -341,8 +386,12 @@ static int instance_start(struct allocator_instance *instance, bool recover, str
 	rc = (recover ? ops->recover : ops->create)(&instance->env, &instance->a);
 	/* Meant for this call only; must not dangle. */
 	instance->env.error = NULL;
-	if (rc == 0 && instance->a)
+	if (rc == 0 && instance->a && local.code == 0)
 		return 0;
+	if (rc == 0 && instance->a) {
+		ops->destroy(instance->a);
+		rc = -local.code;
+	}
 	instance->a = NULL;
 	if (rc == 0)
 		return error_set(err, EINVAL, "%s: %s succeeded without an instance", ops->name,
@@ -350,47 +399,44 @@ static int instance_start(struct allocator_instance *instance, bool recover, str
 	return error_set(err, -rc, "%s: %s", ops->name, local.code ? local.text : strerror(-rc));
 }
 
-/* An instance in the environment of @outer, in all but the options and the error text. */
-static struct allocator_instance *instance_inside(struct allocator_instance *outer,
-						  struct allocator_spec *spec)
+/* What an environment has by what its back end is. */
+static void instance_equip(struct allocator_instance *instance, const struct allocator_spec *spec)
 {
-	struct allocator_instance *new = calloc(1, sizeof(*new));
+	uint32_t capabilities = spec->ops->capabilities;
+	/* It was handed in writable; all but layers only read it. */
+	huge_state_byte *states = (huge_state_byte *)(uintptr_t)instance->env.huge_state;
 
-	if (!new)
-		return NULL;
-	new->ops = spec->ops;
-	new->own_spec = spec;
-	new->env = outer->env;
-	new->env.options = spec->options;
-	new->outer = outer;
-	new->next = outer->nested;
-	outer->nested = new;
-	return new;
+	instance->ops = spec->ops;
+	instance->spec = spec;
+	environment_read_options(&instance->env, spec->options);
+	instance->env.huge_state_writable = capabilities & ALLOCATOR_LAYER ? states : NULL;
+	instance->env.moved = capabilities & ALLOCATOR_MOVES ? instance_moved : NULL;
 }
 
 /* alloc_env.nest */
-static int instance_nest(const struct alloc_env *env, const char *text,
+static int instance_nest(const struct alloc_env *env, allocator_moved *moved, void *arg,
 			 const struct allocator_ops **ops, struct allocator **a)
 {
 	struct allocator_instance *outer = instance_of(env), *new;
-	struct allocator_spec *spec;
+	const struct allocator_spec *inner = outer->spec->inner;
 	int rc;
 
 	if (!env->error)
 		return -EINVAL; /* too late: beyond create() and recover() */
-	rc = allocator_spec_parse(text, &spec, env->error);
-	if (rc)
-		return rc;
-	if (outer->recovering && !spec->ops->recover) {
-		rc = error_set(env->error, ENOTSUP, "%s cannot recover", spec->ops->name);
-		allocator_spec_destroy(spec);
-		return rc;
-	}
-	new = instance_inside(outer, spec);
-	if (!new) {
-		allocator_spec_destroy(spec);
-		return error_set(env->error, ENOMEM, "%s: out of memory", text);
-	}
+	if (!inner)
+		return error_set(env->error, EINVAL, "it nests and is no layer; mend the back end");
+	if (outer->recovering && !inner->ops->recover)
+		return error_set(env->error, ENOTSUP, "%s cannot recover", inner->ops->name);
+	new = calloc(1, sizeof(*new));
+	if (!new)
+		return error_set(env->error, ENOMEM, "%s: out of memory", inner->ops->name);
+	new->env = outer->env;
+	instance_equip(new, inner);
+	new->moved = moved;
+	new->moved_arg = arg;
+	new->outer = outer;
+	new->next = outer->nested;
+	outer->nested = new;
 	/* Should this fail, it stays where it is, without an allocator, until @outer goes. */
 	rc = instance_start(new, outer->recovering, env->error);
 	if (rc)
@@ -400,7 +446,6 @@ static int instance_nest(const struct alloc_env *env, const char *text,
 	return 0;
 }
 
-/* Begin the outermost instance and make what it has in a file count. */
 static int instance_begin(struct allocator_instance *instance, bool recover, struct error *err)
 {
 	const char *name = instance->ops->name;
@@ -453,6 +498,11 @@ static int instance_place(struct allocator_instance *instance, const struct allo
 			metadata_alloc(instance->metadata, blocks + 1, 64, META_VOLATILE);
 	if (!instance->env.huge_state)
 		return error_set(err, ENOMEM, "out of memory");
+	if (place) {
+		instance->env.list_seed = place->list_seed;
+		instance->moved = place->moved;
+		instance->moved_arg = place->moved_arg;
+	}
 	return 0;
 }
 
@@ -469,10 +519,16 @@ static int instance_build(const struct allocator_spec *spec, const struct machin
 				 "%s: its state does not survive the process, so %s is of no use; "
 				 "leave the file out, or use a back end with PERSISTENT",
 				 ops->name, place->metadata_file);
+	if (ops->capabilities & ALLOCATOR_MOVES && !(place && place->moved))
+		return error_set(err, ENOTSUP,
+				 "%s: it moves blocks, which nobody follows here; use another back "
+				 "end",
+				 ops->name);
 	new = calloc(1, sizeof(*new));
 	if (!new)
 		return error_set(err, ENOMEM, "%s: out of memory", ops->name);
 	new->ops = ops;
+	new->env.size = sizeof(new->env);
 	new->env.machine = machine;
 	new->env.options = spec->options;
 	new->env.kernel = place && place->kernel ? place->kernel : "";
@@ -481,8 +537,10 @@ static int instance_build(const struct allocator_spec *spec, const struct machin
 	rc = instance_place(new, place, recover ? metadata_open_file : metadata_create_file, err);
 	if (rc && err)
 		error_prefix(err, "%s", ops->name);
-	if (!rc)
+	if (!rc) {
+		instance_equip(new, spec);
 		rc = instance_begin(new, recover, err);
+	}
 	if (rc) {
 		allocator_instance_destroy(new);
 		return rc;
@@ -520,6 +578,5 @@ void allocator_instance_destroy(struct allocator_instance *instance)
 		allocator_instance_destroy(nested);
 	}
 	metadata_destroy(instance->metadata);
-	allocator_spec_destroy(instance->own_spec);
 	free(instance);
 }

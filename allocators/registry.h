@@ -18,14 +18,24 @@ extern const struct allocator_ops *const allocator_builtins[];
  * allocator_check_ops - may this table be called through?
  * @source: where it came from, for the message
  * Return: 0; -EINVAL: wrong magic, ABI or size, a mandatory function missing, a capability without
- * its function. The message says which and what to rebuild.
+ * its function, one of two functions that go together, something in a place kept for later versions.
+ * The message says which and what to rebuild.
  */
 int allocator_check_ops(const struct allocator_ops *ops, const char *source, struct error *err);
+
+/**
+ * allocator_check_layer - may @layer, a LAYER, be put over @inner?
+ * Return: 0; -EINVAL: @inner does not place blocks itself (ECHO, UNCHECKED), or moves them (MOVES)
+ * and @layer cannot follow.
+ */
+int allocator_check_layer(const struct allocator_ops *layer, const struct allocator_ops *inner,
+			  struct error *err);
 
 /*
  * A parsed specification: which back end, with which option values. Of a LAYER, `ops` is a table of
  * its own, which says what such a layer over such an inner back end can do: a capability other than
- * LAYER, and an optional function other than drain, tick and check, is there if both have it. Its
+ * LAYER (and ONE_PER_LOAD, which either brings), and an optional function other than drain, tick and
+ * check, is there if both have it. Its
  * option "inner" has become the inner specification's canonical form, with all option values, so
  * that whatever is told apart by options is told apart by the inner ones, too.
  */
@@ -43,16 +53,22 @@ struct allocator_spec {
  * allocator_spec_parse - "NAME" or "NAME:k=v,..."
  * Return: 0; -ENOENT: unknown name (with the nearest one); or an option's error, prefixed by the
  * name. Of a LAYER, that of its inner specification, prefixed by the name and "inner"; -EINVAL: a
- * layer over too many others, or over a back end that does not place blocks itself (ECHO,
- * UNCHECKED).
+ * layer over too many others, or what allocator_check_layer() said.
  */
 int allocator_spec_parse(const char *text, struct allocator_spec **spec, struct error *err);
 void allocator_spec_destroy(struct allocator_spec *spec); /* NULL is allowed */
 
 /* Where an instance lives. All zero, or NULL for it, is what most want. */
 struct allocator_place {
-	const _Atomic uint8_t *huge_state; /* as in alloc_env; NULL: all zero is provided */
-	const char *kernel;		   /* as in alloc_env; NULL: "" */
+	huge_state_byte *huge_state; /* as in alloc_env; NULL: all zero is provided */
+	const char *kernel;	     /* as in alloc_env; NULL: "" */
+	uint64_t list_seed;	     /* as in alloc_env */
+	/*
+	 * Gets the moves of a back end with MOVES, in the middle of calls to it; see alloc_env.moved
+	 * for what may be relied on. NULL: such a back end is refused.
+	 */
+	allocator_moved *moved;
+	void *moved_arg;
 	/* For the PERSISTENT metadata, see allocators/metadata.h; NULL: dies with the instance. */
 	const char *metadata_file;
 };
@@ -64,20 +80,23 @@ struct allocator_instance {
 	uint64_t metadata_bytes; /* asked for so far, of both kinds, by nested ones as well */
 	struct alloc_env env;
 	struct metadata *metadata;
+	const struct allocator_spec *spec;
 	/* Of a LAYER: what it nested, the newest first. They live in the metadata of the outermost. */
 	struct allocator_instance *nested, *next, *outer;
-	struct allocator_spec *own_spec; /* of a nested one: its env's option values */
-	bool recovering;		 /* it began with recover() */
+	allocator_moved
+		*moved; /* who follows its moves; NULL: a nested one's are its outer one's */
+	void *moved_arg;
+	bool recovering; /* it began with recover() */
 };
 
 /**
  * allocator_instance_create - an instance on @machine
- * @place: read during the call, what its huge_state and kernel point at longer; NULL: defaults
+ * @place: read during the call, what it points at longer; NULL: defaults
  * @machine and @spec must outlive it. With a metadata_file, which must not exist yet and is removed
  * again should this fail, a process may die at any time and another go on with
  * allocator_instance_recover().
- * Return: 0 or create()'s error; with a metadata_file also -ENOTSUP: a back end without PERSISTENT;
- * and those of metadata_create_file() and metadata_alloc().
+ * Return: 0 or create()'s error; -ENOTSUP: MOVES, and nobody follows; with a metadata_file also
+ * -ENOTSUP: a back end without PERSISTENT; and those of metadata_create_file() and metadata_alloc().
  */
 int allocator_instance_create(const struct allocator_spec *spec, const struct machine *machine,
 			      const struct allocator_place *place,

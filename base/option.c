@@ -946,6 +946,13 @@ static void expect_type(const struct option_set *set, const char *name, unsigned
 	(void)types;
 }
 
+const struct option *option_find(const struct option_set *set, const char *name)
+{
+	size_t i = find_row(set, name);
+
+	return i < set->n ? &set->table[i] : NULL;
+}
+
 bool option_given(const struct option_set *set, const char *name)
 {
 	return value_of(set, name)->given;

@@ -94,6 +94,9 @@ int option_set_parse_spec(struct option_set *set, const char *spec, struct error
 int option_set_parse_argv(struct option_set *set, int argc, char **argv, bool stop_at_operand,
 			  int *first_operand, struct error *err);
 
+/** The row of that name; NULL: there is none. Belongs to the table. */
+const struct option *option_find(const struct option_set *set, const char *name);
+
 /** True if the user gave a value (a default does not count). An unknown name is a bug: asserts. */
 bool option_given(const struct option_set *set, const char *name);
 /** Typed getters. @name must exist with that type (asserted). */

@@ -163,7 +163,7 @@ static int point_id(const struct run *r, const char *digest, char id[33])
 	/* What was lost to damage is not in the digest. */
 	snprintf(how, sizeof(how),
 		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s",
-		 replay_mode_names[c->mode], memory_kind_names[c->memory],
+		 replay_mode_names[c->mode], backing_kind_names[c->backing],
 		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
 		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "");
 	return provenance_point_id(asked, r->header->machine, c->spec, how, id, r->err);
@@ -201,7 +201,7 @@ static int send_run(struct run *r)
 		.trace_digest = r->totals ? r->totals->digest : "",
 		.trace_note = note,
 		.mode = replay_mode_names[c->mode],
-		.memory = memory_kind_names[c->memory],
+		.memory = backing_kind_names[c->backing],
 		.prefill = prefill_names[r->config.prefill],
 		.label = c->label,
 		.point_id = id,
@@ -230,7 +230,8 @@ static int set_up(struct run *r)
 	const struct machine *m = r->header->machine;
 	int rc;
 
-	rc = memory_create(r->config.memory, m, &r->memory, r->err);
+	rc = memory_create(&(struct memory_config){.kind = r->config.backing}, m, &r->memory,
+			   r->err);
 	if (!rc)
 		rc = allocator_instance_create(
 			r->config.spec, m,

@@ -39,7 +39,7 @@ struct replay_config {
 	const char *trace;
 	const struct allocator_spec *spec;
 	enum replay_mode mode;
-	enum memory_kind memory;
+	enum backing_kind backing;
 	enum prefill prefill;
 	enum sample_by sample_by;
 	uint32_t samples; /* between start and end; the state at both is always told */

@@ -65,8 +65,9 @@ struct frame_run {
 /** The state of a run to somebody who must not look into the future. */
 static inline unsigned int frame_run_online(const struct frame_run *run)
 {
-	return frame_state_free(run->state) && run->order == FRAME_HINDSIGHT ? FRAME_UNMOVABLE
-									     : run->state;
+	return frame_state_free(run->state) && run->order == FRAME_HINDSIGHT
+		       ? (unsigned int)FRAME_UNMOVABLE
+		       : run->state;
 }
 
 /* One per-CPU list of one zone, in base frames, as /proc/zoneinfo gives it. */

@@ -257,40 +257,6 @@ int machine_check(const struct machine *m, struct error *err)
 	return 0;
 }
 
-pfn_t machine_start(const struct machine *m)
-{
-	pfn_t start = m->nr_zones ? m->zones[0].start : 0;
-
-	for (uint32_t i = 1; i < m->nr_zones; i++)
-		start = min_u64(start, m->zones[i].start);
-	return start;
-}
-
-pfn_t machine_end(const struct machine *m)
-{
-	pfn_t end = 0;
-
-	for (uint32_t i = 0; i < m->nr_zones; i++)
-		end = max_u64(end, m->zones[i].end);
-	return end;
-}
-
-/* Index of the first absent range that ends after @pfn. */
-static size_t absent_from(const struct machine *m, pfn_t pfn)
-{
-	size_t low = 0, high = m->nr_absent;
-
-	while (low < high) {
-		size_t mid = low + (high - low) / 2;
-
-		if (m->absent[mid].range.end <= pfn)
-			low = mid + 1;
-		else
-			high = mid;
-	}
-	return low;
-}
-
 uint64_t machine_managed(const struct machine *m)
 {
 	return machine_managed_in(m, 0, PFN_END_MAX);
@@ -307,7 +273,7 @@ uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end)
 		if (from < to)
 			frames += to - from;
 	}
-	for (size_t i = absent_from(m, start); i < m->nr_absent; i++) {
+	for (size_t i = machine_absent_from(m, start); i < m->nr_absent; i++) {
 		const struct pfn_range *r = &m->absent[i].range;
 
 		if (r->start >= end)
@@ -317,15 +283,6 @@ uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end)
 	return frames;
 }
 
-int machine_zone_of(const struct machine *m, pfn_t pfn)
-{
-	for (uint32_t i = 0; i < m->nr_zones; i++) {
-		if (pfn >= m->zones[i].start && pfn < m->zones[i].end)
-			return (int)i;
-	}
-	return -1;
-}
-
 uint64_t machine_spanned(const struct machine *m)
 {
 	uint64_t frames = 0;
@@ -333,27 +290,6 @@ uint64_t machine_spanned(const struct machine *m)
 	for (uint32_t i = 0; i < m->nr_zones; i++)
 		frames += m->zones[i].end - m->zones[i].start;
 	return frames;
-}
-
-bool machine_next_part(const struct machine *m, struct pfn_range *range, unsigned int *zone,
-		       struct pfn_range *part)
-{
-	const struct zone *first = NULL;
-
-	for (uint32_t i = 0; i < m->nr_zones; i++) {
-		const struct zone *z = &m->zones[i];
-
-		if (z->start < range->end && z->end > range->start &&
-		    (!first || z->start < first->start))
-			first = z;
-	}
-	if (!first || range->start >= range->end)
-		return false;
-	*zone = (unsigned int)(first - m->zones);
-	part->start = max_u64(range->start, first->start);
-	part->end = min_u64(range->end, first->end);
-	range->start = part->end;
-	return true;
 }
 
 /* The type of the highest zone a gfp allows. */
@@ -423,37 +359,15 @@ unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE
 	return m->nr_zones;
 }
 
-/* The part of one zone's walk: what lies between its absent ranges, of which @next is the first. */
-static int each_managed_in_zone(const struct machine *m, unsigned int index,
-				int (*visit)(void *arg, unsigned int zone, struct pfn_range range),
-				void *arg)
-{
-	const struct zone *z = &m->zones[index];
-	size_t next = absent_from(m, z->start);
-	pfn_t at = z->start;
-	int rc = 0;
-
-	while (rc == 0 && at < z->end) {
-		const struct pfn_range *a = next < m->nr_absent ? &m->absent[next].range : NULL;
-		pfn_t stop = a ? min_u64(a->start, z->end) : z->end;
-
-		if (at < stop)
-			rc = visit(arg, index, (struct pfn_range){.start = at, .end = stop});
-		at = a ? a->end : stop;
-		next++;
-	}
-	return rc;
-}
-
 int machine_each_managed(const struct machine *m,
 			 int (*visit)(void *arg, unsigned int zone, struct pfn_range range),
 			 void *arg)
 {
-	uint8_t zones[MACHINE_ZONES_MAX];
-	unsigned int n = machine_zones_by_pfn(m, zones);
+	struct pfn_range rest = {0, PFN_END_MAX}, part;
+	unsigned int zone;
 
-	for (unsigned int i = 0; i < n; i++) {
-		int rc = each_managed_in_zone(m, zones[i], visit, arg);
+	while (machine_next_managed(m, &rest, &zone, &part)) {
+		int rc = visit(arg, zone, part);
 
 		if (rc)
 			return rc;

@@ -133,19 +133,40 @@ int machine_add_absent(struct machine *m, struct pfn_range range, enum absence w
 /** Check every promise of the struct (for a description that came out of a file). */
 int machine_check(const struct machine *m, struct error *err);
 
+/* Inline: what back ends need that link nothing of ours. */
+
 /** Lowest and one past the highest pfn in any zone. */
-pfn_t machine_start(const struct machine *m);
-pfn_t machine_end(const struct machine *m);
-/** Frames the page allocator manages: spanned less absent. */
-uint64_t machine_managed(const struct machine *m);
-/** The same for [start, end), which may span any zones and gaps. O(zones + absent ranges inside). */
-uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end);
+static inline pfn_t machine_start(const struct machine *m)
+{
+	pfn_t start = m->nr_zones ? m->zones[0].start : 0;
+
+	for (uint32_t i = 1; i < m->nr_zones; i++) {
+		if (m->zones[i].start < start)
+			start = m->zones[i].start;
+	}
+	return start;
+}
+
+static inline pfn_t machine_end(const struct machine *m)
+{
+	pfn_t end = 0;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (m->zones[i].end > end)
+			end = m->zones[i].end;
+	}
+	return end;
+}
 
 /** Index of the zone that spans @pfn, or -1. O(zones). */
-int machine_zone_of(const struct machine *m, pfn_t pfn);
-
-/** Frames in zone spans, managed or absent. */
-uint64_t machine_spanned(const struct machine *m);
+static inline int machine_zone_of(const struct machine *m, pfn_t pfn)
+{
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (pfn >= m->zones[i].start && pfn < m->zones[i].end)
+			return (int)i;
+	}
+	return -1;
+}
 
 /**
  * machine_next_part - cut the first part that lies in one zone off a range
@@ -153,8 +174,74 @@ uint64_t machine_spanned(const struct machine *m);
  * @zone, @part: the zone's index, and the part, which is not empty
  * Return: false: no frame of @range lies in a zone.
  */
-bool machine_next_part(const struct machine *m, struct pfn_range *range, unsigned int *zone,
-		       struct pfn_range *part);
+static inline bool machine_next_part(const struct machine *m, struct pfn_range *range,
+				     unsigned int *zone, struct pfn_range *part)
+{
+	const struct zone *first = NULL;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		const struct zone *z = &m->zones[i];
+
+		if (z->start < range->end && z->end > range->start &&
+		    (!first || z->start < first->start))
+			first = z;
+	}
+	if (!first || range->start >= range->end)
+		return false;
+	*zone = (unsigned int)(first - m->zones);
+	part->start = range->start > first->start ? range->start : first->start;
+	part->end = range->end < first->end ? range->end : first->end;
+	range->start = part->end;
+	return true;
+}
+
+/* Index of the first absent range that ends after @pfn. */
+static inline size_t machine_absent_from(const struct machine *m, pfn_t pfn)
+{
+	size_t low = 0, high = m->nr_absent;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+
+		if (m->absent[mid].range.end <= pfn)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+/**
+ * machine_next_managed - the same for parts that the page allocator manages
+ * Return: false: no frame of @range is managed.
+ */
+static inline bool machine_next_managed(const struct machine *m, struct pfn_range *range,
+					unsigned int *zone, struct pfn_range *part)
+{
+	while (machine_next_part(m, range, zone, part)) {
+		pfn_t end = part->end;
+		size_t next = machine_absent_from(m, part->start);
+
+		for (; next < m->nr_absent && m->absent[next].range.start <= part->start; next++)
+			part->start = m->absent[next].range.end;
+		if (next < m->nr_absent && m->absent[next].range.start < end)
+			part->end = m->absent[next].range.start;
+		if (part->start >= end)
+			continue;
+		/* What follows in this zone is looked at next time. */
+		range->start = part->end;
+		return true;
+	}
+	return false;
+}
+
+/** Frames the page allocator manages: spanned less absent. */
+uint64_t machine_managed(const struct machine *m);
+/** The same for [start, end), which may span any zones and gaps. O(zones + absent ranges inside). */
+uint64_t machine_managed_in(const struct machine *m, pfn_t start, pfn_t end);
+
+/** Frames in zone spans, managed or absent. */
+uint64_t machine_spanned(const struct machine *m);
 
 /** All zones by ascending start (ids follow (node, type), which need not). Return: nr_zones. */
 unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE_ZONES_MAX]);

@@ -1,40 +1,99 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What backs the simulated frames. `none`: nothing, so that a terabyte costs only its metadata; the
- * kinds that map real memory hook in here. The per-2-MiB state bytes, which VM, zeroing and energy
- * models write and a back end may consult, live here too.
+ * What backs the simulated frames, behind one small table of functions, so that whoever touches
+ * memory does not know its kind, and tests can put a table of their own in its place. `none`: nothing,
+ * so that a terabyte costs only its metadata. The state bytes of 2 MiB blocks (sim/huge_state.h) live
+ * here too.
+ *
+ * Real kinds reserve address space for the whole machine at once and let the host provide memory when
+ * it is touched, so that what nobody uses costs nothing and the address of a frame never changes.
+ *
+ * Thread-safety: touching and discarding of ranges that do not overlap may run at once; all else is
+ * never concurrent.
  */
 #ifndef SIM_MEMORY_H
 #define SIM_MEMORY_H
 
+#include "sim/huge_state.h"
 #include "sim/machine.h"
 
-enum memory_kind {
-	MEMORY_NONE,
+enum backing_kind {
+	BACKING_NONE,
 };
 
-/** Names for a --memory option, in the order of the enum, NULL-terminated. */
-extern const char *const memory_kind_names[];
+/** Names for a --backing option, in the order of the enum, NULL-terminated. */
+extern const char *const backing_kind_names[];
 
-/* Bits of a huge_state byte. */
-enum huge_state {
-	HUGE_INSTALLED = 1,
-	HUGE_SOFT_RECLAIMED = 2,
-	HUGE_HARD_RECLAIMED = 4,
-	HUGE_ZEROED = 8,
-	HUGE_OFFLINE = 16,
+struct memory;
+
+enum memory_touch {
+	TOUCH_WRITE, /* a store into each page of the host: the memory is there afterwards */
+	TOUCH_CLEAR, /* all of it is set to zero, as a kernel does for user pages */
+};
+
+/*
+ * A kind of backing. Ranges are of simulated frames, lie inside [machine_start(), machine_end()), and
+ * are not empty.
+ */
+struct memory_ops {
+	/**
+	 * map - address space for the whole machine, which costs nothing until it is touched
+	 * @m: m->machine, m->bytes and m->path say for what; m->frames and m->host are to be set
+	 * Return: 0 or a negative errno, with @err set; then unmap is not called.
+	 */
+	int (*map)(struct memory *m, struct error *err);
+	/**
+	 * touch - use memory as its owner would
+	 * Return: 0; -ENOMEM: the host has no more (of these pages); what was touched stays so.
+	 */
+	int (*touch)(struct memory *m, struct pfn_range range, enum memory_touch how);
+	/**
+	 * discard - give the host back what is behind a range; it reads as zeros when next touched
+	 * Return: 0; -EINVAL: not made of whole pages of this backing; or the host's errno.
+	 */
+	int (*discard)(struct memory *m, struct pfn_range range);
+	/** Give everything back, the host's settings too. */
+	void (*unmap)(struct memory *m);
+};
+
+struct memory_config {
+	enum backing_kind kind;
+	const char *path;	      /* of the file, for kinds that need one; NULL: none */
+	const struct memory_ops *ops; /* NULL: those of the kind */
+	void *host;		      /* where memory.host starts out; for ops of one's own */
 };
 
 struct memory {
-	enum memory_kind kind;
-	void *frames;		     /* byte 0 of machine_start(); NULL for MEMORY_NONE */
-	_Atomic uint8_t *huge_state; /* of 2 MiB block pfn / 512, indexed from block 0 */
+	enum backing_kind kind;
+	const struct machine *machine; /* not owned; outlives it */
+	const struct memory_ops *ops;
+	const char *path;
+	uint64_t bytes; /* from byte 0 of machine_start() to machine_end() */
+	void *frames;	/* byte 0 of machine_start(); NULL: there is nothing to touch */
+	void *host;	/* the ops' own */
+	huge_state_byte *huge_state; /* of 2 MiB block pfn / 512, indexed from block 0 */
 	size_t nr_huge;
 };
 
-/** Return: 0 or -ENOMEM. Blocks wholly inside an offline range start as HUGE_OFFLINE. */
-int memory_create(enum memory_kind kind, const struct machine *m, struct memory **memory,
-		  struct error *err);
+/**
+ * memory_create - backing for a machine
+ * @config: read during the call, but for path and host
+ * The caller owns @memory: memory_destroy(). Blocks wholly inside an offline range start as
+ * HUGE_OFFLINE, all others with no bit set.
+ * Return: 0; -ENOMEM; or what map said, prefixed by the kind's name.
+ */
+int memory_create(const struct memory_config *config, const struct machine *machine,
+		  struct memory **memory, struct error *err);
 void memory_destroy(struct memory *memory); /* NULL is allowed */
+
+/**
+ * memory_touch, memory_discard - as the ops', for any range
+ * Return: as those; -EINVAL also for a range that leaves the machine. An empty range is no work.
+ */
+int memory_touch(struct memory *memory, struct pfn_range range, enum memory_touch how);
+int memory_discard(struct memory *memory, struct pfn_range range);
+
+/** Where frame @pfn of the machine is; NULL: nowhere, there is nothing to touch. */
+void *memory_at(const struct memory *memory, pfn_t pfn);
 
 #endif

@@ -8,6 +8,8 @@ ROOT = sys.argv[1] if len(sys.argv) > 1 else os.path.dirname(os.path.dirname(os.
 
 # The parts of sim/ that merely describe a machine; everyone above base may know them.
 DESCRIPTION = {"sim/machine.h", "sim/frame_map.h", "sim/gfp.h"}
+# What back ends may consult beside.
+CONSULTED = {"allocators": {"sim/huge_state.h"}}
 ALLOWED = {
     "base": {"base"},
     "results": {"base", "results"},
@@ -52,7 +54,8 @@ def allowed(folder, path, target):
             parts = target.split("/")
             return len(parts) == 2 or path.split("/")[1] == parts[1]
         return True
-    return folder in ("allocators", "traces") and target in DESCRIPTION
+    return folder in ("allocators", "traces") and (
+        target in DESCRIPTION or target in CONSULTED.get(folder, set()))
 
 
 def main():
@@ -85,6 +88,18 @@ def main():
                     code = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
                 for word in re.findall(r'"(llfree|buddy|percpu|firstfit|nextfit)"', code):
                     wrong.append(f"{os.path.relpath(path, ROOT)}: knows back end {word} by name")
+    # Option values reach a back end through its environment alone, built in or loaded.
+    getters = re.compile(r"(?<![>.\w*])option_(?:given|bool|uint|real|choice|strings?|file)\(")
+    for where, _, names in os.walk(os.path.join(ROOT, "allocators")):
+        if where == os.path.join(ROOT, "allocators"):
+            continue
+        for name in names:
+            if not name.endswith((".c", ".h")):
+                continue
+            path = os.path.join(where, name)
+            with open(path, encoding="utf-8") as f:
+                for call in getters.findall(f.read()):
+                    wrong.append(f"{os.path.relpath(path, ROOT)}: calls {call}; ask the environment")
     if seen < 50:
         wrong.append(f"only {seen} includes found: the test looks in the wrong place")
     print("\n".join(wrong) if wrong else f"{seen} includes, all arrows as designed")

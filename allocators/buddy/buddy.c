@@ -165,7 +165,7 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 	a->follow = env->meta(env, follow_bytes(m->nr_cpus), CACHE_LINE, META_VOLATILE);
 	if (!a->follow)
 		return error_set(env->error, ENOMEM, "buddy: no memory for %u cpus", m->nr_cpus);
-	a->rules = version_choose(env->options, env->kernel);
+	a->rules = version_choose(env);
 	a->nr_zones = m->nr_zones;
 	a->grouping = group_by_mobility(m);
 	for (unsigned int i = 0; i < m->nr_zones; i++) {

@@ -76,26 +76,24 @@ struct buddy_rules version_rules(const char *text)
 	};
 }
 
-struct buddy_rules version_choose(const struct option_set *o, const char *release)
+struct buddy_rules version_choose(const struct alloc_env *env)
 {
-	const char *kernel = o ? option_string(o, "kernel") : "trace";
+	const char *kernel = env->option_string(env, "kernel");
 	struct buddy_rules rules;
 
 	/* A series by name means its latest patch. */
 	if (strcmp(kernel, "trace") == 0)
-		rules = version_rules(release ? release : "");
+		rules = version_rules(env->kernel);
 	else if (strcmp(kernel, "6.12") == 0)
 		rules = version_rules("6.12.99");
 	else
 		rules = version_rules(kernel);
-	if (!o)
-		return rules;
-	if (option_string(o, "pcp"))
-		rules.pcp = option_choice(o, "pcp");
-	if (option_string(o, "fallback"))
-		rules.fallback = option_choice(o, "fallback");
-	if (option_string(o, "drain_type"))
-		rules.drain_cached = option_choice(o, "drain_type") == 1;
-	rules.watermarks = option_bool(o, "watermarks");
+	if (env->option_string(env, "pcp"))
+		rules.pcp = env->option_choice(env, "pcp");
+	if (env->option_string(env, "fallback"))
+		rules.fallback = env->option_choice(env, "fallback");
+	if (env->option_string(env, "drain_type"))
+		rules.drain_cached = env->option_choice(env, "drain_type") == 1;
+	rules.watermarks = env->option_bool(env, "watermarks");
 	return rules;
 }

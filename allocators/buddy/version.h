@@ -16,7 +16,7 @@ extern const struct option buddy_options[];
  */
 struct buddy_rules version_rules(const char *release);
 
-/** The rules that option values ask for on a trace of that @release. @options: NULL: defaults. */
-struct buddy_rules version_choose(const struct option_set *options, const char *release);
+/** The rules that the option values ask for on a trace of the environment's kernel. */
+struct buddy_rules version_choose(const struct alloc_env *env);
 
 #endif

@@ -112,7 +112,7 @@ static int no_memory(const struct alloc_env *env)
 
 static enum persist persist_of(const struct alloc_env *env)
 {
-	return option_choice(env->options, "persist") ? persist_adr() : PERSIST_EADR;
+	return env->option_choice(env, "persist") ? persist_adr() : PERSIST_EADR;
 }
 
 /* Ask for everything but the list of what is withheld, which comes last since it may grow. */
@@ -120,10 +120,10 @@ static int lay_out(const struct alloc_env *env, struct allocator **out)
 {
 	const struct machine *m = env->machine;
 	struct upper_config config = {
-		.tree_children = (unsigned int)option_uint(env->options, "tree"),
+		.tree_children = (unsigned int)env->option_uint(env, "tree"),
 		.nr_cpus = m->nr_cpus,
-		.last_frees = option_bool(env->options, "last_frees"),
-		.rows = option_bool(env->options, "rows"),
+		.last_frees = env->option_bool(env, "last_frees"),
+		.rows = env->option_bool(env, "rows"),
 		.persist = persist_of(env),
 	};
 	struct allocator *a;
@@ -150,7 +150,7 @@ static int lay_out(const struct alloc_env *env, struct allocator **out)
 	config.policy = &a->policy;
 	config.withheld = &a->withheld;
 
-	int ret = policy_of_options(env->options, &a->policy, env->error);
+	int ret = policy_of_options(env, &a->policy);
 
 	for (unsigned int z = 0; z < m->nr_zones && ret == 0; z++) {
 		const struct zone *zone = &m->zones[z];

@@ -604,13 +604,14 @@ int policy_load(const char *name, struct policy *p, struct error *err)
 			 "no policy '%s' is built in; `quire list allocators` names them", name);
 }
 
-int policy_of_options(const struct option_set *options, struct policy *p, struct error *err)
+int policy_of_options(const struct alloc_env *env, struct policy *p)
 {
-	const char *name = option_string(options, "policy");
+	const char *name = env->option_string(env, "policy");
 	size_t length;
-	const char *text = option_file(options, "policy", &length);
+	const char *text = env->option_file(env, "policy", &length);
 
-	return text ? policy_parse(text, length, name, p, err) : policy_load(name, p, err);
+	return text ? policy_parse(text, length, name, p, env->error)
+		    : policy_load(name, p, env->error);
 }
 
 unsigned int policy_nr_slots(const struct policy *p, unsigned int class, unsigned int nr_cpus)

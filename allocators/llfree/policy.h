@@ -79,8 +79,8 @@ int policy_parse(const char *text, size_t length, const char *source, struct pol
 /** policy_load - a shipped policy. Return: 0; -ENOENT: no such name; -ENOMEM. */
 int policy_load(const char *name, struct policy *p, struct error *err);
 
-/** policy_of_options - the policy the option "policy" names: a shipped one, or a file's. */
-int policy_of_options(const struct option_set *options, struct policy *p, struct error *err);
+/** The policy the option "policy" names: a shipped one, or a file's. Errors as policy_parse(). */
+int policy_of_options(const struct alloc_env *env, struct policy *p);
 
 /* The rules from the @first one on, asked one by one; one of them fits. */
 unsigned int policy_ask_rules(const struct policy *p, unsigned int first,

@@ -834,12 +834,12 @@ static int percpu_create(const struct alloc_env *env, struct allocator **result)
 		return error_set(env->error, ENOTSUP, "the environment offers no inner back end");
 	a->env = env;
 	a->machine = env->machine;
-	a->rules = (enum pcp_rules)option_choice(env->options, "pcp");
-	a->batch = (uint32_t)option_uint(env->options, "batch");
-	a->high = (uint32_t)option_uint(env->options, "high");
+	a->rules = (enum pcp_rules)env->option_choice(env, "pcp");
+	a->batch = (uint32_t)env->option_uint(env, "batch");
+	a->high = (uint32_t)env->option_uint(env, "high");
 	rc = create_held(a);
 	if (!rc)
-		rc = env->nest(env, option_string(env->options, "inner"), &a->ops, &a->inner);
+		rc = env->nest(env, NULL, NULL, &a->ops, &a->inner);
 	if (rc)
 		return rc;
 	find_areas(a);

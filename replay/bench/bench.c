@@ -274,7 +274,7 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 		.options = options,
 		.allocator_summary = p->spec->ops->summary,
 		.mode = mode,
-		.memory = memory_kind_names[MEMORY_NONE],
+		.memory = backing_kind_names[BACKING_NONE],
 		.prefill = "none",
 		.label = p->label,
 		.point_id = point_id,

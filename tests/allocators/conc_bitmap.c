@@ -57,7 +57,7 @@ static int conc_create(const struct alloc_env *env, struct allocator **out)
 		return error_set(env->error, ENOMEM, "no memory");
 	a->machine = env->machine;
 	a->nr_words = words;
-	a->flaw = (enum flaw)option_choice(env->options, "flaw");
+	a->flaw = (enum flaw)env->option_choice(env, "flaw");
 	a->taken = env->meta(env, words * sizeof(*a->taken), 64, META_VOLATILE);
 	a->absent = env->meta(env, words * sizeof(*a->absent), 64, META_VOLATILE);
 	if (!a->taken || !a->absent) {

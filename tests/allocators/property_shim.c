@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "allocators/environment.h"
 #include "allocators/registry.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
@@ -59,8 +60,9 @@ struct piece {
 };
 
 struct property {
-	struct alloc_env env; /* first: meta() gets back to us */
-	struct allocator_spec *spec;
+	struct alloc_env env;		    /* first: meta() gets back to us */
+	struct allocator_spec *spec;	    /* NULL: a nested one's is its outer one's inner */
+	const struct allocator_spec *inner; /* of a layer */
 	const struct allocator_ops *ops;
 	struct allocator *a;
 	struct machine *m;
@@ -207,10 +209,11 @@ void property_destroy(struct property *p)
 	free(p);
 }
 
-static int property_nest(const struct alloc_env *env, const char *spec,
+static int property_nest(const struct alloc_env *env, allocator_moved *moved, void *arg,
 			 const struct allocator_ops **ops, struct allocator **a)
 {
 	struct property *p = (struct property *)(uintptr_t)env;
+	const struct allocator_spec *inner = p->inner;
 	struct property *nested = calloc(1, sizeof(*nested));
 	int rc;
 
@@ -219,12 +222,12 @@ static int property_nest(const struct alloc_env *env, const char *spec,
 	nested->last = &nested->pieces;
 	nested->next = p->nested;
 	p->nested = nested;
-	rc = allocator_spec_parse(spec, &nested->spec, env->error);
-	if (rc)
-		return rc;
-	nested->ops = nested->spec->ops;
+	(void)moved; /* none of those here moves */
+	(void)arg;
+	nested->ops = inner->ops;
+	nested->inner = inner->inner;
 	nested->env = p->env;
-	nested->env.options = nested->spec->options;
+	environment_read_options(&nested->env, inner->options);
 	rc = nested->ops->create(&nested->env, &nested->a);
 	nested->env.error = NULL;
 	if (rc) {
@@ -257,14 +260,15 @@ struct property *property_create(const char *spec, unsigned int machine, unsigne
 		rc = make_machine(&layouts[machine], &p->m, &err);
 	if (rc == 0) {
 		p->ops = p->spec->ops;
+		p->inner = p->spec->inner;
 		p->huge_state = calloc(machine_end(p->m) / HUGE_FRAMES + 1, 1);
 		p->env = (struct alloc_env){.machine = p->m,
-					    .options = p->spec->options,
 					    .error = &err,
 					    .meta = property_meta,
 					    .huge_state = p->huge_state,
 					    .kernel = "",
 					    .nest = property_nest};
+		environment_read_options(&p->env, p->spec->options);
 		rc = p->ops->create(&p->env, &p->a);
 		p->env.error = NULL;
 	}

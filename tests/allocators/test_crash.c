@@ -690,7 +690,7 @@ static int bitmap_begin(const struct alloc_env *env, struct allocator **out)
 
 	if (!a)
 		return -ENOMEM;
-	a->fault = (enum fault)option_choice(env->options, "fault");
+	a->fault = (enum fault)env->option_choice(env, "fault");
 	a->kept = env->meta(env, FRAMES / 8, 64, META_PERSISTENT);
 	a->bits = a->kept;
 	if (a->fault != FAULT_NONE && a->fault != FAULT_LOST_UNDO)

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -77,6 +78,18 @@ static int toy_isolate(struct allocator *a, pfn_t pfn, unsigned int order, uint6
 	(void)order;
 	*got = 0;
 	return 0;
+}
+
+static int toy_huge(struct allocator *a, pfn_t pfn, enum huge_taking how)
+{
+	(void)a;
+	(void)pfn;
+	(void)how;
+	return 0;
+}
+
+static void toy_later(void)
+{
 }
 
 static struct allocator_ops toy(void)
@@ -158,6 +171,9 @@ static void a_bad_table_is_refused_with_what_to_do(void **state)
 	REFUSED(capabilities, ALLOCATOR_PERSISTENT, "recover");
 	REFUSED(capabilities, 1U << 31, "0x80000000");
 	REFUSED(isolate, toy_isolate, "unisolate");
+	REFUSED(take_huge, toy_huge, "give_huge");
+	REFUSED(give_huge, toy_huge, "take_huge");
+	REFUSED(later[3], toy_later, "rebuild");
 	REFUSED(capabilities, ALLOCATOR_LAYER, "inner"); /* nor is its "depth" one */
 }
 
@@ -375,6 +391,27 @@ static void a_layer_can_do_what_both_can(void **state)
 	assert_int_equal(layer->capabilities, all);
 }
 
+static void a_layer_must_follow_what_moves_below_it(void **state)
+{
+	struct allocator_ops layer = toy(), inner = toy();
+	struct error err;
+
+	(void)state;
+	layer.name = "layer";
+	layer.capabilities = ALLOCATOR_LAYER;
+	assert_int_equal(allocator_check_layer(&layer, &inner, NULL), 0);
+	inner.capabilities = ALLOCATOR_MOVES;
+	assert_int_equal(allocator_check_layer(&layer, &inner, &err), -EINVAL);
+	assert_string_equal(
+		err.text,
+		"inner: toy moves blocks, which layer cannot follow; name another back end");
+	layer.capabilities |= ALLOCATOR_MOVES;
+	assert_int_equal(allocator_check_layer(&layer, &inner, NULL), 0);
+	/* and none stands on what chooses nothing */
+	assert_int_equal(allocator_check_layer(&layer, builtin("null"), NULL), -EINVAL);
+	assert_int_equal(allocator_check_layer(&layer, builtin("recorded"), NULL), -EINVAL);
+}
+
 /* ---- instances ---- */
 
 struct rig {
@@ -471,10 +508,31 @@ static void untouched_metadata_costs_nothing(void **state)
 	p[0] = p[(UINT64_C(1) << 42) - 1] = 1;
 }
 
+static int nesting_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	struct allocator *inner;
+	int rc = env->nest(env, NULL, NULL, &ops, &inner);
+
+	if (rc)
+		return rc;
+	assert_string_equal(ops->name, "firstfit");
+	assert_non_null(inner);
+	return toy_create(env, a);
+}
+
+static int failing_late_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	int rc = env->nest(env, NULL, NULL, &ops, a);
+
+	return rc ? rc : error_set(env->error, ERANGE, "too late");
+}
+
 static void huge_state_is_provided_or_passed_on(void **state)
 {
 	struct rig *rig = *state;
-	_Atomic uint8_t mine[512] = {0};
+	huge_state_byte mine[512] = {0};
 
 	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
 			 0);
@@ -489,8 +547,146 @@ static void huge_state_is_provided_or_passed_on(void **state)
 						   &rig->instance, NULL),
 			 0);
 	assert_ptr_equal(rig->instance->env.huge_state, mine);
+	assert_null(rig->instance->env.huge_state_writable);
 	assert_ptr_equal(rig->instance->env.machine, rig->m);
+	assert_int_equal(rig->instance->env.size, sizeof(struct alloc_env));
 	assert_null(rig->instance->env.error);
+}
+
+static void only_layers_may_write_huge_state(void **state)
+{
+	struct rig *rig = *state;
+	huge_state_byte mine[512] = {0};
+	struct allocator_spec *inner = parsed("firstfit");
+
+	rig->ops.capabilities = ALLOCATOR_LAYER;
+	rig->ops.create = nesting_create;
+	rig->spec.inner = inner;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m,
+						   &(struct allocator_place){.huge_state = mine},
+						   &rig->instance, NULL),
+			 0);
+	assert_ptr_equal(rig->instance->env.huge_state_writable, mine);
+	assert_null(rig->instance->nested->env.huge_state_writable);
+	assert_ptr_equal(rig->instance->nested->env.huge_state, mine);
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	allocator_spec_destroy(inner);
+}
+
+/* ---- option values ---- */
+
+static const char *const colours[] = {"red", "green", NULL};
+
+static const struct option rich_options[] = {
+	{.name = "flag", .type = OPTION_BOOL, .fallback = "off", .help = "x"},
+	{.name = "count", .type = OPTION_UINT, .fallback = "7", .help = "x"},
+	{.name = "bytes", .type = OPTION_SIZE, .fallback = "4K", .help = "x"},
+	{.name = "share", .type = OPTION_REAL, .fallback = "0.25", .help = "x"},
+	{.name = "text", .type = OPTION_STRING, .help = "x"},
+	{.name = "colour",
+	 .type = OPTION_CHOICE,
+	 .choices = colours,
+	 .fallback = "green",
+	 .flags = OPTION_FILE,
+	 .help = "x"},
+	{.name = NULL},
+};
+
+static void rich_spec(struct rig *rig, const char *values)
+{
+	rig->ops.options = rich_options;
+	assert_int_equal(option_set_create(rich_options, &rig->spec.options, NULL), 0);
+	assert_int_equal(option_set_parse_spec(rig->spec.options, values, NULL), 0);
+}
+
+static int curious_create(const struct alloc_env *env, struct allocator **a)
+{
+	size_t bytes;
+
+	assert_true(env->option_bool(env, "flag"));
+	assert_int_equal(env->option_uint(env, "count"), 8);
+	assert_int_equal(env->option_uint(env, "bytes"), 4096);
+	assert_true(env->option_real(env, "share") == 0.25);
+	assert_string_equal(env->option_string(env, "text"), "a,b");
+	assert_int_equal(env->option_choice(env, "colour"), 1);
+	assert_string_equal(env->option_string(env, "colour"), "green");
+	assert_null(env->option_file(env, "colour", &bytes));
+	assert_true(env->option_given(env, "count"));
+	assert_false(env->option_given(env, "bytes"));
+	return toy_create(env, a);
+}
+
+static void option_values_reach_a_back_end_as_functions(void **state)
+{
+	struct rig *rig = *state;
+
+	rich_spec(rig, "flag,count=8,text=(a,b)");
+	rig->ops.create = curious_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	option_set_destroy(rig->spec.options);
+}
+
+static int reading_create(const struct alloc_env *env, struct allocator **a)
+{
+	size_t bytes;
+	const char *text = env->option_file(env, "colour", &bytes);
+
+	assert_non_null(text);
+	assert_int_equal(bytes, 5);
+	assert_string_equal(text, "blue\n");
+	assert_int_equal(env->option_choice(env, "colour"), 0);
+	return toy_create(env, a);
+}
+
+static void a_files_content_reaches_a_back_end(void **state)
+{
+	struct rig *rig = *state;
+	char path[] = "/tmp/colour.XXXXXX", values[64];
+	int fd = mkstemp(path);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, "blue\n", 5), 5);
+	close(fd);
+	snprintf(values, sizeof(values), "colour=%s", path);
+	rich_spec(rig, values);
+	rig->ops.create = reading_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	option_set_destroy(rig->spec.options);
+	unlink(path);
+}
+
+static int misspelling_create(const struct alloc_env *env, struct allocator **a)
+{
+	assert_int_equal(env->option_uint(env, "cuont"), 0);
+	return toy_create(env, a);
+}
+
+static int mistyping_create(const struct alloc_env *env, struct allocator **a)
+{
+	assert_null(env->option_string(env, "count"));
+	return toy_create(env, a);
+}
+
+static void asking_for_what_the_table_lacks_fails_the_create(void **state)
+{
+	struct rig *rig = *state;
+	struct error err;
+
+	rich_spec(rig, "");
+	rig->ops.create = misspelling_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -EINVAL);
+	assert_string_equal(err.text, "toy: it asks for an option 'cuont' that its table does not "
+				      "have; mend the back end");
+	rig->ops.create = mistyping_create;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -EINVAL);
+	assert_non_null(strstr(err.text, "'count' that its table has with another type"));
+	assert_null(rig->instance);
+	option_set_destroy(rig->spec.options);
 }
 
 static void a_failed_create_says_who_and_why(void **state)
@@ -517,50 +713,20 @@ static void a_failed_create_says_who_and_why(void **state)
 
 static unsigned int destroyed; /* how often, in decimal digits: 1 the layer, 2 the inner one */
 
-static struct allocator_ops inner_table;
-
-static int nesting_create(const struct alloc_env *env, struct allocator **a)
-{
-	const struct allocator_ops *ops;
-	struct allocator *inner;
-	int rc = env->nest(env, "firstfit", &ops, &inner);
-
-	if (rc)
-		return rc;
-	assert_string_equal(ops->name, "firstfit");
-	assert_non_null(inner);
-	return toy_create(env, a);
-}
-
-static int misspelling_create(const struct alloc_env *env, struct allocator **a)
-{
-	const struct allocator_ops *ops;
-
-	return env->nest(env, "fristfit", &ops, a);
-}
-
-static int failing_late_create(const struct alloc_env *env, struct allocator **a)
-{
-	const struct allocator_ops *ops;
-	int rc = env->nest(env, "firstfit", &ops, a);
-
-	return rc ? rc : error_set(env->error, ERANGE, "too late");
-}
-
 static void a_nested_instance_is_part_of_its_outer_one(void **state)
 {
 	struct rig *rig = *state;
-	struct allocator_spec *alone = parsed("firstfit");
+	struct allocator_spec *below = parsed("firstfit");
 	struct allocator_instance *instance;
 	const struct allocator_ops *ops;
 	struct allocator *a;
 	uint64_t bytes;
 
-	assert_int_equal(allocator_instance_create(alone, rig->m, NULL, &instance, NULL), 0);
+	assert_int_equal(allocator_instance_create(below, rig->m, NULL, &instance, NULL), 0);
 	bytes = instance->metadata_bytes;
 	allocator_instance_destroy(instance);
-	allocator_spec_destroy(alone);
 	rig->ops.create = nesting_create;
+	rig->spec.inner = below;
 	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
 			 0);
 	assert_int_equal(rig->instance->metadata_bytes, bytes + sizeof(struct allocator));
@@ -568,20 +734,31 @@ static void a_nested_instance_is_part_of_its_outer_one(void **state)
 	assert_ptr_equal(rig->instance->nested->env.huge_state, rig->instance->env.huge_state);
 	assert_ptr_equal(rig->instance->nested->env.kernel, rig->instance->env.kernel);
 	/* not once it is made */
-	assert_int_equal(rig->instance->env.nest(&rig->instance->env, "firstfit", &ops, &a),
+	assert_int_equal(rig->instance->env.nest(&rig->instance->env, NULL, NULL, &ops, &a),
 			 -EINVAL);
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	allocator_spec_destroy(below);
 }
 
 static void a_failed_nest_says_who_and_why(void **state)
 {
 	struct rig *rig = *state;
+	struct allocator_ops inner_ops = toy();
+	struct allocator_spec inner = {.ops = &inner_ops};
 	struct error err;
 
-	rig->ops.create = misspelling_create;
+	rig->ops.create = failing_late_create;
 	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
-			 -ENOENT);
-	assert_string_equal(err.text, "toy: unknown back end 'fristfit'; did you mean 'firstfit'?");
-	rig->ops.create = failing_late_create; /* the nested one goes, too: leaks would be seen */
+			 -EINVAL);
+	assert_string_equal(err.text, "toy: it nests and is no layer; mend the back end");
+	inner_ops.name = "inner";
+	inner_ops.create = failing_create;
+	rig->spec.inner = &inner;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -ERANGE);
+	assert_string_equal(err.text, "toy: inner: no such depth");
+	inner_ops.create = toy_create; /* this one goes, too: leaks would be seen */
 	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
 			 -ERANGE);
 	assert_string_equal(err.text, "toy: too late");
@@ -603,18 +780,142 @@ static void destroy_inner(struct allocator *a)
 static void the_outer_instance_is_destroyed_first(void **state)
 {
 	struct rig *rig = *state;
+	struct allocator_ops inner_ops = toy();
+	struct allocator_spec inner = {.ops = &inner_ops};
 
+	inner_ops.name = "firstfit"; /* as nesting_create() has it */
+	inner_ops.destroy = destroy_inner;
+	rig->spec.inner = &inner;
 	rig->ops.create = nesting_create;
 	rig->ops.destroy = destroy_outer;
 	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
 			 0);
-	inner_table = *rig->instance->nested->ops;
-	inner_table.destroy = destroy_inner;
-	rig->instance->nested->ops = &inner_table;
 	destroyed = 0;
 	allocator_instance_destroy(rig->instance);
 	rig->instance = NULL;
 	assert_int_equal(destroyed, 12);
+}
+
+/* ---- moves ---- */
+
+struct move {
+	pfn_t from, to;
+	unsigned int order, n;
+};
+
+static void note_move(void *arg, pfn_t from, pfn_t to, unsigned int order)
+{
+	struct move *move = arg;
+
+	*move = (struct move){from, to, order, move->n + 1};
+}
+
+/* A layer that names every block by its number plus a thousand. */
+static void note_move_of_inner(void *arg, pfn_t from, pfn_t to, unsigned int order)
+{
+	const struct alloc_env *env = arg;
+
+	env->moved(env, from + 1000, to + 1000, order);
+}
+
+static struct alloc_result moving_alloc(struct allocator *a, const struct alloc_request *req)
+{
+	a->env->moved(a->env, 64, 128, req->order);
+	return (struct alloc_result){.pfn = 64};
+}
+
+static struct allocator *below; /* what the layers of these tests nested */
+
+static int follow_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	int rc = env->nest(env, note_move_of_inner, (void *)(uintptr_t)env, &ops, &below);
+
+	return rc ? rc : toy_create(env, a);
+}
+
+static int pass_create(const struct alloc_env *env, struct allocator **a)
+{
+	const struct allocator_ops *ops;
+	int rc = env->nest(env, NULL, NULL, &ops, &below);
+
+	return rc ? rc : toy_create(env, a);
+}
+
+static void a_move_reaches_who_follows(void **state)
+{
+	struct rig *rig = *state;
+	struct move move = {.n = 0};
+	const struct allocator_place place = {.moved = note_move, .moved_arg = &move};
+	struct error err;
+
+	assert_int_equal(
+		allocator_instance_create(&rig->spec, rig->m, &place, &rig->instance, NULL), 0);
+	assert_null(rig->instance->env.moved); /* it moves nothing */
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	rig->ops.capabilities = ALLOCATOR_MOVES;
+	rig->ops.alloc = moving_alloc;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, &err),
+			 -ENOTSUP);
+	assert_string_equal(err.text, "toy: it moves blocks, which nobody follows here; use "
+				      "another back end");
+	assert_int_equal(
+		allocator_instance_create(&rig->spec, rig->m, &place, &rig->instance, NULL), 0);
+	rig->ops.alloc(rig->instance->a, &(struct alloc_request){.order = 3});
+	assert_int_equal(move.n, 1);
+	assert_int_equal(move.from, 64);
+	assert_int_equal(move.to, 128);
+	assert_int_equal(move.order, 3);
+}
+
+static void a_move_below_passes_through_the_layer(void **state)
+{
+	struct rig *rig = *state;
+	struct allocator_ops inner_ops = toy();
+	struct allocator_spec inner = {.ops = &inner_ops};
+	struct move move = {.n = 0};
+	const struct allocator_place place = {.moved = note_move, .moved_arg = &move};
+
+	inner_ops.capabilities = ALLOCATOR_MOVES;
+	rig->ops.capabilities = ALLOCATOR_MOVES | ALLOCATOR_LAYER;
+	rig->spec.inner = &inner;
+	rig->ops.create = pass_create;
+	assert_int_equal(
+		allocator_instance_create(&rig->spec, rig->m, &place, &rig->instance, NULL), 0);
+	moving_alloc(below, &(struct alloc_request){.order = 2});
+	assert_int_equal(move.n, 1);
+	assert_int_equal(move.from, 64);
+	assert_int_equal(move.to, 128);
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	/* as the layer has it */
+	rig->ops.create = follow_create;
+	assert_int_equal(
+		allocator_instance_create(&rig->spec, rig->m, &place, &rig->instance, NULL), 0);
+	moving_alloc(below, &(struct alloc_request){.order = 1});
+	assert_int_equal(move.n, 2);
+	assert_int_equal(move.from, 1064);
+	assert_int_equal(move.to, 1128);
+	assert_int_equal(move.order, 1);
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+}
+
+static void the_seed_of_lists_is_passed_on(void **state)
+{
+	struct rig *rig = *state;
+
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m, NULL, &rig->instance, NULL),
+			 0);
+	assert_int_equal(rig->instance->env.list_seed, 0);
+	allocator_instance_destroy(rig->instance);
+	rig->instance = NULL;
+	assert_int_equal(allocator_instance_create(&rig->spec, rig->m,
+						   &(struct allocator_place){.list_seed = 17},
+						   &rig->instance, NULL),
+			 0);
+	assert_int_equal(rig->instance->env.list_seed, 17);
 }
 
 static void the_kernels_release_is_passed_on(void **state)
@@ -649,14 +950,22 @@ int main(void)
 		cmocka_unit_test(layers_stand_on_layers_but_not_for_ever),
 		cmocka_unit_test(a_layers_options_tell_all_of_the_inner_ones),
 		cmocka_unit_test(a_layer_can_do_what_both_can),
+		cmocka_unit_test(a_layer_must_follow_what_moves_below_it),
 		RIG_TEST(metadata_is_zeroed_aligned_and_counted),
 		RIG_TEST(impossible_metadata_is_null_and_not_counted),
 		RIG_TEST(untouched_metadata_costs_nothing),
 		RIG_TEST(huge_state_is_provided_or_passed_on),
+		RIG_TEST(only_layers_may_write_huge_state),
+		RIG_TEST(option_values_reach_a_back_end_as_functions),
+		RIG_TEST(a_files_content_reaches_a_back_end),
+		RIG_TEST(asking_for_what_the_table_lacks_fails_the_create),
 		RIG_TEST(a_failed_create_says_who_and_why),
 		RIG_TEST(a_nested_instance_is_part_of_its_outer_one),
 		RIG_TEST(a_failed_nest_says_who_and_why),
 		RIG_TEST(the_outer_instance_is_destroyed_first),
+		RIG_TEST(a_move_reaches_who_follows),
+		RIG_TEST(a_move_below_passes_through_the_layer),
+		RIG_TEST(the_seed_of_lists_is_passed_on),
 		RIG_TEST(the_kernels_release_is_passed_on),
 	};
 

@@ -17,6 +17,7 @@
 #include <cmocka.h>
 
 #include "allocators/allocator.h"
+#include "allocators/environment.h"
 #include "base/bits.h"
 
 #define TEST_PIECES_MAX 512U
@@ -99,8 +100,8 @@ static inline void test_env_init(struct test_env *te, const struct machine *mach
 				 const struct option_set *options)
 {
 	memset(te, 0, sizeof(*te));
-	te->env = (struct alloc_env){
-		.machine = machine, .options = options, .error = &te->err, .meta = test_env_meta};
+	te->env = (struct alloc_env){.machine = machine, .error = &te->err, .meta = test_env_meta};
+	environment_read_options(&te->env, options);
 }
 
 /* test_env_crash - @te becomes what recovery finds if @dead is killed now; @dead may live on. */

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "allocators/environment.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
 
@@ -84,11 +85,11 @@ int rig_try_open(struct rig *rig, struct machine *m, const char *options, const 
 		fail_msg("%s", rig->err.text);
 	rig->env = (struct alloc_env){
 		.machine = m,
-		.options = rig->options,
 		.error = &rig->err,
 		.meta = rig_meta,
 		.kernel = release,
 	};
+	environment_read_options(&rig->env, rig->options);
 	return buddy_ops.create(&rig->env, &rig->a);
 }
 
