@@ -92,7 +92,7 @@ static struct block told(const shared_block *word)
 		.movable = raw >> 44 & 1,
 		.present = raw >> 45 & 1,
 		.slot = raw >> 48 & (SLOTS - 1),
-		.doing = raw >> 60 & 15,
+		.doing = (uint8_t)(raw >> 60 & 15),
 	};
 }
 
