@@ -21,6 +21,7 @@
 #include "base/bits.h"
 #include "sim/frame_map.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
 
 #define END	     163840 /* one behind the last pfn */
 #define OBJECTS_MAX  END
@@ -1043,7 +1044,7 @@ static void agrees_with_a_byte_per_frame_over_random_operations(void **state)
 {
 	struct fixture *f = *state;
 
-	for (unsigned int seed = 21; seed <= 24; seed++) {
+	for (unsigned int seed = 21; seed < 21 + 4 * test_effort(); seed++) {
 		start(f, seed);
 		if (seed % 2 && f->ops->tick)
 			f->deadline_ns = f->ops->tick(f->a, f->now_ns);
@@ -1065,7 +1066,7 @@ static void agrees_with_a_byte_per_frame_while_memory_comes_and_goes(void **stat
 {
 	struct fixture *f = *state;
 
-	for (unsigned int seed = 41; seed <= 43; seed++) {
+	for (unsigned int seed = 41; seed < 41 + 3 * test_effort(); seed++) {
 		start(f, seed);
 		for (unsigned int i = 0; i < 3000; i++) {
 			pfn_t at = random_below(f, END);

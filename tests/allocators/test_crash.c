@@ -31,11 +31,12 @@
 #include "allocators/registry.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
 
 #define FRAMES	     24576 /* 96 MiB */
 #define THREADS	     2
 #define SLOTS	     4096 /* live blocks of a thread */
-#define KILLS	     200
+#define KILLS	     (200 * test_effort())
 #define GFP_KERNEL   (GFP_DIRECT_RECLAIM | GFP_KSWAPD_RECLAIM | GFP_IO | GFP_FS)
 #define GFP_HIGHUSER (GFP_KERNEL | GFP_HARDWALL | GFP_HIGHMEM | GFP_MOVABLE)
 
@@ -92,7 +93,7 @@ static struct block told(const shared_block *word)
 		.movable = raw >> 44 & 1,
 		.present = raw >> 45 & 1,
 		.slot = raw >> 48 & (SLOTS - 1),
-		.doing = raw >> 60 & 15,
+		.doing = (uint8_t)(raw >> 60 & 15),
 	};
 }
 

@@ -11,7 +11,7 @@ needs ten times as many runs on programs this long, and left operations in that 
 usage: test_property.py LIBRARY [SPEC...]
 
 LIBRARY is built from property_shim.c. Programs are the same on every run.
-QUIRE_PROPERTY_EXAMPLES: programs per specification; QUIRE_PROPERTY_SEED: others than by default.
+QUIRE_TEST_EFFORT=N: N times the programs (tests/effort.h); QUIRE_PROPERTY_SEED: others than by default.
 """
 
 import ctypes
@@ -29,7 +29,7 @@ except ImportError:
     print("1..0 # SKIP python3-hypothesis is not installed; script/setup test does it")
     sys.exit(0)
 
-EXAMPLES = int(os.environ.get("QUIRE_PROPERTY_EXAMPLES", "40"))
+EXAMPLES = 40 * int(os.environ.get("QUIRE_TEST_EFFORT", "1"))
 SEED = int(os.environ.get("QUIRE_PROPERTY_SEED", "1"))
 PATIENCE_S = 60  # for a program that takes milliseconds; only a hang needs it
 

@@ -24,6 +24,7 @@
 #include "base/bits.h"
 #include "sim/gfp.h"
 #include "tests/allocators/conc_bitmap.h"
+#include "tests/effort.h"
 
 /* Sanitizers cost that much. */
 #if defined(__has_feature)
@@ -42,8 +43,8 @@
 #endif
 
 #define NR_CPUS	     4
-#define OPS	     (30000 / SLOW) /* of a thread in one phase */
-#define POOL	     64		    /* blocks on their way from one thread to another */
+#define OPS	     (30000 / SLOW * test_effort()) /* of a thread in one phase */
+#define POOL	     64 /* blocks on their way from one thread to another */
 #define BULK	     24
 #define FREED_MAX    64
 #define NO_ZONE	     0xff

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "replay/memory_state.h"
+#include "tests/effort.h"
 
 #define FRAMES	       16384 /* 64 MiB */
 #define STATE(v, name) ((v)[METRIC_##name - METRIC_STATE_FIRST])
@@ -263,7 +264,7 @@ static void all_metrics_agree_with_a_byte_per_frame(void **unused)
 	struct held *held = calloc(FRAMES, sizeof(*held));
 
 	(void)unused;
-	for (uint64_t seed = 1; seed <= 6; seed++) {
+	for (uint64_t seed = 1; seed <= 6 * test_effort(); seed++) {
 		struct memory_state *s;
 		struct model model;
 		size_t n = 0;

@@ -16,6 +16,7 @@
 #include "replay/engine.h"
 #include "replay/replay.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
 
 #define FRAMES 16384
 #define CPUS   4
@@ -503,7 +504,7 @@ static void compare_with_model(const struct allocator_spec *spec, const char *na
 	struct error err = {0};
 
 	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, CPUS, &m, NULL), 0);
-	for (uint64_t seed = 1; seed <= 8; seed++) {
+	for (uint64_t seed = 1; seed <= 8 * test_effort(); seed++) {
 		struct model model = {.split = split};
 		uint64_t free_frames = 0;
 

@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "results/result.h"
 #include "tests/base/seed.h"
+#include "tests/effort.h"
 
 /* ---- records to send, and a sink that compares with what was sent ---- */
 
@@ -538,7 +539,7 @@ static void a_mutated_record_is_refused_or_sound(void **state)
 		uint8_t *data = bytes_of(&records[i], &bytes), *copy = malloc(bytes);
 
 		assert_non_null(copy);
-		for (int round = 0; round < 400; round++) {
+		for (int round = 0; round < 400 * (int)test_effort(); round++) {
 			/* Mostly near the start, where lengths and enums are. */
 			uint64_t reach = random_below(&r, 4) ? min_u64(bytes, 200) : bytes;
 			int rc;

@@ -9,6 +9,7 @@
 
 #include "base/bits.h"
 #include "sim/frame_map.h"
+#include "tests/effort.h"
 
 #define CELL(state, order) ((uint8_t)((state) | (order) << 4))
 
@@ -184,7 +185,7 @@ static void bytes_survive_the_way_there_and_back(void **state)
 	uint8_t cells[8000], back[8000];
 
 	(void)state;
-	for (unsigned int seed = 1; seed <= 50; seed++) {
+	for (unsigned int seed = 1; seed <= 50 * test_effort(); seed++) {
 		unsigned int s = seed;
 		struct frame_map *map;
 
@@ -223,7 +224,7 @@ static void free_blocks_are_the_maximal_aligned_ones(void **state)
 	uint8_t cells[8192];
 
 	(void)state;
-	for (unsigned int seed = 1; seed <= 20; seed++) {
+	for (unsigned int seed = 1; seed <= 20 * test_effort(); seed++) {
 		unsigned int s = seed;
 		struct frame_map *map;
 

@@ -16,9 +16,10 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
+#include "traces/file/trace.h"
 #include "traces/import/import.h"
 #include "traces/import/perf_line.h"
-#include "traces/file/trace.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -908,7 +909,7 @@ static void mutated_lines_never_break_a_promise(void **state)
 		char *sample = read_sample(samples[i].text, &bytes);
 
 		/* Short pieces, so that many of them see a change in every line. */
-		for (int round = 0; round < 4000; round++) {
+		for (int round = 0; round < 4000 * (int)test_effort(); round++) {
 			char piece[1024];
 			size_t start = random_next(&random) % (bytes - sizeof(piece));
 			size_t length;
@@ -929,7 +930,7 @@ static void mutated_files_are_imported_or_refused_whole(void **state)
 	uint64_t random = seed;
 	unsigned int good = 0, bad = 0;
 
-	for (int round = 0; round < 120; round++) {
+	for (int round = 0; round < 120 * (int)test_effort(); round++) {
 		const char *name = samples[round % 2].text;
 		struct import_stats stats;
 		struct error err = {0};

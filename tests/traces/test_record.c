@@ -18,11 +18,12 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
+#include "traces/file/trace.h"
+#include "traces/file/trace_layout.h"
 #include "traces/record/record.h"
 #include "traces/record/record_fold.h"
 #include "traces/record/record_tracefs.h"
-#include "traces/file/trace.h"
-#include "traces/file/trace_layout.h"
 
 /* ---- a small machine, scanned ---- */
 
@@ -246,7 +247,7 @@ static void the_last_event_of_a_frame_wins(void **state)
 	uint64_t seed = 0x9e3779b97f4a7c15;
 
 	(void)state;
-	for (int round = 0; round < 20; round++) {
+	for (int round = 0; round < 20 * (int)test_effort(); round++) {
 		uint64_t first_seed = seed;
 		struct small s;
 
@@ -422,7 +423,7 @@ static void the_first_event_of_a_frame_tells_what_it_was(void **state)
 	struct event events[300];
 
 	(void)state;
-	for (int round = 0; round < 10; round++) {
+	for (int round = 0; round < 10 * (int)test_effort(); round++) {
 		uint64_t first_seed = seed, count[2] = {0};
 		struct small s, end;
 		struct hindsight n;
@@ -498,7 +499,7 @@ static void a_folded_scan_says_the_same_as_its_machine(void **state)
 	uint64_t seed = 0x9fb21c651e98df25;
 
 	(void)state;
-	for (int round = 0; round < 20; round++) {
+	for (int round = 0; round < 20 * (int)test_effort(); round++) {
 		uint64_t first_seed = seed, managed = FRAMES - next_random(&seed) % 6000;
 		struct machine *m;
 		struct frame_map *map;
@@ -857,7 +858,7 @@ static void nothing_is_touched_before_it_is_online(void **state)
 	uint64_t seed = 88172645463325252;
 
 	(void)state;
-	for (int round = 0; round < 30; round++) {
+	for (int round = 0; round < 30 * (int)test_effort(); round++) {
 		uint64_t first_seed = seed, time_ns = 0, offline = next_random(&seed) % 5000;
 		struct ledger_poll polls[4];
 		bool managed[FRAMES];

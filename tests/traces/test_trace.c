@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/effort.h"
 #include "trace_fixture.h"
 
 #include <errno.h>
@@ -527,7 +528,7 @@ static void a_start_snapshot_fits_just_if_every_run_does(void **state)
 	unsigned int fitting = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 3000; seed++) {
+	for (uint64_t seed = 1; seed <= 3000 * test_effort(); seed++) {
 		uint64_t random = seed * 77;
 		struct machine *m = speckled_machine(&random);
 		struct frame_map *map, *fresh;
@@ -557,7 +558,7 @@ static void a_start_snapshot_fits_just_if_every_run_does(void **state)
 		frame_map_destroy(map);
 		machine_destroy(m);
 	}
-	assert_in_range(fitting, 1000, 2900);
+	assert_in_range(fitting, 1000 * test_effort(), 2900 * test_effort());
 }
 
 static void the_header_may_become_known_at_the_end(void **state)

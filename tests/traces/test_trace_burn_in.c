@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The burn-in part of a trace file: there for those who ask, absent for all others. */
+#include "tests/effort.h"
 #include "trace_fixture.h"
 
 #include <errno.h>
@@ -658,7 +659,7 @@ static void a_hostile_burn_in_neither_crashes_nor_hangs(void **state)
 	struct burnt *b = *state;
 	uint64_t random = 4711;
 
-	for (int round = 0; round < 500; round++) {
+	for (int round = 0; round < 500 * (int)test_effort(); round++) {
 		memcpy(b->bad, b->good, b->n);
 		for (uint64_t hits = 1 + below(&random, 4); hits; hits--) {
 			size_t at = below(&random, b->n - 8);

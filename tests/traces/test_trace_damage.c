@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include "tests/effort.h"
 #include "trace_fixture.h"
 
 #include <errno.h>
@@ -404,7 +405,7 @@ static void a_hostile_file_neither_crashes_nor_grows_nor_hangs(void **state)
 	limit.rlim_cur = UINT64_C(2) << 30;
 #endif
 	assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
-	for (int round = 0; round < 700; round++) {
+	for (int round = 0; round < 700 * (int)test_effort(); round++) {
 		size_t n = d->n, hits = 1 + below(&random, 4);
 
 		memcpy(d->bad, d->good, n);
@@ -450,7 +451,7 @@ static void a_hostile_block_neither_crashes_nor_gives_events_out_of_range(void *
 	assert_int_equal(block_encoder_create(1, &encoder), 0);
 	assert_int_equal(block_decoder_create(&decoder), 0);
 	assert_int_equal(block_encode(encoder, d->events, EVENTS, 0, &payload), 0);
-	for (int round = 0; round < 5000; round++) {
+	for (int round = 0; round < 5000 * (int)test_effort(); round++) {
 		struct cursor in = {.at = payload.data + BLOCK_HEADER_BYTES,
 				    .end = payload.data + payload.size};
 		size_t n, victim = below(&random, 16), column = 0;

@@ -21,6 +21,7 @@
 #include "tests/allocators/buddy/rig/rig.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
+#include "tests/effort.h"
 
 #define NR_CPUS	    3
 #define SHRINK_MAX  400 /* attempts */
@@ -691,7 +692,8 @@ static struct machine *tiny_machine(void)
 
 /* ---- tests ---- */
 
-#define ROUNDS 36 /* every combination of per-CPU and fallback rules twice */
+/* Every combination of per-CPU and fallback rules twice. */
+#define ROUNDS (36 * test_effort())
 
 static void expect_worked(const uint64_t rules[MODEL_RULES])
 {

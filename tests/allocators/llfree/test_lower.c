@@ -216,6 +216,7 @@ static void wrong_guesses_find_the_same_block(void **state)
 		unsigned int order = (unsigned int)(test_random(&seed) % 11);
 		struct lower_peek peek = {
 			.child = (uint16_t)(test_random(&seed) % (BITFIELD_FRAMES + 1)),
+			/* NOLINTNEXTLINE(misc-redundant-expression): two draws */
 			.row = test_random(&seed) & test_random(&seed),
 		};
 		uint64_t start = test_random(&seed) % (CHILDREN * BITFIELD_ROWS);
@@ -402,6 +403,7 @@ static void crash_child(struct crash *c, uint64_t child)
 	c->huge[child] = kind < 2 && !withheld;
 	atomic_init(&c->f->children[child], entry);
 	for (unsigned int i = 0; i < BITFIELD_ROWS; i++) {
+		/* NOLINTNEXTLINE(misc-redundant-expression): two draws */
 		uint64_t row = test_random(&c->seed) & test_random(&c->seed), mask = 0;
 
 		if (test_random(&c->seed) % 3 == 0)

@@ -4,6 +4,7 @@
 
 #include "allocators/llfree/magazine.h"
 #include "tests/allocators/llfree/test_env.h"
+#include "tests/effort.h"
 
 /* One tree of four children; two classes that may have magazines, one that may not; two cpus. */
 #define CHILDREN 4U
@@ -338,7 +339,7 @@ static void forgetting_leaves_the_masks_to_recovery(void **state)
 
 /* ---- with threads ---- */
 
-#define ROUNDS 30000U
+#define ROUNDS (30000U * test_effort())
 
 struct owner {
 	struct fixture *f;

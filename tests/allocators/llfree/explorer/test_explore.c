@@ -18,6 +18,7 @@
 
 #include "base/bits.h"
 #include "tests/allocators/llfree/explorer/explore.h"
+#include "tests/effort.h"
 
 #define WORDS 8U
 
@@ -263,7 +264,7 @@ static void merging_reaches_the_same_ends_as_running_every_schedule(void **state
 	uint64_t merged = 0, run = 0;
 
 	(void)state;
-	for (uint64_t seed = 1; seed <= 200; seed++) {
+	for (uint64_t seed = 1; seed <= 200 * test_effort(); seed++) {
 		struct explore e = explorer_of(run_random, 2 + seed % 2);
 		struct explore_result with, without;
 

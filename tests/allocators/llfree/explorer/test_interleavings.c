@@ -14,8 +14,8 @@
  * algorithms have had their faults, but is no proof. Frames' contents, real time and the host's
  * scheduler play no part in it.
  *
- * LLFREE_EXPLORE=quick|default|long sets how much (quick is what sanitizers get), LLFREE_ONLY=PATTERN
- * which of the tests. A failure prints
+ * How much is set by tests/effort.h: with sanitizers a quick run, or the default one at ten times the
+ * effort, which without them is the long one. LLFREE_ONLY=PATTERN says which of the tests. A failure prints
  * LLFREE_SCENARIO and LLFREE_SCHEDULE; with these in the environment only that schedule is run, and
  * each step told; with the first alone, all schedules of that scenario. LLFREE_MUTANT=N switches a fault of atom.h's enum mutant on for it.
  */
@@ -34,6 +34,7 @@
 #include "base/bits.h"
 #include "tests/allocators/llfree/explorer/llfree_scenario.h"
 #include "tests/allocators/llfree/explorer/model.h"
+#include "tests/effort.h"
 
 #if !defined(__SANITIZE_ADDRESS__) && defined(__has_feature)
 #if __has_feature(address_sanitizer)
@@ -45,17 +46,13 @@ enum effort { QUICK, DEFAULT, LONG };
 
 static enum effort effort(void)
 {
-	const char *name = getenv("LLFREE_EXPLORE");
+	bool hard = test_effort() >= 10;
 
-	if (name && strcmp(name, "quick") == 0)
-		return QUICK;
-	if (name && strcmp(name, "long") == 0)
-		return LONG;
 #ifdef __SANITIZE_ADDRESS__
-	if (!name)
-		return QUICK;
+	return hard ? DEFAULT : QUICK;
+#else
+	return hard ? LONG : DEFAULT;
 #endif
-	return DEFAULT;
 }
 
 static struct scenario_limits limits_of(unsigned int preemptions)
