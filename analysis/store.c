@@ -315,7 +315,8 @@ static int spool_blockmap(struct store *store, const struct result_record *recor
 	if (store->map.n && map->sample < store->map.sample)
 		return error_set(err, EINVAL, "run %lld: block map of sample %u after sample %u",
 				 (long long)store->run_id, map->sample, store->map.sample);
-	rc = blockmap_encode(map->values, continued ? store->map.held : NULL, map->n, &blob, &bytes);
+	rc = blockmap_encode(map->values, continued ? store->map.held : NULL, map->n, &blob,
+			     &bytes);
 	if (rc)
 		return error_set(err, -rc, "run %lld: block map: %s", (long long)store->run_id,
 				 strerror(-rc));

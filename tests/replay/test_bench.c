@@ -325,7 +325,8 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		break;
 	case RESULT_BLOCKMAP:
 		assert_true(record->blockmap.n >= BLOCKS);
-		memcpy(r->held[record->blockmap.sample], record->blockmap.values, sizeof(r->held[0]));
+		memcpy(r->held[record->blockmap.sample], record->blockmap.values,
+		       sizeof(r->held[0]));
 		break;
 	case RESULT_METRIC:
 		r->metric[record->metric.metric] = record->metric.value;
