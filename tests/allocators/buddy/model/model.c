@@ -201,7 +201,6 @@ struct alloc_result model_alloc(struct model *model, const struct alloc_request 
 		allowed |= MAY_CMA;
 	if (req->gfp & GFP_KSWAPD_RECLAIM)
 		allowed |= MAY_KSWAPD;
-	result = (struct alloc_result){PFN_NONE, 0};
 	for (unsigned int i = 1; i < n; i++) {
 		const struct zone *lower = &model->m->zones[zones[i]];
 
