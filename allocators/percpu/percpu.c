@@ -575,12 +575,14 @@ static void count_parked(void *arg, pfn_t pfn, unsigned int order)
 
 enum { HITS, REFILLS, REFILLED, DRAINED, CONTENDED, NR_COUNTERS };
 
-static const char *const counter_names[NR_COUNTERS] = {
-	[HITS] = "pcp_hits",
-	[REFILLS] = "pcp_refills",
-	[REFILLED] = "pcp_refilled_blocks",
-	[DRAINED] = "pcp_drained_blocks",
-	[CONTENDED] = "pcp_contended",
+static const struct metric_info counters[NR_COUNTERS + 1] = {
+	[HITS] = {"pcp_hits", "", "allocations that a per-CPU list had a block for", METRIC_HIGHER},
+	[REFILLS] = {"pcp_refills", "", "times a per-CPU list was empty and was filled",
+		     METRIC_LOWER},
+	[REFILLED] = {"pcp_refilled_blocks", "blocks", "that these brought"},
+	[DRAINED] = {"pcp_drained_blocks", "blocks", "given back from per-CPU lists"},
+	[CONTENDED] = {"pcp_contended", "",
+		       "calls that found their lists locked and went past them", METRIC_LOWER},
 };
 
 /* A layer below may have the same counters. */
@@ -632,7 +634,7 @@ static int percpu_stats(const struct allocator *a, unsigned int zone, struct all
 	}
 	/* One range has no counts per zone. */
 	for (unsigned int c = 0; c < NR_COUNTERS && (all || !a->flat); c++)
-		add_counter(stats, counter_names[c], counts[c]);
+		add_counter(stats, counters[c].name, counts[c]);
 	return 0;
 }
 
@@ -866,6 +868,7 @@ const struct allocator_ops percpu_ops = {
 	.capabilities = ALLOCATOR_LAYER | ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT |
 			ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
 	.options = percpu_options,
+	.counters = counters,
 	.create = percpu_create,
 	.destroy = percpu_destroy,
 	.alloc = percpu_alloc,
