@@ -14,6 +14,7 @@
 #include "allocators/buddy/follow.h"
 #include "allocators/buddy/isolate.h"
 #include "allocators/buddy/predict.h"
+#include "allocators/buddy/shuffle.h"
 #include "allocators/buddy/version.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
@@ -185,6 +186,8 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 		return rc;
 	paint_absent(a);
 	machine_each_managed(m, list_managed, a);
+	for (unsigned int i = 0; env->list_seed && i < m->nr_zones; i++)
+		zone_shuffle_lists(&a->zones[i], env->list_seed);
 	*out = a;
 	return 0;
 }
