@@ -34,9 +34,10 @@ struct set {
 struct area {
 	struct pfn_range span;
 	uint16_t node;
-	uint32_t cpus; /* that share its memory: of its node, at least 1 */
-	uint64_t low;  /* watermark */
-	bool adopted;  /* its limits are a recorded kernel's */
+	uint32_t cpus;		    /* that share its memory: of its node, at least 1 */
+	uint64_t low;		    /* watermark */
+	struct percpu_limits given; /* by the machine; batch 0: none */
+	bool adopted;		    /* its limits are a recorded kernel's */
 };
 
 struct allocator {
@@ -345,6 +346,8 @@ static struct pcp_limits limits_of(const struct allocator *a, const struct area 
 	struct pcp_limits limits =
 		pcp_limits_of(a->rules, managed, area->low, area->cpus, a->batch);
 
+	if (area->given.batch && !a->batch && !a->high)
+		return pcp_limits_given(a->rules, &area->given);
 	if (a->high)
 		limits.high_min = limits.high_max = a->high;
 	return limits;
@@ -759,6 +762,10 @@ static void find_areas(struct allocator *a)
 		struct area *area = &a->areas[a->flat ? 0 : z];
 
 		area->low += pcp_low_watermark(m, z);
+		/* Those of all zones together where they are one to us. */
+		area->given.batch = (uint32_t)max_u64(area->given.batch, m->zones[z].percpu.batch);
+		area->given.high_min += m->zones[z].percpu.high_min;
+		area->given.high_max += m->zones[z].percpu.high_max;
 		if (a->flat)
 			continue;
 		area->span = (struct pfn_range){m->zones[z].start, m->zones[z].end};
