@@ -26,6 +26,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
+#include "base/metric.h"
 #include "base/option.h"
 #include "sim/frame_map.h"
 #include "sim/huge_state.h"
@@ -254,7 +255,7 @@ struct allocator_stats {
 	 * back from per-CPU lists) and extfrag (fallbacks) with the kernel's tracepoints of those names.
 	 */
 	struct {
-		const char *name; /* static, lower_case_with_units */
+		const char *name; /* static; of a row of ops->counters */
 		uint64_t value;
 	} counters[ALLOCATOR_COUNTERS_MAX];
 	size_t nr_counters;
@@ -314,6 +315,12 @@ struct allocator_ops {
 	uint32_t capabilities;
 	uint32_t reserved;
 	const struct option *options; /* NULL: none */
+	/*
+	 * What stats counts beside the free blocks: a row each, the last one's name NULL. Of a layer,
+	 * what it adds to the inner one's. NULL: none. Those of a sequential replay are EXACT if they
+	 * do not depend on time or addresses.
+	 */
+	const struct metric_info *counters;
 
 	/**
 	 * create - an instance with all managed frames free

@@ -177,7 +177,7 @@ static uint64_t piece_check(const struct file_head *head, const struct file_piec
 	return XXH3_64bits_withSeed(piece, offsetof(struct file_piece, check), head->check + index);
 }
 
-#define ZONE_WORDS (12 + ZONE_TYPES)
+#define ZONE_WORDS (15 + ZONE_TYPES)
 
 /* All of a description as one number. Return: 0 or -ENOMEM. */
 static int machine_digest(const struct machine *m, uint8_t digest[16])
@@ -209,6 +209,12 @@ static int machine_digest(const struct machine *m, uint8_t digest[16])
 			words[n++] = z->lowmem_reserve[type];
 		words[n++] = z->node;
 		words[n++] = z->type;
+		/* Only where set, so that a file from before there were any is still found to fit. */
+		if (z->percpu.batch) {
+			words[n++] = z->percpu.batch;
+			words[n++] = z->percpu.high_min;
+			words[n++] = z->percpu.high_max;
+		}
 	}
 	for (uint32_t cpu = 0; cpu < m->nr_cpus; cpu++)
 		words[n++] = m->node_of_cpu[cpu];

@@ -62,61 +62,21 @@ struct pcp_limits pcp_limits_of(enum pcp_rules rules, uint64_t managed, uint64_t
 	return l;
 }
 
-#define MIN_FREE_FRAMES_MIN 32	  /* 128 KiB */
-#define MIN_FREE_FRAMES_MAX 65536 /* 256 MiB */
-#define MIN_FREE_PAGEBLOCKS 11	  /* per zone, with huge pages, */
-#define MIN_FREE_SHARE_MAX  20	  /* up to that part of memory */
-#define WATERMARK_SCALE	    1000  /* part of a zone between watermarks; default of 10/10000 */
-#define MOVABLE_MIN_SHARE   1024
-#define MOVABLE_MIN_FRAMES  32
-#define MOVABLE_MAX_FRAMES  128
-
-static uint64_t square_root(uint64_t v)
+struct pcp_limits pcp_limits_given(enum pcp_rules rules, const struct percpu_limits *given)
 {
-	uint64_t root = 0;
-
-	for (uint64_t bit = UINT64_C(1) << 31; bit; bit >>= 1) {
-		if ((root + bit) * (root + bit) <= v)
-			root += bit;
-	}
-	return root;
-}
-
-/* min_free_kbytes in frames, of which zones get their share of @lowmem (init_per_zone_wmark_min). */
-static uint64_t min_free_frames(uint64_t lowmem, unsigned int zones)
-{
-	/* The square root of 16 times the kilobytes, as kilobytes. */
-	uint64_t frames = square_root(64 * lowmem) / 4;
-	uint64_t huge = min_u64((uint64_t)zones * MIN_FREE_PAGEBLOCKS * HUGE_FRAMES,
-				lowmem / MIN_FREE_SHARE_MAX);
-
-	frames = min_u64(max_u64(frames, MIN_FREE_FRAMES_MIN), MIN_FREE_FRAMES_MAX);
-	return max_u64(frames, huge);
+	return (struct pcp_limits){
+		.batch = given->batch,
+		.high_min = given->high_min,
+		/* Older ones have a single bound. */
+		.high_max = rules <= PCP_6_12 ? given->high_max : given->high_min,
+	};
 }
 
 uint64_t pcp_low_watermark(const struct machine *m, unsigned int zone)
 {
-	const struct zone *z = &m->zones[zone];
-	uint64_t lowmem = 0, share, min;
-	unsigned int zones = 0;
-
-	if (z->watermark.low)
-		return z->watermark.low;
-	for (uint32_t i = 0; i < m->nr_zones; i++) {
-		if (m->zones[i].type > ZONE_NORMAL || !m->zones[i].managed)
-			continue;
-		lowmem += m->zones[i].managed;
-		zones++;
-	}
-	if (lowmem == 0)
-		return 0;
-	/* At most 2^25 frames by 2^40. */
-	share = min_free_frames(lowmem, zones) * z->managed / lowmem;
-	min = share;
-	if (z->type > ZONE_NORMAL)
-		min = min_u64(max_u64(z->managed / MOVABLE_MIN_SHARE, MOVABLE_MIN_FRAMES),
-			      MOVABLE_MAX_FRAMES);
-	return min + max_u64(share / 4, z->managed / WATERMARK_SCALE);
+	if (m->zones[zone].watermark.low)
+		return m->zones[zone].watermark.low;
+	return machine_boot_watermarks(m, zone, machine_boot_min_free(m)).low;
 }
 
 size_t pcp_chunks(const struct pcp_limits *limits)

@@ -83,6 +83,9 @@ struct pcp {
 struct pcp_limits pcp_limits_of(enum pcp_rules rules, uint64_t managed, uint64_t low, uint32_t cpus,
 				uint32_t batch);
 
+/** The limits a machine's description gives, as a kernel of these rules would take them. */
+struct pcp_limits pcp_limits_given(enum pcp_rules rules, const struct percpu_limits *given);
+
 /**
  * pcp_low_watermark - the low watermark of a zone
  * Return: the machine's; if it knows none, what a kernel with huge pages sets at boot for zones of that

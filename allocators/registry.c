@@ -142,6 +142,15 @@ int allocator_check_ops(const struct allocator_ops *ops, const char *source, str
 	return 0;
 }
 
+const struct metric_info *allocator_counter(const struct allocator_ops *ops, const char *name)
+{
+	for (const struct metric_info *row = ops->counters; row && row->name; row++) {
+		if (strcmp(row->name, name) == 0)
+			return row;
+	}
+	return NULL;
+}
+
 int allocator_check_layer(const struct allocator_ops *layer, const struct allocator_ops *inner,
 			  struct error *err)
 {
@@ -231,6 +240,33 @@ static struct allocator_ops *layer_ops(const struct allocator_ops *ops,
 	return both;
 }
 
+static size_t nr_counters(const struct metric_info *rows)
+{
+	size_t n = 0;
+
+	while (rows && rows[n].name)
+		n++;
+	return n;
+}
+
+/* The rows of a layer and of what is below it; a name that both have once, as the layer has it. */
+static struct metric_info *layer_counters(const struct allocator_ops *ops,
+					  const struct allocator_ops *inner)
+{
+	size_t n = nr_counters(ops->counters), below = nr_counters(inner->counters);
+	struct metric_info *rows = calloc(n + below + 1, sizeof(*rows));
+
+	if (!rows)
+		return NULL;
+	for (size_t i = 0; i < n; i++)
+		rows[i] = ops->counters[i];
+	for (size_t i = 0; i < below; i++) {
+		if (!allocator_counter(ops, inner->counters[i].name))
+			rows[n++] = inner->counters[i];
+	}
+	return rows;
+}
+
 /* Make the value of option "inner" canonical. */
 static int spell_inner_out(struct allocator_spec *spec, struct error *err)
 {
@@ -269,8 +305,10 @@ static int parse_inner(struct allocator_spec *spec, unsigned int layers, struct 
 	if (rc)
 		return rc;
 	spec->layered = layer_ops(spec->ops, inner);
-	if (!spec->layered)
+	spec->counters = layer_counters(spec->ops, inner);
+	if (!spec->layered || !spec->counters)
 		return error_set(err, ENOMEM, "out of memory");
+	spec->layered->counters = spec->counters;
 	spec->ops = spec->layered;
 	return spell_inner_out(spec, err);
 }
@@ -336,6 +374,7 @@ void allocator_spec_destroy(struct allocator_spec *spec)
 	allocator_spec_destroy(spec->inner);
 	option_set_destroy(spec->options);
 	free(spec->layered);
+	free(spec->counters);
 	free(spec->text);
 	free(spec);
 }

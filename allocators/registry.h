@@ -23,6 +23,9 @@ extern const struct allocator_ops *const allocator_builtins[];
  */
 int allocator_check_ops(const struct allocator_ops *ops, const char *source, struct error *err);
 
+/** The row of ops->counters of that name; NULL: there is none. */
+const struct metric_info *allocator_counter(const struct allocator_ops *ops, const char *name);
+
 /**
  * allocator_check_layer - may @layer, a LAYER, be put over @inner?
  * Return: 0; -EINVAL: @inner does not place blocks itself (ECHO, UNCHECKED), or moves them (MOVES)
@@ -35,7 +38,7 @@ int allocator_check_layer(const struct allocator_ops *layer, const struct alloca
  * A parsed specification: which back end, with which option values. Of a LAYER, `ops` is a table of
  * its own, which says what such a layer over such an inner back end can do: a capability other than
  * LAYER (and ONE_PER_LOAD, which either brings), and an optional function other than drain, tick and
- * check, is there if both have it. Its
+ * check, is there if both have it; its counters are those of both. Its
  * option "inner" has become the inner specification's canonical form, with all option values, so
  * that whatever is told apart by options is told apart by the inner ones, too.
  */
@@ -45,6 +48,7 @@ struct allocator_spec {
 	char *text;		       /* as typed */
 	struct allocator_spec *inner;  /* of a LAYER */
 	struct allocator_ops *layered; /* ops, of a LAYER */
+	struct metric_info *counters;  /* ops->counters, of a LAYER */
 };
 
 #define ALLOCATOR_LAYERS_MAX 4 /* one over the other */

@@ -26,6 +26,8 @@ static const struct {
 	{ALLOCATOR_ECHO, "echo"},
 	{ALLOCATOR_UNCHECKED, "unchecked"},
 	{ALLOCATOR_LAYER, "layer"},
+	{ALLOCATOR_ONE_PER_LOAD, "one_per_load"},
+	{ALLOCATOR_MOVES, "moves"},
 };
 
 /* What `quire fidelity` asks for; in a back end's table these are functions rather than a bit. */
@@ -62,6 +64,15 @@ static void list_option(struct emitter *e, const struct option *row)
 	emitter_object_end(e);
 }
 
+static void list_metric(struct emitter *e, const struct metric_info *row)
+{
+	emitter_string(e, "name", row->name);
+	emitter_string(e, "unit", row->unit);
+	emitter_string(e, "better", metric_direction_name(row->direction));
+	emitter_string(e, "kind", metric_kind_name(row->kind));
+	emitter_string(e, "help", row->help);
+}
+
 static void list_allocators(struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
@@ -89,6 +100,13 @@ static void list_allocators(struct emitter *e)
 		for (const struct option *row = (*ops)->options; row && row->name; row++)
 			list_option(e, row);
 		emitter_array_end(e);
+		emitter_array_begin(e, "counters");
+		for (const struct metric_info *row = (*ops)->counters; row && row->name; row++) {
+			emitter_object_begin(e, NULL);
+			list_metric(e, row);
+			emitter_object_end(e);
+		}
+		emitter_array_end(e);
 		emitter_row_end(e);
 	}
 	emitter_rows_end(e);
@@ -105,11 +123,7 @@ static void list_metrics(struct emitter *e)
 	emitter_rows_begin(e, "metrics", columns, ARRAY_SIZE(columns));
 	for (unsigned int i = 0; i < METRIC_COUNT; i++) {
 		emitter_row_begin(e);
-		emitter_string(e, "name", metric_table[i].name);
-		emitter_string(e, "unit", metric_table[i].unit);
-		emitter_string(e, "better", metric_direction_name(metric_table[i].direction));
-		emitter_string(e, "kind", metric_kind_name(metric_table[i].kind));
-		emitter_string(e, "help", metric_table[i].help);
+		list_metric(e, &metric_table[i]);
 		emitter_row_end(e);
 	}
 	emitter_rows_end(e);
@@ -138,7 +152,7 @@ const struct verb verb_list = {
 	.operands = "allocators|metrics",
 	.details = "Lists the built-in back ends with their capabilities (and, with --format json, "
 		   "their\n"
-		   "options), or every metric with its unit, direction and meaning.\n",
+		   "options and counters), or every metric with its unit, direction and meaning.\n",
 	.options = list_options,
 	.min_operands = 1,
 	.max_operands = 1,

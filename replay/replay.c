@@ -157,15 +157,17 @@ static int open_trace(struct run *r)
 static int point_id(const struct run *r, const char *digest, char id[33])
 {
 	const struct replay_config *c = &r->config;
-	char asked[600], how[256];
+	char asked[600], how[256], lists[32] = "";
 
 	snprintf(asked, sizeof(asked), "trace %s", digest);
+	if (c->list_seed)
+		snprintf(lists, sizeof(lists), "\nlist_seed %" PRIu64, c->list_seed);
 	/* What was lost to damage is not in the digest. */
 	snprintf(how, sizeof(how),
-		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s",
+		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s%s",
 		 replay_mode_names[c->mode], backing_kind_names[c->backing],
 		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
-		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "");
+		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "", lists);
 	return provenance_point_id(asked, r->header->machine, c->spec, how, id, r->err);
 }
 
@@ -236,7 +238,8 @@ static int set_up(struct run *r)
 		rc = allocator_instance_create(
 			r->config.spec, m,
 			&(struct allocator_place){.huge_state = r->memory->huge_state,
-						  .kernel = r->header->kernel},
+						  .kernel = r->header->kernel,
+						  .list_seed = r->config.list_seed},
 			&r->instance, r->err);
 	if (!rc)
 		rc = engine_create(r->instance, m, r->header->identity, r->config.oracle,

@@ -44,6 +44,7 @@ struct replay_config {
 	enum sample_by sample_by;
 	uint32_t samples; /* between start and end; the state at both is always told */
 	uint64_t seed;
+	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
 	bool salvage;		/* replay what is intact of a damaged trace */
 	const char *label;	/* NULL: none */

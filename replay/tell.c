@@ -164,12 +164,13 @@ static int row_of_counter(struct tell *t, const struct allocator_spec *spec,
 			  const struct allocator_stats *stats, size_t i)
 {
 	const char *name = stats->counters[i].name;
-	struct metric_info plain = {.name = name, .unit = "", .help = ""};
+	const struct metric_info plain = {.name = name, .unit = "", .help = ""};
+	const struct metric_info *row = allocator_counter(spec->ops, name);
 	int rc;
 
 	if (i < t->nr_counters && strcmp(t->counter_name[i], name) == 0)
 		return 0;
-	rc = tell_row(t, spec->ops->name, &plain, &t->counter_row[i]);
+	rc = tell_row(t, spec->ops->name, row ? row : &plain, &t->counter_row[i]);
 	t->counter_name[i] = name;
 	t->nr_counters = i + 1;
 	return rc;

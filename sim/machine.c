@@ -143,6 +143,13 @@ static int check_zone(const struct machine *m, unsigned int index, const struct 
 				 "machine: zone %u: managed %" PRIu64 ", present %" PRIu64
 				 " and spanned %" PRIu64 " frames are out of order",
 				 index, z->managed, z->present, z->end - z->start);
+	if (z->percpu.high_min > z->percpu.high_max || (!z->percpu.batch && z->percpu.high_max) ||
+	    z->percpu.batch > PERCPU_BATCH_MAX || z->percpu.high_max > PERCPU_HIGH_MAX)
+		return error_set(err, EINVAL,
+				 "machine: zone %u: per-CPU lists of batch %" PRIu32
+				 " and high %" PRIu32 " to %" PRIu32
+				 " are out of range or out of order",
+				 index, z->percpu.batch, z->percpu.high_min, z->percpu.high_max);
 	for (unsigned int i = 0; i < index; i++) {
 		const struct zone *o = &m->zones[i];
 
@@ -373,4 +380,96 @@ int machine_each_managed(const struct machine *m,
 			return rc;
 	}
 	return 0;
+}
+
+/* ---- what a kernel sets at boot ---- */
+
+#define MIN_FREE_FRAMES_MIN 32	  /* 128 KiB */
+#define MIN_FREE_FRAMES_MAX 65536 /* 256 MiB */
+#define MIN_FREE_PAGEBLOCKS 11	  /* per zone, with huge pages, */
+#define MIN_FREE_SHARE_MAX  20	  /* up to that part of memory */
+#define WATERMARK_SCALE	    1000  /* part of a zone between watermarks; default of 10/10000 */
+#define MOVABLE_MIN_SHARE   1024
+#define MOVABLE_MIN_FRAMES  32
+#define MOVABLE_MAX_FRAMES  128
+
+static uint64_t square_root(uint64_t v)
+{
+	uint64_t root = 0;
+
+	for (uint64_t bit = UINT64_C(1) << 31; bit; bit >>= 1) {
+		if ((root + bit) * (root + bit) <= v)
+			root += bit;
+	}
+	return root;
+}
+
+/* Managed frames of the zones that kernel allocations may use. Return: how many such zones. */
+static unsigned int low_memory(const struct machine *m, uint64_t *frames)
+{
+	unsigned int zones = 0;
+
+	*frames = 0;
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (m->zones[i].type > ZONE_NORMAL || !m->zones[i].managed)
+			continue;
+		*frames += m->zones[i].managed;
+		zones++;
+	}
+	return zones;
+}
+
+uint64_t machine_boot_min_free(const struct machine *m)
+{
+	uint64_t lowmem, frames, huge;
+	unsigned int zones = low_memory(m, &lowmem);
+
+	/* The square root of 16 times the kilobytes, as kilobytes. */
+	frames = square_root(64 * lowmem) / 4;
+	huge = min_u64((uint64_t)zones * MIN_FREE_PAGEBLOCKS * HUGE_FRAMES,
+		       lowmem / MIN_FREE_SHARE_MAX);
+	frames = min_u64(max_u64(frames, MIN_FREE_FRAMES_MIN), MIN_FREE_FRAMES_MAX);
+	return max_u64(frames, huge);
+}
+
+struct watermarks machine_boot_watermarks(const struct machine *m, unsigned int zone,
+					  uint64_t min_free)
+{
+	const struct zone *z = &m->zones[zone];
+	uint64_t lowmem, share, min, step;
+
+	low_memory(m, &lowmem);
+	if (lowmem == 0)
+		return (struct watermarks){0};
+	share = (uint64_t)((unsigned __int128)min_free * z->managed / lowmem);
+	min = share;
+	if (z->type > ZONE_NORMAL)
+		min = min_u64(max_u64(z->managed / MOVABLE_MIN_SHARE, MOVABLE_MIN_FRAMES),
+			      MOVABLE_MAX_FRAMES);
+	step = max_u64(share / 4, z->managed / WATERMARK_SCALE);
+	return (struct watermarks){
+		.min = min,
+		.low = min + step,
+		.high = min + 2 * step,
+		.promo = min + 3 * step,
+	};
+}
+
+uint64_t machine_boot_reserve(const struct machine *m, unsigned int zone, unsigned int type)
+{
+	/* lowmem_reserve_ratio; 0: nothing is kept back */
+	static const uint16_t ratio[ZONE_TYPES] = {
+		[ZONE_DMA] = 256, [ZONE_DMA32] = 256, [ZONE_NORMAL] = 32};
+	const struct zone *z = &m->zones[zone];
+	uint64_t above = 0;
+
+	if (ratio[z->type] == 0)
+		return 0;
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		const struct zone *other = &m->zones[i];
+
+		if (other->node == z->node && other->type > z->type && other->type <= type)
+			above += other->managed;
+	}
+	return above / ratio[z->type];
 }

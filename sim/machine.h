@@ -78,11 +78,21 @@ struct watermarks {
 	uint64_t min, low, high, promo; /* frames */
 };
 
+/* The bounds of each CPU's page lists of a zone, in frames; all 0: as the kernel would choose them. */
+#define PERCPU_BATCH_MAX 2016
+#define PERCPU_HIGH_MAX	 (1U << 20)
+
+struct percpu_limits {
+	uint32_t batch, high_min, high_max;
+};
+
 struct zone {
 	pfn_t start, end;	   /* spanned */
 	uint64_t present, managed; /* frames */
 	struct watermarks watermark;
 	uint64_t lowmem_reserve[ZONE_TYPES]; /* by the type of the request's highest zone */
+	/* Of a machine file; a recorded machine's are in its snapshots. */
+	struct percpu_limits percpu;
 	uint16_t node;
 	uint8_t type; /* enum zone_type */
 };
@@ -119,7 +129,8 @@ void machine_destroy(struct machine *m); /* NULL is allowed */
 /**
  * machine_add_zone - append a zone, which is copied
  * Return: 0; -ENOSPC: too many; -EINVAL: empty, overlapping, not after the others by (node, type),
- * beyond PFN_MAX, of an unknown node, or not managed <= present <= spanned.
+ * beyond PFN_MAX, of an unknown node, not managed <= present <= spanned, or with per-CPU limits out of
+ * range.
  */
 int machine_add_zone(struct machine *m, const struct zone *zone, struct error *err);
 /**
@@ -245,6 +256,18 @@ uint64_t machine_spanned(const struct machine *m);
 
 /** All zones by ascending start (ids follow (node, type), which need not). Return: nr_zones. */
 unsigned int machine_zones_by_pfn(const struct machine *m, uint8_t zones[MACHINE_ZONES_MAX]);
+
+/**
+ * machine_boot_min_free - min_free_kbytes as a kernel with huge pages sets it, in frames
+ * machine_boot_watermarks - the watermarks a zone gets of it
+ * machine_boot_reserve - frames of a zone kept back from requests that could have memory of zones up to
+ * @type (lowmem_reserve_ratio at its default)
+ * All from the managed frames of the zones (linux-page-allocator, section 5).
+ */
+uint64_t machine_boot_min_free(const struct machine *m);
+struct watermarks machine_boot_watermarks(const struct machine *m, unsigned int zone,
+					  uint64_t min_free);
+uint64_t machine_boot_reserve(const struct machine *m, unsigned int zone, unsigned int type);
 
 /**
  * machine_highest_zone - the zone index a request may use at most: the populated zone of @node whose

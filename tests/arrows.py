@@ -33,6 +33,7 @@ LIBRARIES = {
     "tracefs/tracefs.h": {"traces"},
     "tracefs.h": {"traces"},
     "zstd.h": {"traces", "analysis"},
+    "yaml.h": {"base"},
 }
 SYSTEM = re.compile(r"^\s*#\s*include\s+<([^>]+)>", re.M)
 GENERATED = {"version.h"}

@@ -3,12 +3,13 @@
  * From a snapshot to lists. The kernel merges eagerly, so that cutting the free runs greedily gives its
  * very blocks; their order on the lists it does not tell (zone_order_lists() has the guess).
  * How much each per-CPU set holds it does tell, but not which of the parked frames: they are dealt out
- * ascending.
+ * ascending. With a seed, what is a guess here is drawn anew.
  */
 #include <errno.h>
 
 #include "allocators/buddy/fit.h"
 #include "allocators/buddy/follow.h"
+#include "allocators/buddy/shuffle.h"
 #include "base/bits.h"
 
 static uint8_t cell_of_state(unsigned int state)
@@ -272,6 +273,17 @@ static void adopt_boost(struct allocator *a, const struct frame_map *map)
 		atomic_store(&a->zones[i].boost, map->zones[i].boost);
 }
 
+static int shuffle(struct allocator *a)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; !rc && i < a->nr_zones; i++) {
+		zone_shuffle_lists(&a->zones[i], a->env->list_seed);
+		rc = zone_shuffle_percpu(&a->zones[i], a->machine->nr_cpus, a->env->list_seed);
+	}
+	return rc;
+}
+
 int buddy_adopt(struct allocator *a, const struct frame_map *map)
 {
 	int rc = check_runs(a, map);
@@ -306,5 +318,6 @@ int buddy_adopt(struct allocator *a, const struct frame_map *map)
 	fit_types(a, map);
 	for (unsigned int i = 0; i < a->nr_zones; i++)
 		zone_order_lists(&a->zones[i]);
-	return park(a, map, true);
+	rc = park(a, map, true);
+	return rc || !a->env->list_seed ? rc : shuffle(a);
 }

@@ -14,6 +14,7 @@
 #include "allocators/buddy/follow.h"
 #include "allocators/buddy/isolate.h"
 #include "allocators/buddy/predict.h"
+#include "allocators/buddy/shuffle.h"
 #include "allocators/buddy/version.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
@@ -185,6 +186,8 @@ static int buddy_create(const struct alloc_env *env, struct allocator **out)
 		return rc;
 	paint_absent(a);
 	machine_each_managed(m, list_managed, a);
+	for (unsigned int i = 0; env->list_seed && i < m->nr_zones; i++)
+		zone_shuffle_lists(&a->zones[i], env->list_seed);
 	*out = a;
 	return 0;
 }
@@ -667,9 +670,59 @@ static int buddy_offline(struct allocator *a, struct pfn_range range)
 
 /* ---- looking ---- */
 
-static void add_counter(struct allocator_stats *stats, const char *name, uint64_t value)
+enum counter {
+	ZONE_LOCKED,
+	PCPU_DRAIN,
+	EXTFRAG,
+	CLAIMS,
+	CLAIMED_PAGEBLOCKS,
+	STEALS,
+	ZONE_SPILLS,
+	WATERMARK_BOOSTS,
+	ISOLATED_FRAMES,
+	PCP_HITS,
+	PCP_REFILLS,
+	PCP_REFILLED_BLOCKS,
+	NOFRAGMENT_RETRIES,
+	SLOW_PATHS,
+	NR_COUNTERS,
+};
+
+static const struct metric_info counters[NR_COUNTERS + 1] = {
+	[ZONE_LOCKED] = {"zone_locked", "blocks",
+			 "taken from the zones' free lists, for a request or a refill"},
+	[PCPU_DRAIN] = {"pcpu_drain", "blocks", "given back from per-CPU lists"},
+	[EXTFRAG] = {"extfrag", "",
+		     "times another migratetype's blocks had to serve: claims and steals",
+		     METRIC_LOWER},
+	[CLAIMS] = {"claims", "", "requests for which whole pageblocks changed their type",
+		    METRIC_LOWER},
+	[CLAIMED_PAGEBLOCKS] = {"claimed_pageblocks", "pageblocks", "that changed their type so",
+				METRIC_LOWER},
+	[STEALS] = {"steals", "",
+		    "requests served out of a pageblock of another type, which kept it",
+		    METRIC_LOWER},
+	[ZONE_SPILLS] = {"zone_spills", "",
+			 "allocations for which the first zone of their list had nothing to spare"},
+	[WATERMARK_BOOSTS] = {"watermark_boosts", "", "times a fallback raised a zone's watermarks",
+			      METRIC_LOWER},
+	[ISOLATED_FRAMES] = {"isolated_frames", "frames", "free, but out of circulation now"},
+	[PCP_HITS] = {"pcp_hits", "", "allocations that a per-CPU list had a block for",
+		      METRIC_HIGHER},
+	[PCP_REFILLS] = {"pcp_refills", "", "times a per-CPU list was empty and was filled",
+			 METRIC_LOWER},
+	[PCP_REFILLED_BLOCKS] = {"pcp_refilled_blocks", "blocks", "that these brought"},
+	[NOFRAGMENT_RETRIES] = {"nofragment_retries", "",
+				"walks over the zones begun anew with mixing types allowed",
+				METRIC_LOWER},
+	[SLOW_PATHS] = {"slow_paths", "",
+			"allocations that no zone could serve above its low watermark",
+			METRIC_LOWER},
+};
+
+static void add_counter(struct allocator_stats *stats, enum counter counter, uint64_t value)
 {
-	stats->counters[stats->nr_counters].name = name;
+	stats->counters[stats->nr_counters].name = counters[counter].name;
 	stats->counters[stats->nr_counters++].value = value;
 }
 
@@ -734,21 +787,21 @@ static int buddy_stats(const struct allocator *a, unsigned int zone, struct allo
 		sum_zone(z, &sum, stats);
 		sum_sets(a, z, &sum, stats);
 	}
-	add_counter(stats, "zone_locked", sum.zone_locked);
-	add_counter(stats, "pcpu_drain", sum.drained);
-	add_counter(stats, "extfrag", sum.claims + sum.steals);
-	add_counter(stats, "claims", sum.claims);
-	add_counter(stats, "claimed_pageblocks", sum.claimed);
-	add_counter(stats, "steals", sum.steals);
-	add_counter(stats, "zone_spills", sum.spills);
-	add_counter(stats, "watermark_boosts", sum.boosts);
-	add_counter(stats, "isolated_frames", sum.isolated);
-	add_counter(stats, "pcp_hits", sum.hits);
-	add_counter(stats, "pcp_refills", sum.refills);
-	add_counter(stats, "pcp_refilled_blocks", sum.refilled);
+	add_counter(stats, ZONE_LOCKED, sum.zone_locked);
+	add_counter(stats, PCPU_DRAIN, sum.drained);
+	add_counter(stats, EXTFRAG, sum.claims + sum.steals);
+	add_counter(stats, CLAIMS, sum.claims);
+	add_counter(stats, CLAIMED_PAGEBLOCKS, sum.claimed);
+	add_counter(stats, STEALS, sum.steals);
+	add_counter(stats, ZONE_SPILLS, sum.spills);
+	add_counter(stats, WATERMARK_BOOSTS, sum.boosts);
+	add_counter(stats, ISOLATED_FRAMES, sum.isolated);
+	add_counter(stats, PCP_HITS, sum.hits);
+	add_counter(stats, PCP_REFILLS, sum.refills);
+	add_counter(stats, PCP_REFILLED_BLOCKS, sum.refilled);
 	if (all) {
-		add_counter(stats, "nofragment_retries", a->nofragment_retries);
-		add_counter(stats, "slow_paths", a->slow_paths);
+		add_counter(stats, NOFRAGMENT_RETRIES, a->nofragment_retries);
+		add_counter(stats, SLOW_PATHS, a->slow_paths);
 	}
 	return 0;
 }
@@ -819,6 +872,7 @@ const struct allocator_ops buddy_ops = {
 	.capabilities =
 		ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
 	.options = buddy_options,
+	.counters = counters,
 	.create = buddy_create,
 	.destroy = buddy_destroy,
 	.alloc = buddy_alloc,

@@ -27,6 +27,8 @@ static int add_room(struct buddy_pcp *p, const struct pcp_limits *limits,
 static struct pcp_limits own_limits(const struct buddy_zone *z, enum pcp_rules rules,
 				    uint32_t cpus_of_node)
 {
+	if (z->percpu.batch)
+		return pcp_limits_given(rules, &z->percpu);
 	return pcp_limits_of(rules, z->managed, zone_mark(z, MARK_LOW),
 			     (uint32_t)max_u64(cpus_of_node, 1), 0);
 }

@@ -17,6 +17,7 @@ void zone_set_marks(struct buddy_zone *z, const struct zone *zone)
 	z->mark_min = zone->watermark.min;
 	z->mark_low = zone->watermark.low;
 	z->mark_high = zone->watermark.high;
+	z->percpu = zone->percpu;
 	for (unsigned int i = 0; i < ZONE_TYPES; i++)
 		z->lowmem_reserve[i] = zone->lowmem_reserve[i];
 }

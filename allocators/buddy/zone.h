@@ -97,6 +97,7 @@ struct buddy_zone {
 	uint64_t hole_pageblocks;		/* without memory, when the zone was made */
 	_Atomic uint64_t nr_cma, nr_highatomic; /* frames in pageblocks of these types */
 	bool unmerged; /* pageblocks have left the reserve, whose buddies may be free, too */
+	struct percpu_limits percpu; /* the machine's; batch 0: none given */
 
 	/* Of everything from here on, and the lists; what is atomic is read without it, too. */
 	struct spin lock __attribute__((aligned(64)));

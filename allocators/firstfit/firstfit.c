@@ -457,6 +457,11 @@ static int firstfit_offline(struct allocator *a, struct pfn_range range)
 	return ours ? 0 : -EINVAL;
 }
 
+static const struct metric_info nextfit_counters[] = {
+	{"wraps", "", "times the search began again at the start of memory"},
+	{NULL},
+};
+
 static int firstfit_stats(const struct allocator *a, unsigned int zone,
 			  struct allocator_stats *stats)
 {
@@ -480,7 +485,7 @@ static int firstfit_stats(const struct allocator *a, unsigned int zone,
 		stats->free_blocks[MIGRATE_MOVABLE][k] = nr_free[k] - 2 * nr_free[k + 1];
 	stats->free_frames = nr_free[0];
 	if (a->next_fit) {
-		stats->counters[0].name = "wraps";
+		stats->counters[0].name = nextfit_counters[0].name;
 		stats->counters[0].value = a->wraps;
 		stats->nr_counters = 1;
 	}
@@ -597,6 +602,7 @@ const struct allocator_ops firstfit_ops = {
 const struct allocator_ops nextfit_ops = {
 	.name = "nextfit",
 	.summary = "first free block behind the last one handed out: a baseline that spreads",
+	.counters = nextfit_counters,
 	.create = nextfit_create,
 	COMMON_OPS,
 };

@@ -564,10 +564,36 @@ static int llfree_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 			   WITHHELD_ISOLATED);
 }
 
-static void add_counter(struct allocator_stats *stats, const char *name, uint64_t value)
+enum counter {
+	RESERVED_FRAMES,
+	RESERVED_TREES,
+	FREE_TREES,
+	HUGE_BLOCKS,
+	RESERVATIONS,
+	STEALS,
+	DEMOTIONS,
+	SPLITS,
+	NR_COUNTERS,
+};
+
+static const struct metric_info counters[NR_COUNTERS + 1] = {
+	[RESERVED_FRAMES] = {"reserved_frames", "frames", "free, in trees a slot has reserved now"},
+	[RESERVED_TREES] = {"reserved_trees", "trees", "that slots have reserved now"},
+	[FREE_TREES] = {"free_trees", "trees", "wholly free and reserved by nobody now",
+			METRIC_HIGHER},
+	[HUGE_BLOCKS] = {"huge_blocks", "blocks", "of 2 MiB that are allocated whole now"},
+	[RESERVATIONS] = {"reservations", "", "times a slot reserved another tree", METRIC_LOWER},
+	[STEALS] = {"steals", "blocks", "that came from a tree or a slot of another class or cpu",
+		    METRIC_LOWER},
+	[DEMOTIONS] = {"demotions", "", "times another slot's reservation was taken over",
+		       METRIC_LOWER},
+	[SPLITS] = {"splits", "", "huge frames split to free a part of them"},
+};
+
+static void add_counter(struct allocator_stats *stats, enum counter counter, uint64_t value)
 {
 	assert(stats->nr_counters < ALLOCATOR_COUNTERS_MAX);
-	stats->counters[stats->nr_counters].name = name;
+	stats->counters[stats->nr_counters].name = counters[counter].name;
 	stats->counters[stats->nr_counters].value = value;
 	stats->nr_counters++;
 }
@@ -587,14 +613,14 @@ static int llfree_stats(const struct allocator *a, unsigned int zone, struct all
 		stats->free_blocks[MIGRATE_MOVABLE][order] = counts.free_blocks[order];
 	stats->free_frames = counts.free_frames;
 	stats->cached_frames = counts.held_frames;
-	add_counter(stats, "reserved_frames", counts.reserved_frames);
-	add_counter(stats, "reserved_trees", counts.reserved_trees);
-	add_counter(stats, "free_trees", counts.free_trees);
-	add_counter(stats, "huge_blocks", counts.huge_blocks);
-	add_counter(stats, "reservations", counts.reservations);
-	add_counter(stats, "steals", counts.steals);
-	add_counter(stats, "demotions", counts.demotions);
-	add_counter(stats, "splits", counts.splits);
+	add_counter(stats, RESERVED_FRAMES, counts.reserved_frames);
+	add_counter(stats, RESERVED_TREES, counts.reserved_trees);
+	add_counter(stats, FREE_TREES, counts.free_trees);
+	add_counter(stats, HUGE_BLOCKS, counts.huge_blocks);
+	add_counter(stats, RESERVATIONS, counts.reservations);
+	add_counter(stats, STEALS, counts.steals);
+	add_counter(stats, DEMOTIONS, counts.demotions);
+	add_counter(stats, SPLITS, counts.splits);
 	return 0;
 }
 
@@ -635,6 +661,7 @@ const struct allocator_ops llfree_ops = {
 	.capabilities = ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |
 			ALLOCATOR_PERSISTENT | ALLOCATOR_ZONES,
 	.options = llfree_options,
+	.counters = counters,
 	.create = llfree_create,
 	.destroy = llfree_destroy,
 	.alloc = llfree_alloc,

@@ -34,9 +34,10 @@ struct set {
 struct area {
 	struct pfn_range span;
 	uint16_t node;
-	uint32_t cpus; /* that share its memory: of its node, at least 1 */
-	uint64_t low;  /* watermark */
-	bool adopted;  /* its limits are a recorded kernel's */
+	uint32_t cpus;		    /* that share its memory: of its node, at least 1 */
+	uint64_t low;		    /* watermark */
+	struct percpu_limits given; /* by the machine; batch 0: none */
+	bool adopted;		    /* its limits are a recorded kernel's */
 };
 
 struct allocator {
@@ -345,6 +346,8 @@ static struct pcp_limits limits_of(const struct allocator *a, const struct area 
 	struct pcp_limits limits =
 		pcp_limits_of(a->rules, managed, area->low, area->cpus, a->batch);
 
+	if (area->given.batch && !a->batch && !a->high)
+		return pcp_limits_given(a->rules, &area->given);
 	if (a->high)
 		limits.high_min = limits.high_max = a->high;
 	return limits;
@@ -575,12 +578,14 @@ static void count_parked(void *arg, pfn_t pfn, unsigned int order)
 
 enum { HITS, REFILLS, REFILLED, DRAINED, CONTENDED, NR_COUNTERS };
 
-static const char *const counter_names[NR_COUNTERS] = {
-	[HITS] = "pcp_hits",
-	[REFILLS] = "pcp_refills",
-	[REFILLED] = "pcp_refilled_blocks",
-	[DRAINED] = "pcp_drained_blocks",
-	[CONTENDED] = "pcp_contended",
+static const struct metric_info counters[NR_COUNTERS + 1] = {
+	[HITS] = {"pcp_hits", "", "allocations that a per-CPU list had a block for", METRIC_HIGHER},
+	[REFILLS] = {"pcp_refills", "", "times a per-CPU list was empty and was filled",
+		     METRIC_LOWER},
+	[REFILLED] = {"pcp_refilled_blocks", "blocks", "that these brought"},
+	[DRAINED] = {"pcp_drained_blocks", "blocks", "given back from per-CPU lists"},
+	[CONTENDED] = {"pcp_contended", "",
+		       "calls that found their lists locked and went past them", METRIC_LOWER},
 };
 
 /* A layer below may have the same counters. */
@@ -632,7 +637,7 @@ static int percpu_stats(const struct allocator *a, unsigned int zone, struct all
 	}
 	/* One range has no counts per zone. */
 	for (unsigned int c = 0; c < NR_COUNTERS && (all || !a->flat); c++)
-		add_counter(stats, counter_names[c], counts[c]);
+		add_counter(stats, counters[c].name, counts[c]);
 	return 0;
 }
 
@@ -757,6 +762,10 @@ static void find_areas(struct allocator *a)
 		struct area *area = &a->areas[a->flat ? 0 : z];
 
 		area->low += pcp_low_watermark(m, z);
+		/* Those of all zones together where they are one to us. */
+		area->given.batch = (uint32_t)max_u64(area->given.batch, m->zones[z].percpu.batch);
+		area->given.high_min += m->zones[z].percpu.high_min;
+		area->given.high_max += m->zones[z].percpu.high_max;
 		if (a->flat)
 			continue;
 		area->span = (struct pfn_range){m->zones[z].start, m->zones[z].end};
@@ -866,6 +875,7 @@ const struct allocator_ops percpu_ops = {
 	.capabilities = ALLOCATOR_LAYER | ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT |
 			ALLOCATOR_SPLIT | ALLOCATOR_ZONES,
 	.options = percpu_options,
+	.counters = counters,
 	.create = percpu_create,
 	.destroy = percpu_destroy,
 	.alloc = percpu_alloc,

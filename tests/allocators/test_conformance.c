@@ -367,7 +367,7 @@ static void check_stats(struct fixture *f)
 		assert_int_equal(in_blocks, stats.free_frames);
 		assert_true(stats.nr_counters <= ALLOCATOR_COUNTERS_MAX);
 		for (size_t i = 0; i < stats.nr_counters; i++)
-			assert_non_null(stats.counters[i].name);
+			assert_non_null(allocator_counter(f->ops, stats.counters[i].name));
 		expected = all ? shadow_free(f, 0, END)
 			       : shadow_free(f, f->m->zones[zone].start, f->m->zones[zone].end);
 		if (stats.free_frames + stats.cached_frames != expected)

@@ -391,6 +391,40 @@ static void a_layer_can_do_what_both_can(void **state)
 	assert_int_equal(layer->capabilities, all);
 }
 
+static void counters_are_described(void **state)
+{
+	(void)state;
+	for (size_t i = 0; allocator_builtins[i]; i++) {
+		const struct allocator_ops *ops = allocator_builtins[i];
+
+		for (const struct metric_info *row = ops->counters; row && row->name; row++) {
+			assert_non_null(row->unit);
+			assert_true(row->help && strlen(row->help) > 10);
+			assert_int_equal(row->kind, METRIC_EXACT);
+			/* once */
+			assert_ptr_equal(allocator_counter(ops, row->name), row);
+		}
+	}
+	assert_null(allocator_counter(builtin("buddy"), "no_such_counter"));
+	assert_null(allocator_counter(builtin("null"), "zone_locked"));
+}
+
+static void a_layers_counters_are_those_of_both_each_once(void **state)
+{
+	struct allocator_spec *spec = parsed("percpu:inner=buddy");
+	size_t n = 0;
+
+	(void)state;
+	for (const struct metric_info *row = spec->ops->counters; row->name; row++) {
+		assert_ptr_equal(allocator_counter(spec->ops, row->name), row);
+		n++;
+	}
+	assert_int_equal(n, 5 + 14 - 3);
+	assert_non_null(allocator_counter(spec->ops, "pcp_contended"));
+	assert_non_null(allocator_counter(spec->ops, "zone_locked"));
+	allocator_spec_destroy(spec);
+}
+
 static void a_layer_must_follow_what_moves_below_it(void **state)
 {
 	struct allocator_ops layer = toy(), inner = toy();
@@ -950,6 +984,8 @@ int main(void)
 		cmocka_unit_test(layers_stand_on_layers_but_not_for_ever),
 		cmocka_unit_test(a_layers_options_tell_all_of_the_inner_ones),
 		cmocka_unit_test(a_layer_can_do_what_both_can),
+		cmocka_unit_test(counters_are_described),
+		cmocka_unit_test(a_layers_counters_are_those_of_both_each_once),
 		cmocka_unit_test(a_layer_must_follow_what_moves_below_it),
 		RIG_TEST(metadata_is_zeroed_aligned_and_counted),
 		RIG_TEST(impossible_metadata_is_null_and_not_counted),

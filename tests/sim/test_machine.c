@@ -89,6 +89,21 @@ static void bad_zones_are_refused(void **state)
 		{.start = 20000, .end = 20001, .node = 0, .type = ZONE_DEVICE},	 /* order */
 		{.start = 20000, .end = 20001, .node = 1, .type = ZONE_DEVICE, .present = 2},
 		{.start = 20000, .end = 20001, .node = 1, .type = ZONE_DEVICE, .managed = 1},
+		{.start = 20000,
+		 .end = 20001,
+		 .node = 1,
+		 .type = ZONE_DEVICE,
+		 .percpu = {.batch = 9, .high_min = 2, .high_max = 1}},
+		{.start = 20000,
+		 .end = 20001,
+		 .node = 1,
+		 .type = ZONE_DEVICE,
+		 .percpu = {.high_max = 1}},
+		{.start = 20000,
+		 .end = 20001,
+		 .node = 1,
+		 .type = ZONE_DEVICE,
+		 .percpu = {.batch = PERCPU_BATCH_MAX + 1}},
 	};
 	struct machine *m = two_nodes();
 	struct zone fine = {.start = 20000, .end = 20001, .node = 1, .type = ZONE_DEVICE};

@@ -89,6 +89,28 @@ static void refills_of_a_burst_fetch_63_126_252_504_1008_2016(void **state)
 	rig_close(&rig);
 }
 
+/* A machine's description may bound the lists; a snapshot knows better. */
+static void a_machine_may_bound_the_lists(void **state)
+{
+	struct machine *m = rig_one_zone(0, LARGE);
+	struct rig rig;
+
+	(void)state;
+	m->zones[0].percpu = (struct percpu_limits){.batch = 5, .high_min = 20, .high_max = 40};
+	rig_open_with(&rig, m, "kernel=6.18");
+	assert_int_equal(rig_pcp(&rig, 0, 0)->limits.high_min, 20);
+	assert_int_equal(rig_pcp(&rig, 0, 0)->limits.high_max, 40);
+	rig_alloc(&rig, 0, MIGRATE_MOVABLE);
+	assert_int_equal(rig_pcp(&rig, 0, 0)->list[MOVABLE_0].length, 4);
+	rig_close(&rig);
+	/* older kernels have one bound */
+	m = rig_one_zone(0, LARGE);
+	m->zones[0].percpu = (struct percpu_limits){.batch = 5, .high_min = 20, .high_max = 40};
+	rig_open_with(&rig, m, "kernel=6.1");
+	assert_int_equal(rig_pcp(&rig, 0, 1)->limits.high_max, 20);
+	rig_close(&rig);
+}
+
 static void a_refill_of_blocks_fetches_a_batch_of_frames_but_at_least_two(void **state)
 {
 	static const struct {
@@ -636,6 +658,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(refills_of_a_burst_fetch_63_126_252_504_1008_2016),
+		cmocka_unit_test(a_machine_may_bound_the_lists),
 		cmocka_unit_test(a_refill_of_blocks_fetches_a_batch_of_frames_but_at_least_two),
 		cmocka_unit_test(older_kernels_fetch_one_batch_and_the_oldest_only_frames),
 		cmocka_unit_test(a_refill_may_claim_and_says_so),

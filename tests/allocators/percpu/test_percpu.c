@@ -406,6 +406,30 @@ static void a_snapshot_brings_the_kernels_limits(void **state)
 	}
 }
 
+static void a_machine_may_bound_the_lists(void **state)
+{
+	static const struct {
+		const char *text;
+		uint64_t fetched;
+	} cases[] = {
+		{"percpu:inner=firstfit", 20},
+		{"percpu:inner=firstfit,batch=30", 30}, /* but options come first */
+	};
+	struct rig rig;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct machine *m = plain_machine();
+
+		m->zones[0].percpu =
+			(struct percpu_limits){.batch = 20, .high_min = 100, .high_max = 9000};
+		start(&rig, cases[i].text, m);
+		get(&rig, 0, 0, MOVABLE);
+		assert_int_equal(counter(&rig, "pcp_refilled_blocks"), cases[i].fetched);
+		stop(&rig);
+	}
+}
+
 static void adopted_objects_alone_can_be_freed(void **state)
 {
 	struct alloc_request req;
@@ -537,6 +561,7 @@ int main(void)
 		cmocka_unit_test(blocks_are_had_by_place_though_parked),
 		cmocka_unit_test(idle_lists_shrink_with_time),
 		cmocka_unit_test(a_snapshot_brings_the_kernels_limits),
+		cmocka_unit_test(a_machine_may_bound_the_lists),
 		cmocka_unit_test(adopted_objects_alone_can_be_freed),
 		cmocka_unit_test(new_memory_raises_the_limits),
 		cmocka_unit_test(a_free_is_believed_only_of_what_is_held),
