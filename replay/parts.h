@@ -34,6 +34,17 @@ int parts_add(struct parts *parts, pfn_t pfn, unsigned int order);
  */
 bool parts_free(struct parts *parts, pfn_t pfn, uint32_t frames, struct part_block *whole);
 
+/** Is the block of 2^@order frames at @pfn followed? */
+bool parts_follow(const struct parts *parts, pfn_t pfn, unsigned int order);
+
+/**
+ * parts_move - the block of 2^@order frames at @from has moved to @to; no matter whether it is followed
+ * parts_can_move - might it?
+ * Return: false: it holds, or is part of, a followed block other than itself.
+ */
+void parts_move(struct parts *parts, pfn_t from, pfn_t to, unsigned int order);
+bool parts_can_move(const struct parts *parts, pfn_t from, unsigned int order);
+
 void parts_destroy(struct parts *parts);
 
 #endif
