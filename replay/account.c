@@ -233,12 +233,17 @@ static void account_split(struct engine *e, const struct batch *b, unsigned int 
 	pfn_t first = e->objects->start, heads[NR_ORDERS];
 	unsigned int n = object_parts(first + op->other, op->order, op->req.order, heads);
 
+	if (b->placed[i].pfn == PFN_NONE) {
+		/* Ghosts from now on, if they were none before. */
+		marks_take(&e->account.stray, op->recorded);
+		return;
+	}
 	for (unsigned int k = 0; k < n; k++) {
 		uint32_t head = (uint32_t)(heads[k] - first);
 
 		if (stray)
 			marks_set(&e->account.stray, head);
-		else if (e->account.owner && b->placed[i].pfn != PFN_NONE)
+		else if (e->account.owner)
 			owners_set(e, b->placed[i].pfn + (head - op->recorded),
 				   k ? op->order + k - 1 : op->order, head, op->movable);
 	}

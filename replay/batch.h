@@ -21,7 +21,7 @@ enum op_kind {
 	/* From here on: rare. */
 	OP_FREE_PART, /* a part of a block the back end cannot split */
 	OP_MOVE_OUT,  /* an object is placed anew: its free (of a part, if `part`), */
-	OP_MOVE_IN,   /* always followed by its allocation under the name in `recorded` */
+	OP_MOVE_IN,   /* which is followed by its allocation under the name in `recorded` */
 	OP_RENAME,    /* the object known as `recorded` is known as `other` from now on */
 	OP_SPLIT,     /* cut `recorded`, of the request's order, free around `other`, of `order` */
 	OP_PROBE,     /* does a free block of the request's order exist? */
@@ -59,7 +59,7 @@ struct batch {
 	 * its stamps hold before that call.
 	 */
 	struct alloc_result placed[ENGINE_BATCH_MAX];
-	int refused[ENGINE_BATCH_MAX]; /* what a free, online or offline returned */
+	int refused[ENGINE_BATCH_MAX];	      /* what a free, online or offline returned */
 	uint64_t stamp[ENGINE_BATCH_MAX + 1]; /* before each, and after it */
 };
 

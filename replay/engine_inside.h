@@ -38,6 +38,7 @@ struct execution {
 	uint64_t deadline_ns;	  /* of the next tick */
 	uint64_t checked_event;	  /* the last one whose time was held against the deadline */
 	struct marks ghost;	  /* by recorded head: refused by the back end */
+	bool freed_ghost;	  /* the last free but those of the loop was of one */
 	struct parts parts;
 	/* What the back end has moved in its last call. */
 	struct moved_block *moved;

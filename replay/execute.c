@@ -42,6 +42,7 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 
 	if (!marks_take(&e->exec.ghost, op->recorded))
 		pfn = e->start + *place_of(e, op->recorded);
+	e->exec.freed_ghost = pfn == PFN_NONE;
 	b->placed[i].pfn = pfn;
 	b->refused[i] = REFUSED_BY_NOBODY;
 	b->placed[i].flags = 0;
@@ -62,7 +63,7 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 static void call_move_in(struct engine *e, struct batch *b, unsigned int i)
 {
 	b->refused[i] = 0;
-	if (b->placed[i - 1].pfn != PFN_NONE) {
+	if (!e->exec.freed_ghost) {
 		call_alloc(e, b, i);
 		return;
 	}
@@ -82,7 +83,20 @@ static void rename_object(struct engine *e, struct batch *b, unsigned int i)
 		*place_of(e, op->other) = *place_of(e, op->recorded);
 }
 
-/* The parts' heads get their places; a block that the back end cannot split is followed from now on. */
+/* A block that the back end cannot split is followed from now on. Return: can it be? */
+static bool follow_parts(struct engine *e, pfn_t pfn, unsigned int order)
+{
+	int rc = parts_add(&e->exec.parts, pfn, order);
+
+	if (rc == -ENOMEM)
+		e->exec.out_of_memory = true;
+	return !rc;
+}
+
+/*
+ * The parts' heads get their places. Parts of a block that lies where another one does, whose parts are
+ * followed, become ghosts: the oracle has objected to one of the two, and neither can be told apart.
+ */
 static void split_object(struct engine *e, struct batch *b, unsigned int i)
 {
 	const struct op *op = &b->op[i];
@@ -91,6 +105,9 @@ static void split_object(struct engine *e, struct batch *b, unsigned int i)
 	uint32_t place = *place_of(e, op->recorded);
 
 	b->placed[i].pfn = pfn_of(e, op->recorded);
+	if (op->part && b->placed[i].pfn != PFN_NONE &&
+	    !follow_parts(e, b->placed[i].pfn, op->req.order))
+		b->placed[i].pfn = PFN_NONE;
 	for (unsigned int k = 0; k < n; k++) {
 		uint32_t head = (uint32_t)(heads[k] - first);
 
@@ -99,9 +116,6 @@ static void split_object(struct engine *e, struct batch *b, unsigned int i)
 		else
 			*place_of(e, head) = place + (head - op->recorded);
 	}
-	if (op->part && b->placed[i].pfn != PFN_NONE &&
-	    parts_add(&e->exec.parts, b->placed[i].pfn, op->req.order))
-		e->exec.out_of_memory = true;
 }
 
 static void change_memory(struct engine *e, struct batch *b, unsigned int i)
@@ -114,7 +128,7 @@ static void change_memory(struct engine *e, struct batch *b, unsigned int i)
 
 /* Return: false if account has to come before anything else. */
 static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batch *b,
-							 unsigned int i)
+						   unsigned int i)
 {
 	switch ((enum op_kind)b->op[i].kind) {
 	case OP_ALLOC:
@@ -154,8 +168,10 @@ static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batc
 /* ---- the loop ---- */
 
 /* @moves: the back end may move objects in any call. A constant, so that there are two loops. */
-static inline __attribute__((always_inline)) unsigned int
-execute_loop(struct engine *e, struct batch *b, unsigned int from, unsigned int to, bool moves)
+static inline __attribute__((always_inline)) unsigned int execute_loop(struct engine *e,
+								       struct batch *b,
+								       unsigned int from,
+								       unsigned int to, bool moves)
 {
 	struct alloc_result (*alloc)(struct allocator *, const struct alloc_request *) =
 		e->ops->alloc;

@@ -15,8 +15,9 @@ int marks_create(struct marks *m, uint64_t n, struct error *err)
 	p = mmap(NULL, m->words * sizeof(*m->bit), PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	m->bit = p == MAP_FAILED ? NULL : p;
-	return m->bit ? 0 : error_set(err, ENOMEM, "no memory to mark %llu objects",
-				      (unsigned long long)n);
+	return m->bit ? 0
+		      : error_set(err, ENOMEM, "no memory to mark %llu objects",
+				  (unsigned long long)n);
 }
 
 void marks_destroy(struct marks *m)

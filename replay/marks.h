@@ -14,8 +14,8 @@
 #include "base/error.h"
 
 struct marks {
-	uint64_t n;	/* set */
-	uint64_t *bit;	/* mapped on demand */
+	uint64_t n;    /* set */
+	uint64_t *bit; /* mapped on demand */
 	uint64_t words;
 };
 

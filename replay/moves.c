@@ -169,7 +169,7 @@ int engine_move(struct engine *e, pfn_t from, pfn_t to, unsigned int order)
 			return -ENOENT;
 	if (!memory_state_is_free(e->account.state, to, order))
 		return -EBUSY;
-	if (!parts_can_move(&e->exec.parts, from, order))
+	if (parts_overlap(&e->exec.parts, from, order))
 		return -ENOTSUP;
 	if (!only_whole_objects(e, from, frames)) {
 		rc = cut_out(e, from, order);

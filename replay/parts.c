@@ -36,17 +36,6 @@ static int grow(struct parts *p)
 	return 0;
 }
 
-int parts_add(struct parts *p, pfn_t pfn, unsigned int order)
-{
-	struct part_block b = {
-		.pfn = pfn, .remaining = 1U << order, .order = (uint8_t)order, .used = true};
-
-	if (p->used * 2 >= p->n && grow(p))
-		return -ENOMEM;
-	insert(p, &b);
-	return 0;
-}
-
 /* Close the gap a removed entry leaves in its probe sequence. */
 static void remove_at(struct parts *p, uint32_t i)
 {
@@ -77,16 +66,31 @@ bool parts_follow(const struct parts *p, pfn_t pfn, unsigned int order)
 	return p->used && find(p, pfn, order) != UINT32_MAX;
 }
 
-bool parts_can_move(const struct parts *p, pfn_t from, unsigned int order)
+bool parts_overlap(const struct parts *p, pfn_t pfn, unsigned int order)
 {
+	pfn_t end = pfn + (UINT64_C(1) << order);
+
 	for (unsigned int k = order + 1; p->used && k <= MAX_ORDER; k++)
-		if (find(p, align_down(from, UINT64_C(1) << k), k) != UINT32_MAX)
-			return false;
+		if (parts_follow(p, align_down(pfn, UINT64_C(1) << k), k))
+			return true;
 	for (unsigned int k = 1; p->used && k < order; k++)
-		for (pfn_t pfn = from; pfn < from + (UINT64_C(1) << order); pfn += UINT64_C(1) << k)
-			if (find(p, pfn, k) != UINT32_MAX)
-				return false;
-	return true;
+		for (pfn_t at = pfn; at < end; at += UINT64_C(1) << k)
+			if (parts_follow(p, at, k))
+				return true;
+	return false;
+}
+
+int parts_add(struct parts *p, pfn_t pfn, unsigned int order)
+{
+	struct part_block b = {
+		.pfn = pfn, .remaining = 1U << order, .order = (uint8_t)order, .used = true};
+
+	if (parts_follow(p, pfn, order) || parts_overlap(p, pfn, order))
+		return -EBUSY;
+	if (p->used * 2 >= p->n && grow(p))
+		return -ENOMEM;
+	insert(p, &b);
+	return 0;
 }
 
 void parts_move(struct parts *p, pfn_t from, pfn_t to, unsigned int order)

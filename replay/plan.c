@@ -189,9 +189,8 @@ static inline uint32_t classify(struct engine *e, const struct event *ev, unsign
 		.gfp = ev->gfp,
 		.context = ev->context,
 		.migratetype = (uint8_t)type,
-		.page_cache = e->config.labels && (ev->flags & LABELS_PAGE_CACHE) ?
-				      ALLOC_PAGE_CACHE :
-				      0,
+		.page_cache =
+			e->config.labels && (ev->flags & LABELS_PAGE_CACHE) ? ALLOC_PAGE_CACHE : 0,
 	};
 
 	if (id < e->objects->nr_classes && object_class_is(&e->objects->class[id], &key))
@@ -303,13 +302,6 @@ static void plan_offline(struct engine *e, const struct event *ev)
 	plan_range(e, ev, OP_OFFLINE);
 }
 
-/* Two operations are about to come that must be neighbours. */
-static void keep_together(struct engine *e)
-{
-	if (e->plan.batch->n + 2 > e->config.batch_ops)
-		engine_submit(e);
-}
-
 /* One object moves. Where placement is the recorded one it is made anew, else only its name changes. */
 static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu)
 {
@@ -321,7 +313,6 @@ static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu
 		e->objects->born[index_of(e, to)] = e->objects->born[index_of(e, from)];
 	objects_clear(e->objects, from, UINT64_C(1) << order);
 	if (e->echo && object_state(o) == OBJECT_LIVE) {
-		keep_together(e);
 		plan_free_of(e, index_of(e, from), o, cpu);
 		op = &e->plan.batch->op[e->plan.batch->n - 1];
 		op->part = op->kind == OP_FREE_PART;

@@ -53,8 +53,7 @@ static void place(struct engine *e, pfn_t pfn, object_t o, bool at)
 	}
 	e->account.prefill_failures++;
 	objects_put(e->objects, pfn, object_order(o),
-		    object_make(OBJECT_GHOST, object_class(o), object_order(o),
-				object_movable(o)));
+		    object_make(OBJECT_GHOST, object_class(o), object_order(o), object_movable(o)));
 }
 
 /* Enter each object of the snapshot: @held, where it is; @at: to be placed there; else anywhere. */
