@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The engine proper: turns events into calls of a back end and keeps the books. It works in batches of
- * at most 256 operations, in three passes: plan (repair the event, find its object), execute (a tight
- * loop over back-end calls, one time stamp between two), account (check, count, update the map). What
- * an operation needs from the same batch it reads from a slot. Without batches one would measure the
- * engine's own cache misses, not the allocator.
+ * The engine proper: turns events into calls of a back end and keeps the books. It works in batches, in
+ * passes that are files: plan.c (repair the event, find its object), execute.c (a tight loop over back-end
+ * calls, one time stamp between two), account.c (check, count, update the map). Batches form a ring, and
+ * planning may be ahead of execution by some of them; what comes out of it depends neither on their
+ * length nor on how far. Without batches one would measure the engine's own cache misses, not the
+ * allocator.
  *
  * Internal to replay/. Not thread-safe.
  */
@@ -17,30 +18,41 @@
 #include "allocators/registry.h"
 #include "base/error.h"
 #include "base/histogram.h"
-#include "results/result.h"
 #include "replay/clock.h"
 #include "replay/memory_state.h"
-#include "replay/objects.h"
-#include "replay/parts.h"
 #include "replay/replay.h"
+#include "results/result.h"
 #include "traces/file/trace.h"
 
-#define BATCH_OPS    256
-#define LAST_CLASSES 16
+struct engine;
 
-enum op_kind {
-	OP_ALLOC,
-	OP_FREE,      /* place: frame relative to the machine's start */
-	OP_FREE_SLOT, /* place: slot of an allocation of this batch; offset: frames behind its head */
+#define ENGINE_BATCH_MAX 256
+
+/* A point of the trace between two events. */
+struct engine_moment {
+	uint64_t events;  /* of any kind, played before it */
+	uint64_t time_ns; /* of the last of them */
 };
 
-struct op {
-	struct alloc_request req;
-	uint32_t place;
-	uint32_t offset;
-	uint32_t recorded; /* OP_ALLOC: relative recorded frame */
-	uint8_t kind;
-	bool movable, stray;
+/* What is played, on what, and what is to be known afterwards. */
+struct engine_config {
+	const struct allocator_instance *instance;
+	const struct machine *machine;
+	enum trace_identity identity; /* of the trace that will be played */
+	bool oracle;		      /* check every placement, unless the back end is exempt */
+	bool labels;		      /* events come through replay/labels.h */
+	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it */
+	bool moves;	/* the back end may move objects: engine_moved(); includes both_ways */
+	bool births;	/* since when objects live, as holders and ages need it */
+	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the most */
+	unsigned int ahead;	/* batches planned beyond the one that is executed */
+	/**
+	 * sample - all before a moment asked for by engine_sample_at() has been executed and
+	 * accounted, and nothing after it
+	 * May call what reads the engine's state. Return: 0; anything else ends the play with it.
+	 */
+	int (*sample)(void *arg, const struct engine_moment *moment);
+	void *arg;
 };
 
 /* What the trace and its repair add up to; named as the metrics. */
@@ -51,72 +63,146 @@ struct engine_counts {
 	uint64_t unreplayable, hotplug_refusals, zone_mismatches, oracle_violations;
 };
 
-struct engine {
-	/* What is played, on what. */
-	const struct machine *machine;
-	const struct allocator_ops *ops;
-	struct allocator *a;
-	pfn_t start, end; /* of the machine */
-	bool virtual;	  /* the trace's pfns are ids: no hints */
-	bool oracle;	  /* check every placement */
-	bool unchecked, zones, split, echo;
-	bool labels; /* events come through replay/labels.h */
-
-	struct objects *objects;
-	uint32_t last_class[LAST_CLASSES]; /* by cpu: mostly the next request's, too */
-	struct memory_state *state;
-	struct parts parts;
-	struct engine_counts count;
-	char first_violation[200];
-	bool out_of_memory; /* the engine's own */
-
-	/* The batch. */
-	struct op op[BATCH_OPS];
-	struct alloc_result placed[BATCH_OPS]; /* of OP_ALLOC; pfn of a free as resolved */
-	int refused[BATCH_OPS];		       /* of frees: what free() returned */
-	uint64_t stamp[BATCH_OPS + 1];
-	bool slot_stray[BATCH_OPS];
-	unsigned int n;
-
-	uint64_t now_ns, next_tick_ns;
-	struct stamp_clock clock;
-	struct histogram **latency; /* [op][class][cpu], allocated when first needed */
-	struct histogram **quick;   /* the same by [cpu][op][order, of 16] */
-};
-
 /**
  * engine_create - nothing placed yet
- * @identity: of the trace that will be played
- * @instance and @m must outlive it. Return: 0, -ENOMEM, -EFBIG.
+ * The config is copied; the instance, the machine and @arg must outlive the engine.
+ * Return: 0, -ENOMEM, -EFBIG: the machine is too large.
  */
-int engine_create(const struct allocator_instance *instance, const struct machine *m,
-		  enum trace_identity identity, bool oracle, struct engine **e, struct error *err);
+int engine_create(const struct engine_config *config, struct engine **e, struct error *err);
 void engine_destroy(struct engine *e); /* NULL is allowed */
+
+/* ---- before the first event ---- */
 
 /** Take over a snapshot whose objects the back end holds already. Return: 0 or -ENOMEM. */
 int engine_load(struct engine *e, const struct frame_map *map, struct error *err);
 
-/** Put the snapshot's objects into memory; @prefill as resolved by the caller. */
+/**
+ * engine_prefill - put the snapshot's objects into memory
+ * @prefill: as resolved by the caller
+ * Return: 0; -ENOMEM; adopt()'s error.
+ */
 int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill prefill,
 		   struct error *err);
 
+/** Trace time starts at @now_ns: births count from it, and the back end's first tick is called. */
+void engine_start(struct engine *e, uint64_t now_ns);
+
+/* ---- play ---- */
+
 /**
- * engine_play - play @n events; afterwards the last batch may still be open
- * Return: 0 or -ENOMEM.
+ * engine_play - play @n events, fewer than 2^31; the last ones may be planned, but not executed yet
+ * Their times never decrease, from call to call either. Return: 0; -ENOMEM; what sample() returned.
  */
 int engine_play(struct engine *e, const struct event *events, size_t n, struct error *err);
 
-/** Execute and account what is planned, so that map and counts are up to date. */
-void engine_flush(struct engine *e);
+/**
+ * engine_sample_at - call sample() for the moment behind the events given so far
+ * It may be called at once, or in a later call of engine_play() or engine_flush().
+ */
+void engine_sample_at(struct engine *e);
 
-/** The state metrics now, the back end's own (kernel_*, cached_frames) included; flushes. */
-void engine_sample(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
-		   uint64_t backend[NR_ORDERS], bool *has_backend);
+/**
+ * engine_flush - execute and account all that is planned
+ * Return: 0; -ENOMEM; what sample() returned.
+ */
+int engine_flush(struct engine *e, struct error *err);
 
-static inline struct histogram *engine_latency(const struct engine *e, enum latency_op op,
-					       enum latency_class c, unsigned int cpu)
-{
-	return e->latency[(op * LATENCY_CLASSES + c) * e->machine->nr_cpus + cpu];
-}
+/** How many events have been given to engine_play(), of whatever kind. */
+uint64_t engine_events(const struct engine *e);
+
+/* ---- what became of it, as of the last flush or in sample() ---- */
+
+/** All counts; those of planning (all but failures, refusals and what the oracle says) may be ahead. */
+struct engine_counts engine_counts(const struct engine *e);
+
+/** Is every placement checked? */
+bool engine_has_oracle(const struct engine *e);
+
+/** What the oracle objected to first, with its event; "": nothing. */
+const char *engine_first_violation(const struct engine *e);
+
+/**
+ * engine_metrics - the state metrics now, the back end's own (kernel_*, cached_frames) included
+ * @ours, @backend: free blocks by order; @backend only if *@has_backend
+ */
+void engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
+		    uint64_t backend[NR_ORDERS], bool *has_backend);
+
+/** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
+struct memory_state *engine_state(struct engine *e);
+
+const struct stamp_clock *engine_clock(const struct engine *e);
+
+/** Nanoseconds of one sort of operation; NULL: there was none. Owned by the engine. */
+const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
+				       enum latency_path path, enum latency_class c,
+				       unsigned int cpu);
+
+/** Successful allocations by what their results said; one may have said several things. */
+void engine_flags(const struct engine *e, uint64_t of[FLAG_KINDS]);
+
+/* ---- who holds memory; needs births, and that nothing is planned ahead: flushed ---- */
+
+enum engine_holder_class {
+	HOLDER_PREFILL,	   /* an object of the start snapshot */
+	HOLDER_PAGE_CACHE, /* labelled as such */
+	HOLDER_OBJECT,	   /* any other */
+	HOLDER_CLASSES,
+};
+
+/** "prefill", "page_cache", "object". */
+const char *engine_holder_class_name(enum engine_holder_class c);
+
+/* The frames of one 2 MiB block that are alike in all of this. */
+struct engine_holder {
+	uint64_t block; /* pfn / 512 */
+	enum engine_holder_class class_of;
+	uint8_t order, migratetype;
+	uint32_t gfp, context;
+	uint32_t frames;
+	uint64_t since_ns; /* trace time of the oldest's birth, a millisecond or so early */
+};
+
+#define ENGINE_HOLDERS_TOP 3
+
+/**
+ * engine_holders - for each 2 MiB block with an unmovable frame: its ENGINE_HOLDERS_TOP largest
+ * groups, largest first, blocks ascending
+ * A @visit that does not return 0 ends it. Return: 0; -ENOMEM; -EAGAIN: something is planned, or
+ * births are not kept; what @visit returned.
+ */
+int engine_holders(struct engine *e, int (*visit)(void *arg, const struct engine_holder *holder),
+		   void *arg);
+
+/**
+ * engine_ages - births of the youngest and the oldest object of each 2 MiB block, in milliseconds
+ * (2^20 ns) since engine_start()
+ * @youngest, @oldest: engine_state()'s nr_blocks entries; UINT32_MAX: holds no object
+ * Return: 0; -EAGAIN, as above.
+ */
+int engine_ages(struct engine *e, uint32_t *youngest, uint32_t *oldest);
+
+/* ---- objects that move; needs both_ways ---- */
+
+/**
+ * engine_move - what lives in the block [@from, @from + 2^@order) lives at @to from now on
+ * The map and the books follow; the back end is not called, its caller has. Only between batches: in
+ * sample(), or flushed. An aligned part of an object becomes one of its own; only when flushed, and only
+ * if the back end can split.
+ * Return: 0; -EINVAL: misaligned, overlapping or outside the machine; -ENOENT: not all of it is held by
+ * objects; -EBUSY: not all of the target is free; -ENOTSUP: a part of what the back end cannot split;
+ * -EAGAIN: a part, while operations are planned.
+ */
+int engine_move(struct engine *e, pfn_t from, pfn_t to, unsigned int order);
+
+/**
+ * engine_moved - the back end says that it moved a block; only from within a call of it
+ * Noted, and followed after the call: behind the result of a free, before that of an allocation. What
+ * cannot be true is an oracle violation.
+ */
+void engine_moved(struct engine *e, pfn_t from, pfn_t to, unsigned int order);
+
+/** The object whose frame is placed at @pfn: the recorded pfn of its head; PFN_NONE: none. */
+pfn_t engine_owner(const struct engine *e, pfn_t pfn);
 
 #endif

@@ -12,6 +12,23 @@
 #define FIRST_BUCKETS 1024
 #define POPULATE_MAX  (UINT64_C(1) << 30)
 
+/*
+ * Looked up at random: huge pages halve the misses. Touched now, so that the replay's clock does not
+ * count page faults; a machine too large for that pays as it goes. Failing costs only time.
+ */
+static void *map_words(size_t bytes)
+{
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+
+	if (p == MAP_FAILED)
+		return NULL;
+	madvise(p, bytes, MADV_HUGEPAGE);
+	if (bytes <= POPULATE_MAX)
+		madvise(p, bytes, MADV_POPULATE_WRITE);
+	return p;
+}
+
 int objects_create(const struct machine *m, bool virtual, struct objects **out, struct error *err)
 {
 	struct objects *o;
@@ -32,20 +49,9 @@ int objects_create(const struct machine *m, bool virtual, struct objects **out, 
 	o->nr_buckets = FIRST_BUCKETS;
 	o->bucket = calloc(o->nr_buckets, sizeof(*o->bucket));
 	o->class = calloc(o->nr_buckets / 2, sizeof(*o->class));
-	o->of = mmap(NULL, frames * sizeof(*o->of), PROT_READ | PROT_WRITE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (o->of == MAP_FAILED)
-		o->of = NULL;
+	o->of = map_words(frames * sizeof(*o->of));
 	if (!o->bucket || !o->class || !o->of)
 		goto no_memory;
-	/*
-	 * Looked up at random: huge pages halve the misses. Touched now, so that the replay's clock
-	 * does not count page faults; a machine too large for that pays as it goes. Failing costs
-	 * only time.
-	 */
-	madvise(o->of, frames * sizeof(*o->of), MADV_HUGEPAGE);
-	if (frames * sizeof(*o->of) <= POPULATE_MAX)
-		madvise(o->of, frames * sizeof(*o->of), MADV_POPULATE_WRITE);
 	*out = o;
 	return 0;
 no_memory:
@@ -60,19 +66,37 @@ void objects_destroy(struct objects *o)
 		return;
 	if (o->of)
 		munmap(o->of, (o->end - o->start) * sizeof(*o->of));
+	if (o->born)
+		munmap(o->born, (o->end - o->start) * sizeof(*o->born));
 	free(o->bucket);
 	free(o->class);
 	free(o);
 }
 
-static uint32_t class_hash(uint32_t gfp, uint32_t context, unsigned int migratetype,
-			   unsigned int page_cache)
+int objects_keep_births(struct objects *o, struct error *err)
 {
-	uint64_t h = ((uint64_t)gfp << 32 | context) ^ (uint64_t)migratetype << 29 ^
-		     (uint64_t)page_cache << 24;
+	o->born = map_words((o->end - o->start) * sizeof(*o->born));
+	return o->born ? 0 : error_set(err, ENOMEM, "no memory for the ages of objects");
+}
+
+static uint32_t class_hash(const struct object_key *key)
+{
+	uint64_t h = ((uint64_t)key->gfp << 32 | key->context) ^ (uint64_t)key->migratetype << 29 ^
+		     (uint64_t)key->page_cache << 24 ^ (uint64_t)key->prefill << 23;
 
 	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return (uint32_t)(h >> 32);
+}
+
+static struct object_key key_of(const struct object_class *c)
+{
+	return (struct object_key){
+		.gfp = c->req.gfp,
+		.context = c->req.context,
+		.migratetype = c->req.migratetype,
+		.page_cache = c->req.flags & ALLOC_PAGE_CACHE,
+		.prefill = c->prefill,
+	};
 }
 
 /* Twice as many buckets, and room for half as many classes. */
@@ -89,9 +113,8 @@ static int grow(struct objects *o)
 		return -ENOMEM;
 	}
 	for (uint32_t id = 0; id < o->nr_classes; id++) {
-		const struct alloc_request *req = &class[id].req;
-		uint32_t i = class_hash(req->gfp, req->context, req->migratetype,
-					req->flags & ALLOC_PAGE_CACHE);
+		const struct object_key key = key_of(&class[id]);
+		uint32_t i = class_hash(&key);
 
 		while (bucket[i & (n - 1)])
 			i++;
@@ -103,16 +126,15 @@ static int grow(struct objects *o)
 	return 0;
 }
 
-uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
-			  unsigned int migratetype, unsigned int page_cache)
+uint32_t objects_classify(struct objects *o, const struct object_key *key)
 {
-	uint32_t i = class_hash(gfp, context, migratetype, page_cache), id;
+	uint32_t i = class_hash(key), id;
 
 	for (;; i++) {
 		id = o->bucket[i & (o->nr_buckets - 1)];
 		if (!id)
 			break;
-		if (object_class_is(&o->class[id - 1], gfp, context, migratetype, page_cache))
+		if (object_class_is(&o->class[id - 1], key))
 			return id - 1;
 	}
 	if (o->nr_classes == OBJECT_CLASSES_MAX)
@@ -120,51 +142,46 @@ uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
 	if (o->nr_classes == o->nr_buckets / 2) {
 		if (grow(o))
 			return UINT32_MAX;
-		return objects_classify(o, gfp, context, migratetype, page_cache);
+		return objects_classify(o, key);
 	}
 	id = o->nr_classes++;
 	o->class[id].req = (struct alloc_request){
 		.hint_pfn = PFN_NONE,
-		.gfp = gfp,
-		.context = context,
-		.migratetype = (uint8_t)migratetype,
-		.zone = (uint8_t)machine_highest_zone(o->machine, 0, gfp),
-		.flags = (uint8_t)((context ? ALLOC_HAS_CONTEXT : 0U) | page_cache),
+		.gfp = key->gfp,
+		.context = key->context,
+		.migratetype = key->migratetype,
+		.zone = (uint8_t)machine_highest_zone(o->machine, 0, key->gfp),
+		.flags = (uint8_t)((key->context ? ALLOC_HAS_CONTEXT : 0U) | key->page_cache),
 	};
+	o->class[id].prefill = key->prefill;
 	o->bucket[i & (o->nr_buckets - 1)] = id + 1;
 	return id;
 }
 
-void objects_put(struct objects *o, pfn_t pfn, unsigned int order, object_t head)
+unsigned int object_parts(pfn_t pfn, unsigned int order, unsigned int whole, pfn_t heads[NR_ORDERS])
 {
-	object_t *of = objects_at(o, pfn);
-	uint64_t step = object_state(head) == OBJECT_LIVE;
+	unsigned int n = 0;
 
-	for (uint64_t i = 0; i < UINT64_C(1) << order; i++)
-		of[i] = head + i * step;
-}
-
-void objects_clear(struct objects *o, pfn_t pfn, uint64_t frames)
-{
-	memset(objects_at(o, pfn), 0, frames * sizeof(object_t));
-}
-
-static void set_order(struct objects *o, pfn_t pfn, unsigned int order, object_t flags)
-{
-	object_t *of = objects_at(o, pfn);
-
-	for (uint64_t i = 0; i < UINT64_C(1) << order; i++)
-		of[i] = (of[i] & ~(UINT64_C(0xf) << 54)) | (uint64_t)order << 54 | flags;
+	heads[n++] = align_down(pfn, UINT64_C(1) << order);
+	for (unsigned int k = order; k < whole; k++)
+		heads[n++] = align_down(pfn, UINT64_C(1) << k) ^ UINT64_C(1) << k;
+	return n;
 }
 
 void objects_split(struct objects *o, pfn_t pfn, unsigned int order, object_t flags)
 {
-	unsigned int whole = object_order(*objects_at(o, pfn));
+	object_t plan = objects_at(o, pfn)->plan;
+	unsigned int whole = object_order(plan);
+	pfn_t head = align_down(pfn, UINT64_C(1) << whole), heads[NR_ORDERS];
+	unsigned int n = object_parts(pfn, order, whole, heads);
 
-	set_order(o, align_down(pfn, UINT64_C(1) << order), order, flags);
-	for (unsigned int k = order; k < whole; k++) {
-		pfn_t half = align_down(pfn, UINT64_C(1) << k);
+	plan = (plan & ~(UINT32_C(0xf) << 22)) | flags;
+	for (unsigned int i = 0; i < n; i++) {
+		/* The part asked for, and behind it the halves of each order from its own up. */
+		unsigned int k = i ? order + i - 1 : order;
 
-		set_order(o, half ^ UINT64_C(1) << k, k, flags);
+		objects_put(o, heads[i], k, plan | (uint32_t)k << 22);
+		if (o->born)
+			o->born[heads[i] - o->start] = o->born[head - o->start];
 	}
 }

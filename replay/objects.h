@@ -1,11 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * From what the trace calls an object (its recorded pfn) to where the back end put it. One 64-bit word
- * per recorded frame, each with its own frame's place, so that splitting an object touches only that
- * object and an order-0 lookup is one load. Heads need no mark: objects are aligned to their size.
+ * From what the trace calls an object (its recorded pfn) to where the back end put it. One word per
+ * recorded frame, in two halves that different passes own, so that planning may run ahead of
+ * execution and neither ever waits for, or writes into, what the other looks at:
  *
- * Besides live objects it knows ghosts (refused by the back end; their frees are dropped) and newborn
- * ones (asked for in the batch being built; their place is not known yet, only their slot in it).
+ * - `plan`, of every frame of an object: what the trace says of it, as far as it has been planned;
+ * - `place`, of an object's head alone: where the back end put it, as far as that has been executed.
+ *
+ * Heads need no mark: objects are aligned to their size. Operations on one recorded frame are executed
+ * in the order they were planned, so a name that was planned anew before its old object is freed does
+ * no harm.
  */
 #ifndef REPLAY_OBJECTS_H
 #define REPLAY_OBJECTS_H
@@ -17,62 +21,56 @@
 #include "base/error.h"
 #include "sim/machine.h"
 
-typedef uint64_t object_t;
+/* The plan half: bits 0..21 class, 22..25 order, 26 movable, 27 part, 30..31 state. 0: no object. */
+typedef uint32_t object_t;
+
+struct object {
+	object_t plan;
+	uint32_t place; /* frame relative to the machine's start */
+};
 
 enum object_state {
 	OBJECT_NONE,
-	OBJECT_LIVE,	/* place: pfn of this very frame, relative to the machine's start */
-	OBJECT_NEWBORN, /* place: slot in the batch */
-	OBJECT_GHOST,
+	OBJECT_LIVE,  /* asked for; the back end may yet refuse, or have refused, it */
+	OBJECT_GHOST, /* never asked for: what no back end could place. Its frees are dropped. */
 };
 
-/*
- * bits 0..31 place, 32..53 class, 54..57 order, 58 movable, 59 part (of a block the back end cannot
- * split), 60 stray (its frames do not count: the oracle objected), 62..63 state
- */
 #define OBJECT_CLASSES_MAX (UINT32_C(1) << 22)
 
-static inline object_t object_make(enum object_state state, uint32_t place, uint32_t class_id,
-				   unsigned int order, bool movable)
+#define OBJECT_PART (UINT32_C(1) << 27) /* of a block the back end cannot split */
+
+static inline object_t object_make(enum object_state state, uint32_t class_id, unsigned int order,
+				   bool movable)
 {
-	return place | (uint64_t)class_id << 32 | (uint64_t)order << 54 | (uint64_t)movable << 58 |
-	       (uint64_t)state << 62;
+	return class_id | (uint32_t)order << 22 | (uint32_t)movable << 26 | (uint32_t)state << 30;
 }
 
 static inline enum object_state object_state(object_t o)
 {
-	return (enum object_state)(o >> 62);
-}
-
-static inline uint32_t object_place(object_t o)
-{
-	return (uint32_t)o;
+	return (enum object_state)(o >> 30);
 }
 
 static inline uint32_t object_class(object_t o)
 {
-	return (uint32_t)(o >> 32) & (OBJECT_CLASSES_MAX - 1);
+	return o & (OBJECT_CLASSES_MAX - 1);
 }
 
 static inline unsigned int object_order(object_t o)
 {
-	return (unsigned int)(o >> 54) & 0xf;
+	return o >> 22 & 0xf;
 }
 
 static inline bool object_movable(object_t o)
 {
-	return o >> 58 & 1;
+	return o >> 26 & 1;
 }
 
-#define OBJECT_PART  (UINT64_C(1) << 59)
-#define OBJECT_STRAY (UINT64_C(1) << 60)
-
-/** One live frame, in its place, that is no part of a larger block. */
+/** One live frame that is no part of a larger block. */
 static inline bool object_is_single(object_t o)
 {
-	const object_t mask = UINT64_C(3) << 62 | UINT64_C(0xf) << 54 | OBJECT_PART;
+	const object_t mask = UINT32_C(3) << 30 | UINT32_C(0xf) << 22 | OBJECT_PART;
 
-	return (o & mask) == (object_t)OBJECT_LIVE << 62;
+	return (o & mask) == (object_t)OBJECT_LIVE << 30;
 }
 
 /*
@@ -82,11 +80,22 @@ static inline bool object_is_single(object_t o)
  */
 struct object_class {
 	struct alloc_request req;
+	bool prefill; /* of the start snapshot */
+};
+
+/* What tells classes apart. */
+struct object_key {
+	uint32_t gfp, context;
+	uint8_t migratetype;
+	uint8_t page_cache; /* ALLOC_PAGE_CACHE or 0 */
+	bool prefill;
 };
 
 struct objects {
-	pfn_t start, end; /* recorded frames, or ids of a generated trace */
-	object_t *of;	  /* [end - start] */
+	pfn_t start, end;  /* recorded frames, or ids of a generated trace */
+	uint64_t top;	   /* no object was ever entered at or above start + top */
+	struct object *of; /* [end - start] */
+	uint32_t *born;	   /* of heads, in plan order: see objects_keep_births(); NULL: not kept */
 	struct object_class *class;
 	uint32_t nr_classes;
 	uint32_t *bucket; /* hash of classes; id + 1, 0 empty */
@@ -94,7 +103,7 @@ struct objects {
 	const struct machine *machine;
 };
 
-/* A word holds 32 bits of place: 16 TiB of frames, and as many ids. */
+/* A half holds 32 bits of place: 16 TiB of frames, and as many ids. */
 #define OBJECT_PLACES_MAX (UINT64_C(1) << 32)
 
 /**
@@ -106,43 +115,71 @@ int objects_create(const struct machine *m, bool virtual, struct objects **objec
 		   struct error *err);
 void objects_destroy(struct objects *objects); /* NULL is allowed */
 
+/* Births are kept in steps of 2^20 ns (a millisecond), up to 52 days. */
+#define OBJECT_BIRTH_SHIFT 20
+
+/** Give every object a birth, in the steps above; so far all are 0. Return: 0 or -ENOMEM. */
+int objects_keep_births(struct objects *objects, struct error *err);
+
 static inline bool objects_cover(const struct objects *o, pfn_t pfn, uint64_t frames)
 {
 	return pfn >= o->start && pfn <= o->end && o->end - pfn >= frames;
 }
 
 /** The word of @pfn, which must be covered. */
-static inline object_t *objects_at(const struct objects *o, pfn_t pfn)
+static inline struct object *objects_at(const struct objects *o, pfn_t pfn)
 {
 	return &o->of[pfn - o->start];
 }
 
-static inline bool object_class_is(const struct object_class *c, uint32_t gfp, uint32_t context,
-				   unsigned int migratetype, unsigned int page_cache)
+static inline bool object_class_is(const struct object_class *c, const struct object_key *key)
 {
-	return c->req.gfp == gfp && c->req.context == context &&
-	       c->req.migratetype == migratetype && (c->req.flags & ALLOC_PAGE_CACHE) == page_cache;
+	return c->req.gfp == key->gfp && c->req.context == key->context &&
+	       c->req.migratetype == key->migratetype &&
+	       (c->req.flags & ALLOC_PAGE_CACHE) == key->page_cache && c->prefill == key->prefill;
 }
 
 /**
  * objects_classify - the number of a class, a new one if need be
- * @page_cache: ALLOC_PAGE_CACHE or 0
  * Return: UINT32_MAX: no memory, or OBJECT_CLASSES_MAX distinct ones.
  */
-uint32_t objects_classify(struct objects *o, uint32_t gfp, uint32_t context,
-			  unsigned int migratetype, unsigned int page_cache);
+uint32_t objects_classify(struct objects *o, const struct object_key *key);
 
-/** Write an object of 2^@order frames: for LIVE, @place is the head's and counts up. */
-void objects_put(struct objects *o, pfn_t pfn, unsigned int order, object_t head);
+/** Enter an object of 2^@order frames: plan halves only. Nothing may live there. */
+static inline void objects_put(struct objects *o, pfn_t pfn, unsigned int order, object_t plan)
+{
+	struct object *of = objects_at(o, pfn);
+	uint64_t end = pfn - o->start + (UINT64_C(1) << order);
 
-/** Forget [@pfn, @pfn + @frames). */
-void objects_clear(struct objects *o, pfn_t pfn, uint64_t frames);
+	of->plan = plan;
+	for (uint64_t i = 1; i < UINT64_C(1) << order; i++)
+		of[i].plan = plan;
+	if (end > o->top)
+		o->top = end;
+}
+
+/** Forget [@pfn, @pfn + @frames): plan halves only. */
+static inline void objects_clear(struct objects *o, pfn_t pfn, uint64_t frames)
+{
+	struct object *of = objects_at(o, pfn);
+
+	for (uint64_t i = 0; i < frames; i++)
+		of[i].plan = 0;
+}
 
 /**
  * objects_split - cut the object that covers @pfn until [@pfn, @pfn + 2^@order) is one of its own
- * (only orders change; the parts keep class, place and flags)
+ * Plan halves and births only; the parts keep class, movability and flags, and get @flags.
  * @order: below the object's
  */
 void objects_split(struct objects *o, pfn_t pfn, unsigned int order, object_t flags);
+
+/**
+ * object_parts - the heads of what objects_split() makes of an object
+ * @whole: its order
+ * Return: how many were written to @heads; the object's own is among them.
+ */
+unsigned int object_parts(pfn_t pfn, unsigned int order, unsigned int whole,
+			  pfn_t heads[NR_ORDERS]);
 
 #endif

@@ -23,7 +23,10 @@ struct parts {
 	uint32_t n, used;	  /* buckets (a power of two), of them occupied */
 };
 
-/** Begin to follow the block of 2^@order frames at @pfn. Return: 0 or -ENOMEM. */
+/**
+ * parts_add - begin to follow the block of 2^@order frames at @pfn
+ * Return: 0; -ENOMEM; -EBUSY: it overlaps one that is followed, which a sound back end cannot cause.
+ */
 int parts_add(struct parts *parts, pfn_t pfn, unsigned int order);
 
 /**
@@ -33,6 +36,15 @@ int parts_add(struct parts *parts, pfn_t pfn, unsigned int order);
  * Return: true if nothing of it remains.
  */
 bool parts_free(struct parts *parts, pfn_t pfn, uint32_t frames, struct part_block *whole);
+
+/** Is the block of 2^@order frames at @pfn followed? */
+bool parts_follow(const struct parts *parts, pfn_t pfn, unsigned int order);
+
+/** Does it overlap a followed block other than itself? */
+bool parts_overlap(const struct parts *parts, pfn_t pfn, unsigned int order);
+
+/** The block at @from, if it is followed, has moved to @to. */
+void parts_move(struct parts *parts, pfn_t from, pfn_t to, unsigned int order);
 
 void parts_destroy(struct parts *parts);
 

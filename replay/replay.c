@@ -14,6 +14,7 @@
 #include "replay/engine.h"
 #include "replay/isolate.h"
 #include "replay/labels.h"
+#include "replay/objects.h"
 #include "replay/provenance.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
@@ -41,7 +42,9 @@ struct run {
 	struct allocator_instance *instance;
 	struct engine *engine;
 	struct labels *labels; /* NULL: the trace has none */
+	uint32_t asked;	       /* samples whose moment has been told to the engine */
 	uint32_t next_sample;  /* index */
+	bool played;	       /* the last event, too */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
@@ -50,7 +53,7 @@ struct run {
 
 static int send_blockmap(struct run *r, uint32_t sample)
 {
-	const struct memory_state *s = r->engine->state;
+	const struct memory_state *s = engine_state(r->engine);
 	uint16_t *held = s->scratch;
 
 	for (uint64_t b = 0; b < s->nr_blocks; b++)
@@ -59,14 +62,14 @@ static int send_blockmap(struct run *r, uint32_t sample)
 			     s->nr_blocks);
 }
 
-static int take_sample(struct run *r, bool end)
+static int send_sample(struct run *r, const struct engine_moment *moment)
 {
 	struct result_record record = {.kind = RESULT_SAMPLE};
 	uint64_t ours[NR_ORDERS], backend[NR_ORDERS];
 	bool has_backend;
 	int rc;
 
-	engine_sample(r->engine, r->last, ours, backend, &has_backend);
+	engine_metrics(r->engine, r->last, ours, backend, &has_backend);
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
 		if (isnan(r->last[i]))
 			continue;
@@ -74,9 +77,9 @@ static int take_sample(struct run *r, bool end)
 		r->summed[i]++;
 	}
 	record.sample.index = r->next_sample;
-	record.sample.end = end;
-	record.sample.event = r->engine->count.events;
-	record.sample.time_ns = r->engine->now_ns;
+	record.sample.end = r->played;
+	record.sample.event = moment->events;
+	record.sample.time_ns = moment->time_ns;
 	memcpy(record.sample.state, r->last, sizeof(r->last));
 	rc = tell_record(&r->tell, &record);
 	if (!rc)
@@ -87,6 +90,31 @@ static int take_sample(struct run *r, bool end)
 		rc = send_blockmap(r, r->next_sample);
 	r->next_sample++;
 	return rc;
+}
+
+/* Looking is not replaying: what samples take is left out of the rates. */
+static int take_sample(void *arg, const struct engine_moment *moment)
+{
+	struct run *r = arg;
+	uint64_t started = clock_now_ns();
+	int rc = send_sample(r, moment);
+
+	r->sampling_ns += clock_now_ns() - started;
+	return rc;
+}
+
+/* The state behind the events given to the engine so far is to be sampled, sooner or later. */
+static void ask_for_sample(struct run *r)
+{
+	r->asked++;
+	engine_sample_at(r->engine);
+}
+
+/* The same, now: nothing may be under way. */
+static int sample_now(struct run *r)
+{
+	ask_for_sample(r);
+	return engine_flush(r->engine, r->err);
 }
 
 /* ---- set up ---- */
@@ -226,8 +254,24 @@ static int send_run(struct run *r)
 	return rc;
 }
 
+static int create_engine(struct run *r)
+{
+	const struct engine_config config = {
+		.instance = r->instance,
+		.machine = r->header->machine,
+		.identity = r->header->identity,
+		.oracle = r->config.oracle,
+		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
+		.sample = take_sample,
+		.arg = r,
+	};
+
+	return engine_create(&config, &r->engine, r->err);
+}
+
 static int set_up(struct run *r)
 {
+	uint64_t unplaced;
 	const struct allocator_ops *ops = r->config.spec->ops;
 	const struct machine *m = r->header->machine;
 	int rc;
@@ -242,12 +286,9 @@ static int set_up(struct run *r)
 						  .list_seed = r->config.list_seed},
 			&r->instance, r->err);
 	if (!rc)
-		rc = engine_create(r->instance, m, r->header->identity, r->config.oracle,
-				   &r->engine, r->err);
-	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS)) {
+		rc = create_engine(r);
+	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))
 		rc = labels_create(&r->labels, r->err);
-		r->engine->labels = !rc;
-	}
 	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
 		rc = tell_warning(
 			&r->tell,
@@ -266,15 +307,14 @@ static int set_up(struct run *r)
 			"what was there before count as orphans");
 	frame_map_destroy(r->start_map);
 	r->start_map = NULL;
-	if (!rc && r->engine->count.prefill_failures)
+	if (rc)
+		return rc;
+	unplaced = engine_counts(r->engine).prefill_failures;
+	if (unplaced)
 		rc = tell_warning(&r->tell,
 				  "%" PRIu64 " objects of the start snapshot could not be placed",
-				  r->engine->count.prefill_failures);
-	if (!rc && ops->tick)
-		r->engine->next_tick_ns =
-			ops->tick(r->instance->a, r->totals ? r->totals->first_ns : 0);
-	if (!rc && r->totals)
-		r->engine->now_ns = r->totals->first_ns;
+				  unplaced);
+	engine_start(r->engine, r->totals ? r->totals->first_ns : 0);
 	return rc;
 }
 
@@ -283,7 +323,8 @@ static int set_up(struct run *r)
 /* How many of @n events come before the next sample is due. */
 static size_t until_sample(const struct run *r, const struct event *events, size_t n)
 {
-	uint64_t parts = (uint64_t)r->config.samples + 1, k = r->next_sample, due;
+	uint64_t parts = (uint64_t)r->config.samples + 1, k = r->asked, due;
+	uint64_t events_done = engine_events(r->engine);
 	size_t i = 0;
 
 	if (!r->totals) {
@@ -300,22 +341,7 @@ static size_t until_sample(const struct run *r, const struct event *events, size
 	} else {
 		due = (uint64_t)((unsigned __int128)r->totals->events * k / parts);
 	}
-	if (due <= r->engine->count.events)
-		return 0;
-	return (size_t)min_u64(due - r->engine->count.events, n);
-}
-
-/* Looking is not replaying: what samples take is left out of the rates. */
-static int take_timed_sample(struct run *r)
-{
-	uint64_t started;
-	int rc;
-
-	engine_flush(r->engine);
-	started = clock_now_ns();
-	rc = take_sample(r, false);
-	r->sampling_ns += clock_now_ns() - started;
-	return rc;
+	return due <= events_done ? 0 : (size_t)min_u64(due - events_done, n);
 }
 
 static int play_block(struct run *r, const struct event *events, size_t n)
@@ -328,13 +354,10 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 			return rc;
 		events += some;
 		n -= some;
-		if (!n)
-			break;
-		rc = take_timed_sample(r);
-		if (rc)
-			return rc;
+		if (n)
+			ask_for_sample(r);
 	}
-	progress_update(&r->progress, r->engine->count.events);
+	progress_update(&r->progress, engine_events(r->engine));
 	return tell_alive(&r->tell);
 }
 
@@ -348,7 +371,7 @@ static int play_labelled(struct run *r, const struct event *events, size_t n, bo
 
 static int play(struct run *r)
 {
-	uint64_t started = clock_now_ns();
+	uint64_t started = clock_now_ns(), sampled_ns = r->sampling_ns;
 	const struct event *events;
 	size_t n;
 	int rc;
@@ -367,15 +390,13 @@ static int play(struct run *r)
 		if (rc)
 			return rc;
 	}
-	engine_flush(r->engine);
-	r->elapsed_ns = clock_now_ns() - started - r->sampling_ns;
+	rc = engine_flush(r->engine, r->err);
+	r->elapsed_ns = clock_now_ns() - started - (r->sampling_ns - sampled_ns);
 	/* Samples that fell due on the last event. */
-	while (r->totals && r->totals->events && r->next_sample <= r->config.samples) {
-		rc = take_sample(r, false);
-		if (rc)
-			return rc;
-	}
-	return 0;
+	while (!rc && r->totals && r->totals->events && r->asked <= r->config.samples)
+		rc = sample_now(r);
+	r->played = true;
+	return rc;
 }
 
 /* ---- tell ---- */
@@ -388,7 +409,7 @@ static int play(struct run *r)
  */
 static int compare_end(struct run *r)
 {
-	struct memory_state *s = r->engine->state;
+	struct memory_state *s = engine_state(r->engine);
 	uint64_t kernel[NR_ORDERS] = {0}, explained[NR_ORDERS];
 	uint64_t parked = 0, missed = 0, pcp = 0;
 	struct frame_map *map;
@@ -439,7 +460,7 @@ static int compare_end(struct run *r)
 
 static int send_counts(struct run *r)
 {
-	const struct engine_counts *c = &r->engine->count;
+	const struct engine_counts counted = engine_counts(r->engine), *c = &counted;
 	const struct {
 		enum metric metric;
 		uint64_t value;
@@ -468,7 +489,7 @@ static int send_counts(struct run *r)
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
 		rc = tell_metric(&r->tell, counts[i].metric, (double)counts[i].value);
 	/* Zones are looked at only with the oracle. */
-	if (!rc && r->engine->oracle)
+	if (!rc && engine_has_oracle(r->engine))
 		rc = tell_metric(&r->tell, METRIC_zone_mismatches, (double)c->zone_mismatches);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
 		rc = tell_metric(&r->tell, METRIC_STATE_FIRST + i, r->last[i]);
@@ -484,6 +505,32 @@ static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
 
+/* Latencies of one operation, order class and cpu, however it was served. */
+static int send_histogram(struct run *r, struct result_latency *which, struct histogram *all)
+{
+	struct result_record record = {.kind = RESULT_LATENCY};
+	struct histogram *sum = malloc(sizeof(*sum));
+	int rc = 0;
+
+	if (!sum)
+		return error_set(r->err, ENOMEM, "no memory for a histogram");
+	histogram_init(sum);
+	for (unsigned int p = 0; p < LATENCY_PATHS; p++) {
+		const struct histogram *h =
+			engine_latency(r->engine, which->op, p, which->order_class, which->cpu);
+
+		if (h)
+			histogram_merge(sum, h);
+	}
+	histogram_merge(all, sum);
+	which->histogram = sum;
+	record.latency = *which;
+	if (sum->count)
+		rc = tell_record(&r->tell, &record);
+	free(sum);
+	return rc;
+}
+
 /* Histograms as they are, per cpu, and the figures of all of one operation together. */
 static int send_latency_of(struct run *r, enum latency_op op, struct histogram *all)
 {
@@ -493,16 +540,9 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 	histogram_init(all);
 	for (unsigned int c = 0; c < LATENCY_CLASSES; c++) {
 		for (unsigned int cpu = 0; !rc && cpu < r->header->machine->nr_cpus; cpu++) {
-			const struct histogram *h = engine_latency(r->engine, op, c, cpu);
-			struct result_record record = {
-				.kind = RESULT_LATENCY,
-				.latency = {
-					.op = op, .order_class = c, .cpu = cpu, .histogram = h}};
+			struct result_latency which = {.op = op, .order_class = c, .cpu = cpu};
 
-			if (!h)
-				continue;
-			histogram_merge(all, h);
-			rc = tell_record(&r->tell, &record);
+			rc = send_histogram(r, &which, all);
 		}
 	}
 	if (!rc)
@@ -532,26 +572,28 @@ static int send_latency(struct run *r)
 static int send_rates(struct run *r)
 {
 	double seconds = (double)r->elapsed_ns / 1e9;
+	struct engine_counts counts = engine_counts(r->engine);
 	struct rusage usage;
 	int rc;
 
 	getrusage(RUSAGE_SELF, &usage);
 	rc = tell_metric(&r->tell, METRIC_events_per_second,
-			 seconds > 0 ? (double)r->engine->count.events / seconds : NAN);
+			 seconds > 0 ? (double)counts.events / seconds : NAN);
 	if (!rc)
 		rc = tell_metric(&r->tell, METRIC_ops_per_second,
-				 seconds > 0 ? (double)r->engine->count.ops / seconds : NAN);
+				 seconds > 0 ? (double)counts.ops / seconds : NAN);
 	if (!rc)
 		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
 	if (!rc)
-		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->engine->clock));
+		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(engine_clock(r->engine)));
 	return rc;
 }
 
 static int tell(struct run *r)
 {
-	const struct engine *e = r->engine;
-	int rc = take_sample(r, true);
+	const struct allocator_ops *ops = r->instance->ops;
+	int rc = sample_now(r);
+	struct engine_counts counts = engine_counts(r->engine);
 
 	if (!rc)
 		rc = send_counts(r);
@@ -559,22 +601,22 @@ static int tell(struct run *r)
 		rc = send_latency(r);
 	if (!rc)
 		rc = send_rates(r);
-	if (!rc && e->count.oracle_violations)
+	if (!rc && counts.oracle_violations)
 		rc = tell_warning(&r->tell, "%" PRIu64 " oracle violations; the first at %s",
-				  e->count.oracle_violations, e->first_violation);
-	if (!rc && e->count.hotplug_refusals)
+				  counts.oracle_violations, engine_first_violation(r->engine));
+	if (!rc && counts.hotplug_refusals)
 		rc = tell_warning(&r->tell,
 				  "%s refused %" PRIu64
 				  " changes of memory (online, offline); its memory is "
 				  "not what the trace's was",
-				  e->ops->name, e->count.hotplug_refusals);
-	if (!rc && e->count.lost_events)
+				  ops->name, counts.hotplug_refusals);
+	if (!rc && counts.lost_events)
 		rc = tell_warning(&r->tell,
 				  "%" PRIu64 " events were lost, by the recorder or to damage",
-				  e->count.lost_events);
-	if (!rc && e->ops->check && e->ops->check(e->a, r->err))
+				  counts.lost_events);
+	if (!rc && ops->check && ops->check(r->instance->a, r->err))
 		rc = tell_warning(&r->tell, "the back end's own check failed: %s", r->err->text);
-	if (!rc && e->echo && r->config.prefill == PREFILL_RECORDED)
+	if (!rc && (ops->capabilities & ALLOCATOR_ECHO) && r->config.prefill == PREFILL_RECORDED)
 		rc = compare_end(r);
 	return rc ? rc : tell_done(&r->tell);
 }
@@ -620,7 +662,7 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 	if (!rc)
 		rc = set_up(&r);
 	if (!rc)
-		rc = take_sample(&r, false);
+		rc = sample_now(&r);
 	if (!rc)
 		rc = play(&r);
 	if (!rc)

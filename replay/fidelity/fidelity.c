@@ -588,6 +588,10 @@ static int tell_free_running(struct fidelity *f, const struct allocator_stats *b
 static int free_pass(struct fidelity *f)
 {
 	struct allocator_stats before = {0};
+	struct engine_config config = {
+		.machine = f->machine,
+		.identity = f->header->identity,
+	};
 	struct engine *e = NULL;
 	const struct event *events;
 	size_t n;
@@ -598,23 +602,24 @@ static int free_pass(struct fidelity *f)
 		rc = follow(f, 0);
 	if (!rc && f->ops->stats)
 		f->ops->stats(f->a, ALLOCATOR_ALL_ZONES, &before);
+	config.instance = f->instance;
 	if (!rc)
-		rc = engine_create(f->instance, f->machine, f->header->identity, false, &e, f->err);
+		rc = engine_create(&config, &e, f->err);
 	if (!rc)
 		rc = engine_load(e, f->start_known, f->err);
-	if (!rc && f->ops->tick)
-		e->next_tick_ns = f->ops->tick(f->a, f->start->time_ns);
-	if (!rc)
+	if (!rc) {
+		engine_start(e, f->start->time_ns);
 		rc = engine_play(e, events, n, f->err);
+	}
 	while (!rc && (rc = trace_reader_next(f->reader, &events, &n, f->err)) > 0) {
 		rc = engine_play(e, events, n, f->err);
 		if (!rc)
-			progress_update(&f->progress, e->count.events);
+			progress_update(&f->progress, engine_events(e));
 		if (!rc)
 			rc = tell_alive(&f->tell);
 	}
 	if (!rc)
-		engine_flush(e);
+		rc = engine_flush(e, f->err);
 	if (!rc)
 		rc = tell_free_running(f, &before);
 	engine_destroy(e);

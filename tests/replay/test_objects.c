@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include "base/bits.h"
 #include "replay/objects.h"
 #include "sim/gfp.h"
 
@@ -17,45 +18,59 @@ static struct objects *small(struct machine **m)
 	return o;
 }
 
-static void a_word_holds_every_field_at_its_extreme(void **unused)
+static void a_plan_half_holds_every_field_at_its_extreme(void **unused)
 {
-	object_t o = object_make(OBJECT_GHOST, UINT32_MAX, OBJECT_CLASSES_MAX - 1, MAX_ORDER, true);
+	object_t o = object_make(OBJECT_GHOST, OBJECT_CLASSES_MAX - 1, MAX_ORDER, true);
 
 	(void)unused;
 	assert_int_equal(object_state(o), OBJECT_GHOST);
-	assert_int_equal(object_place(o), UINT32_MAX);
 	assert_int_equal(object_class(o), OBJECT_CLASSES_MAX - 1);
 	assert_int_equal(object_order(o), MAX_ORDER);
 	assert_true(object_movable(o));
-	assert_false(o & (OBJECT_PART | OBJECT_STRAY));
-	o = object_make(OBJECT_LIVE, 0, 0, 0, false) | OBJECT_PART | OBJECT_STRAY;
+	assert_false(o & OBJECT_PART);
+	assert_false(object_is_single(o));
+	o = object_make(OBJECT_LIVE, 0, 0, false);
+	assert_true(object_is_single(o));
+	o |= OBJECT_PART;
+	assert_false(object_is_single(o));
 	assert_int_equal(object_state(o), OBJECT_LIVE);
-	assert_int_equal(object_place(o), 0);
 	assert_int_equal(object_class(o), 0);
 	assert_int_equal(object_order(o), 0);
 	assert_false(object_movable(o));
 }
 
-static void splitting_leaves_aligned_parts_in_place(void **unused)
+static void splitting_leaves_aligned_parts_and_no_place_touched(void **unused)
 {
+	static const unsigned int order[16] = {2, 2, 2, 2, 1, 1, 0, 0, 3, 3, 3, 3, 3, 3, 3, 3};
+	pfn_t heads[NR_ORDERS];
 	struct machine *m;
 	struct objects *o = small(&m);
+	unsigned int n;
 
 	(void)unused;
-	objects_put(o, 64, 4, object_make(OBJECT_LIVE, 1024, 5, 4, true));
-	objects_split(o, 70, 0, 0);
+	assert_int_equal(objects_keep_births(o, NULL), 0);
+	objects_put(o, 64, 4, object_make(OBJECT_LIVE, 5, 4, true));
+	objects_at(o, 64)->place = 1024;
+	o->born[64] = 77;
+	n = object_parts(70, 0, 4, heads);
+	assert_int_equal(n, 5);
+	objects_split(o, 70, 0, OBJECT_PART);
 	for (pfn_t pfn = 64; pfn < 80; pfn++) {
-		static const unsigned int order[16] = {2, 2, 2, 2, 1, 1, 0, 0,
-						       3, 3, 3, 3, 3, 3, 3, 3};
-		object_t w = *objects_at(o, pfn);
+		object_t plan = objects_at(o, pfn)->plan;
 
-		assert_int_equal(object_order(w), order[pfn - 64]);
-		assert_int_equal(object_place(w), 1024 + pfn - 64);
-		assert_int_equal(object_class(w), 5);
-		assert_int_equal(object_state(w), OBJECT_LIVE);
+		assert_int_equal(object_order(plan), order[pfn - 64]);
+		assert_int_equal(object_class(plan), 5);
+		assert_int_equal(object_state(plan), OBJECT_LIVE);
+		assert_true(plan & OBJECT_PART);
+		assert_int_equal(objects_at(o, pfn)->place, pfn == 64 ? 1024 : 0);
 	}
-	assert_int_equal(*objects_at(o, 63), 0);
-	assert_int_equal(*objects_at(o, 80), 0);
+	for (unsigned int i = 0; i < n; i++) {
+		assert_true(is_aligned(heads[i], UINT64_C(1) << order[heads[i] - 64]));
+		assert_int_equal(o->born[heads[i]], 77);
+	}
+	assert_int_equal(objects_at(o, 63)->plan, 0);
+	assert_int_equal(objects_at(o, 80)->plan, 0);
+	assert_int_equal(o->top, 80);
 	objects_destroy(o);
 	machine_destroy(m);
 }
@@ -67,13 +82,21 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 
 	(void)unused;
 	for (uint32_t round = 0; round < 2; round++)
-		for (uint32_t i = 0; i < 20000; i++)
-			assert_int_equal(objects_classify(o, GFP_KSWAPD_RECLAIM | (i & 7), i, i % 3,
-							  i & ALLOC_PAGE_CACHE),
-					 i);
+		for (uint32_t i = 0; i < 20000; i++) {
+			const struct object_key key = {
+				.gfp = GFP_KSWAPD_RECLAIM | (i & 7),
+				.context = i / 2,
+				.migratetype = (uint8_t)(i / 2 % 3),
+				.page_cache = i & ALLOC_PAGE_CACHE,
+				.prefill = i & 1,
+			};
+
+			assert_int_equal(objects_classify(o, &key), i);
+		}
 	assert_int_equal(o->nr_classes, 20000);
-	assert_int_equal(o->class[12345].req.context, 12345);
-	assert_int_equal(o->class[12345].req.migratetype, 12345 % 3);
+	assert_int_equal(o->class[12345].req.context, 6172);
+	assert_int_equal(o->class[12345].req.migratetype, 6172 % 3);
+	assert_true(o->class[12345].prefill);
 	objects_destroy(o);
 	machine_destroy(m);
 }
@@ -81,8 +104,8 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(a_word_holds_every_field_at_its_extreme),
-		cmocka_unit_test(splitting_leaves_aligned_parts_in_place),
+		cmocka_unit_test(a_plan_half_holds_every_field_at_its_extreme),
+		cmocka_unit_test(splitting_leaves_aligned_parts_and_no_place_touched),
 		cmocka_unit_test(equal_requests_share_a_class_and_others_do_not),
 	};
 

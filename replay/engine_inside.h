@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The inside of the engine: what its passes share. Each part below belongs to one pass, which alone
+ * writes it; so do the halves of an object (replay/objects.h).
+ *
+ * Private to plan.c, execute.c, account.c, prefill.c, moves.c, holders.c and engine.c.
+ */
+#ifndef REPLAY_ENGINE_INSIDE_H
+#define REPLAY_ENGINE_INSIDE_H
+
+#include "replay/batch.h"
+#include "replay/engine.h"
+#include "replay/marks.h"
+#include "replay/objects.h"
+#include "replay/parts.h"
+
+#define LAST_CLASSES 16
+
+/* Plan's. */
+struct planning {
+	struct batch *batch; /* the newest, which is being filled */
+	uint64_t now_ns;     /* of the event at hand, or the last one */
+	uint64_t start_ns;
+	uint64_t events, allocs, frees, lost_events, recorded_failures, unreplayable;
+	uint64_t orphan_frees, implicit_frees, ghost_frees, split_frees;
+	uint32_t last_class[LAST_CLASSES]; /* by cpu: mostly the next request's, too */
+	bool out_of_memory;
+};
+
+struct moved_block {
+	pfn_t from, to;
+	unsigned int order;
+};
+
+/* Execute's. */
+struct execution {
+	uint64_t room[NR_ORDERS]; /* heads of a block of each order lie below it, from the start */
+	uint64_t deadline_ns;	  /* of the next tick */
+	uint64_t checked_event;	  /* the last one whose time was held against the deadline */
+	struct marks ghost;	  /* by recorded head: refused by the back end */
+	bool freed_ghost;	  /* the last free but those of the loop was of one */
+	struct parts parts;
+	/* What the back end has moved in its last call. */
+	struct moved_block *moved;
+	size_t nr_moved, moved_capacity;
+	bool out_of_memory;
+};
+
+/* An allocation by path, or a free: what latency is kept apart by. */
+#define LATENCY_LANES (LATENCY_PATHS + 1)
+#define LANE_FREE     LATENCY_PATHS
+
+/* Account's. */
+struct accounting {
+	struct memory_state *state;
+	struct marks stray; /* by recorded head: the oracle objected, its frames do not count */
+	/* From placed frames to objects; NULL unless both_ways. */
+	uint32_t *owner; /* the object's recorded head + 1; 0: none */
+	uint64_t *fixed; /* bit per frame: of an unmovable object */
+	uint64_t ghost_frees, deferred_frames, rescued_failures, alloc_failures, prefill_failures;
+	uint64_t hotplug_refusals, zone_mismatches, oracle_violations;
+	uint64_t by_flags[1 << FLAG_KINDS]; /* allocations */
+	char first_violation[200];
+	struct stamp_clock clock;
+	struct histogram **latency; /* [lane][class][cpu], allocated when first needed */
+	struct histogram **quick;   /* the same by [cpu][lane][order, of 16] */
+	int failed;		    /* what sample() returned */
+	bool out_of_memory;
+};
+
+/* Batches in order: those that wait for execution, oldest first, then the one that plan fills. */
+struct ring {
+	struct batch *batch;
+	unsigned int size, oldest, waiting;
+	bool running;	   /* a batch that waits no more, */
+	unsigned int left; /* of which so many operations are not executed yet */
+};
+
+struct engine {
+	struct engine_config config;
+	/* Of the config and what it points at, for short. */
+	const struct machine *machine;
+	const struct allocator_ops *ops;
+	struct allocator *a;
+	pfn_t start, end; /* of the machine */
+	bool virtual;	  /* the trace's pfns are ids: no hints */
+	bool unchecked, oracle, zones, split, echo;
+
+	struct objects *objects;
+	struct ring ring;
+	struct planning plan;
+	struct execution exec;
+	struct accounting account;
+};
+
+/* ---- engine.c ---- */
+
+/* The newest batch is full, or has to go: carry out what is due, and begin another. */
+void engine_submit(struct engine *e);
+
+/* Is all that was planned executed? */
+bool engine_idle(const struct engine *e);
+
+/* What went wrong on the way. Return: 0, -ENOMEM, or what sample() returned. */
+int engine_error(const struct engine *e, struct error *err);
+
+/* ---- plan.c ---- */
+
+/* The request of an object's class, made by @cpu. */
+void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
+		     unsigned int order, unsigned int cpu);
+
+/* ---- execute.c ---- */
+
+/*
+ * Carry out operations @from to @to of a batch, at least one. Return: where it stopped: before @to, if
+ * account has to see to what happened before anything else does.
+ */
+unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+
+/* ---- account.c ---- */
+
+int account_create(struct engine *e, struct error *err);
+void account_destroy(struct engine *e);
+
+/* Check and count operations @from to @to, which have been executed. */
+void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+
+/*
+ * Is this placement sound? If not it is counted, and its frames stay out of the map (a stray), but the
+ * back end still gets its frees. @event: for the message.
+ */
+bool account_placement(struct engine *e, const struct alloc_request *req, pfn_t pfn,
+		       uint64_t event);
+
+/* A sound object now lives at @pfn, known as @recorded. */
+void account_hold(struct engine *e, uint32_t recorded, pfn_t pfn, unsigned int order, bool movable);
+
+/* The oracle objects to @what ("free", "move", ...). */
+void account_violation(struct engine *e, uint64_t event, const char *what, unsigned int order,
+		       pfn_t pfn, const char *why);
+
+/* ---- moves.c: from placed frames to objects; all of it only with both_ways ---- */
+
+int owners_create(struct engine *e, struct error *err);
+void owners_destroy(struct engine *e);
+
+/* The frames [@pfn, 2^@order) are held by the object with that recorded head from now on. */
+void owners_set(struct engine *e, pfn_t pfn, unsigned int order, uint32_t recorded, bool movable);
+
+/* They are in no object any more. */
+void owners_clear(struct engine *e, pfn_t pfn, unsigned int order);
+
+/* Follow what the back end has moved in its last call, for @event. */
+void moves_follow(struct engine *e, uint64_t event);
+
+#endif

@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The second pass: the back end is called. What one call takes is the time between two stamps, so
+ * nothing happens here that could wait for account.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "replay/engine_inside.h"
+
+/* ---- what is rare ---- */
+
+static inline uint32_t *place_of(struct engine *e, uint32_t recorded)
+{
+	return &e->objects->of[recorded].place;
+}
+
+static pfn_t pfn_of(struct engine *e, uint32_t recorded)
+{
+	return marks_get(&e->exec.ghost, recorded) ? PFN_NONE : e->start + *place_of(e, recorded);
+}
+
+static void call_alloc(struct engine *e, struct batch *b, unsigned int i)
+{
+	const struct op *op = &b->op[i];
+	uint64_t place;
+
+	b->placed[i] = e->ops->alloc(e->a, &op->req);
+	place = b->placed[i].pfn - e->start;
+	if (place < e->exec.room[op->req.order])
+		*place_of(e, op->recorded) = (uint32_t)place;
+	else
+		marks_set(&e->exec.ghost, op->recorded);
+}
+
+/* A free of whatever is known as `recorded`; @part of a block the back end cannot split. */
+static void call_free(struct engine *e, struct batch *b, unsigned int i, bool part)
+{
+	struct op *op = &b->op[i];
+	struct part_block whole;
+	pfn_t pfn = PFN_NONE;
+
+	if (!marks_take(&e->exec.ghost, op->recorded))
+		pfn = e->start + *place_of(e, op->recorded);
+	e->exec.freed_ghost = pfn == PFN_NONE;
+	b->placed[i].pfn = pfn;
+	b->refused[i] = REFUSED_BY_NOBODY;
+	b->placed[i].flags = 0;
+	if (pfn == PFN_NONE)
+		return;
+	if (part) {
+		if (!parts_free(&e->exec.parts, pfn, 1U << op->order, &whole))
+			return;
+		b->placed[i].pfn = pfn = whole.pfn;
+		op->req.order = whole.order;
+		/* Not the back end's time. */
+		b->placed[i].flags = clock_stamp() - b->stamp[i];
+	}
+	b->refused[i] = e->ops->free(e->a, pfn, &op->req) ? -EINVAL : 0;
+}
+
+/* The allocation behind a MOVE_OUT; if that was a ghost, it is one under its new name, too. */
+static void call_move_in(struct engine *e, struct batch *b, unsigned int i)
+{
+	b->refused[i] = 0;
+	if (!e->exec.freed_ghost) {
+		call_alloc(e, b, i);
+		return;
+	}
+	b->placed[i].pfn = PFN_NONE;
+	b->refused[i] = REFUSED_BY_NOBODY;
+	marks_set(&e->exec.ghost, b->op[i].recorded);
+}
+
+static void rename_object(struct engine *e, struct batch *b, unsigned int i)
+{
+	const struct op *op = &b->op[i];
+
+	b->placed[i].pfn = pfn_of(e, op->recorded);
+	if (marks_take(&e->exec.ghost, op->recorded))
+		marks_set(&e->exec.ghost, op->other);
+	else
+		*place_of(e, op->other) = *place_of(e, op->recorded);
+}
+
+/* A block that the back end cannot split is followed from now on. Return: can it be? */
+static bool follow_parts(struct engine *e, pfn_t pfn, unsigned int order)
+{
+	int rc = parts_add(&e->exec.parts, pfn, order);
+
+	if (rc == -ENOMEM)
+		e->exec.out_of_memory = true;
+	return !rc;
+}
+
+/*
+ * The parts' heads get their places. Parts of a block that lies where another one does, whose parts are
+ * followed, become ghosts: the oracle has objected to one of the two, and neither can be told apart.
+ */
+static void split_object(struct engine *e, struct batch *b, unsigned int i)
+{
+	const struct op *op = &b->op[i];
+	pfn_t first = e->objects->start, heads[NR_ORDERS];
+	unsigned int n = object_parts(first + op->other, op->order, op->req.order, heads);
+	uint32_t place = *place_of(e, op->recorded);
+
+	b->placed[i].pfn = pfn_of(e, op->recorded);
+	if (op->part && b->placed[i].pfn != PFN_NONE &&
+	    !follow_parts(e, b->placed[i].pfn, op->req.order))
+		b->placed[i].pfn = PFN_NONE;
+	for (unsigned int k = 0; k < n; k++) {
+		uint32_t head = (uint32_t)(heads[k] - first);
+
+		if (b->placed[i].pfn == PFN_NONE)
+			marks_set(&e->exec.ghost, head);
+		else
+			*place_of(e, head) = place + (head - op->recorded);
+	}
+}
+
+static void change_memory(struct engine *e, struct batch *b, unsigned int i)
+{
+	int (*change)(struct allocator *, struct pfn_range) =
+		b->op[i].kind == OP_ONLINE ? e->ops->online : e->ops->offline;
+
+	b->refused[i] = change ? change(e->a, b->op[i].range) : -ENOTSUP;
+}
+
+/* Return: false if account has to come before anything else. */
+static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batch *b,
+						   unsigned int i)
+{
+	switch ((enum op_kind)b->op[i].kind) {
+	case OP_ALLOC:
+		call_alloc(e, b, i);
+		break;
+	case OP_FREE:
+		call_free(e, b, i, false);
+		break;
+	case OP_FREE_PART:
+		call_free(e, b, i, true);
+		break;
+	case OP_MOVE_OUT:
+		call_free(e, b, i, b->op[i].part);
+		break;
+	case OP_MOVE_IN:
+		call_move_in(e, b, i);
+		break;
+	case OP_RENAME:
+		rename_object(e, b, i);
+		break;
+	case OP_SPLIT:
+		split_object(e, b, i);
+		break;
+	case OP_ONLINE:
+	case OP_OFFLINE:
+		change_memory(e, b, i);
+		break;
+	case OP_SAMPLE:
+		return false;
+	case OP_PROBE:
+	case OP_TIME:
+		break;
+	}
+	return true;
+}
+
+/* ---- the loop ---- */
+
+/* @moves: the back end may move objects in any call. A constant, so that there are two loops. */
+static inline __attribute__((always_inline)) unsigned int execute_loop(struct engine *e,
+								       struct batch *b,
+								       unsigned int from,
+								       unsigned int to, bool moves)
+{
+	struct alloc_result (*alloc)(struct allocator *, const struct alloc_request *) =
+		e->ops->alloc;
+	int (*give_back)(struct allocator *, pfn_t, const struct alloc_request *) = e->ops->free;
+	struct allocator *a = e->a;
+	struct object *of = e->objects->of;
+	pfn_t start = e->start;
+	bool on = true;
+
+	b->stamp[from] = clock_stamp();
+	for (unsigned int i = from; i < to; i++) {
+		const struct op *op = &b->op[i];
+
+		if (op->kind == OP_ALLOC) {
+			uint64_t place;
+
+			b->placed[i] = alloc(a, &op->req);
+			place = b->placed[i].pfn - start;
+			if (place < e->exec.room[op->req.order])
+				of[op->recorded].place = (uint32_t)place;
+			else
+				marks_set(&e->exec.ghost, op->recorded);
+		} else if (op->kind == OP_FREE && !e->exec.ghost.n) {
+			pfn_t pfn = start + of[op->recorded].place;
+
+			b->placed[i].pfn = pfn;
+			b->refused[i] = give_back(a, pfn, &op->req);
+		} else {
+			on = execute_rare(e, b, i);
+		}
+		b->stamp[i + 1] = clock_stamp();
+		if (!on || (moves && e->exec.nr_moved))
+			return i + 1;
+	}
+	return to;
+}
+
+unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
+{
+	return e->config.moves ? execute_loop(e, b, from, to, true)
+			       : execute_loop(e, b, from, to, false);
+}
