@@ -80,7 +80,7 @@ static int read_text(struct reader *r, const yaml_event_t *event)
 {
 	const char *text = (const char *)event->data.scalar.value;
 	struct level *level = r->depth ? &r->level[r->depth - 1] : NULL;
-	struct yaml *node;
+	struct yaml *node = NULL;
 	char *copy;
 	int rc;
 
@@ -104,7 +104,7 @@ static int read_text(struct reader *r, const yaml_event_t *event)
 
 static int open_level(struct reader *r, const yaml_event_t *event, enum yaml_kind kind)
 {
-	struct yaml *node;
+	struct yaml *node = NULL;
 	int rc;
 
 	if (wants_key(r))

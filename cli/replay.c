@@ -108,7 +108,7 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 	};
 	int rc;
 
-	rc = replay_fits(trace, spec, &err);
+	rc = replay_fits(trace, spec, config.machine, &err);
 	if (rc == -ENOTSUP && job->specs.all)
 		return true;
 	if (rc) {

@@ -140,7 +140,7 @@ static inline void add_latency(struct engine *e, const struct alloc_request *req
 	if (!h)
 		h = new_histogram(e, lane, req->order, req->cpu);
 	if (h)
-		histogram_add(h, clock_ns(&e->account.clock, ticks));
+		histogram_add(h, clock_ns(&e->config.world->clock, ticks));
 }
 
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
@@ -353,7 +353,6 @@ int account_create(struct engine *e, struct error *err)
 		rc = marks_create(&acc->stray, e->objects->end - e->objects->start, err);
 	if (!rc && e->config.both_ways)
 		rc = owners_create(e, err);
-	clock_calibrate(&acc->clock);
 	return rc;
 }
 
@@ -393,9 +392,4 @@ const char *engine_first_violation(const struct engine *e)
 struct memory_state *engine_state(struct engine *e)
 {
 	return e->account.state;
-}
-
-const struct stamp_clock *engine_clock(const struct engine *e)
-{
-	return &e->account.clock;
 }

@@ -11,20 +11,24 @@
 
 static void take_config(struct engine *e, const struct engine_config *config)
 {
-	const struct allocator_instance *instance = config->instance;
-	uint32_t caps = instance->ops->capabilities;
+	const struct world *world = config->world;
+	uint32_t caps = world->ops->capabilities;
 	uint64_t frames;
 
 	e->config = *config;
 	if (!e->config.batch_ops || e->config.batch_ops > ENGINE_BATCH_MAX)
 		e->config.batch_ops = ENGINE_BATCH_MAX;
-	e->config.both_ways |= config->moves;
-	e->machine = config->machine;
-	e->ops = instance->ops;
-	e->a = instance->a;
+	e->moves = caps & ALLOCATOR_MOVES;
+	e->config.both_ways |= e->moves;
+	e->machine = world->machine;
+	if (!e->config.ids)
+		e->config.ids = e->machine;
+	e->foreign = e->config.ids != e->machine;
+	e->ops = world->ops;
+	e->a = world->a;
 	e->start = machine_start(e->machine);
 	e->end = machine_end(e->machine);
-	e->virtual = config->identity == IDENTITY_VIRTUAL;
+	e->hints = config->identity == IDENTITY_PFN && !e->foreign;
 	e->unchecked = caps & ALLOCATOR_UNCHECKED;
 	e->oracle = config->oracle && !e->unchecked;
 	e->zones = caps & ALLOCATOR_ZONES;
@@ -44,6 +48,11 @@ static int create_ring(struct engine *e, struct error *err)
 	return e->ring.batch ? 0 : error_set(err, ENOMEM, "no memory for %u batches", e->ring.size);
 }
 
+static void follow_moves(void *arg, pfn_t from, pfn_t to, unsigned int order)
+{
+	engine_moved(arg, from, to, order);
+}
+
 int engine_create(const struct engine_config *config, struct engine **out, struct error *err)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -54,7 +63,8 @@ int engine_create(const struct engine_config *config, struct engine **out, struc
 	take_config(e, config);
 	rc = create_ring(e, err);
 	if (!rc)
-		rc = objects_create(e->machine, e->virtual, &e->objects, err);
+		rc = objects_create(e->config.ids, config->identity == IDENTITY_VIRTUAL, e->machine,
+				    &e->objects, err);
 	if (!rc && e->config.births)
 		rc = objects_keep_births(e->objects, err);
 	if (!rc)
@@ -65,6 +75,8 @@ int engine_create(const struct engine_config *config, struct engine **out, struc
 		engine_destroy(e);
 		return rc;
 	}
+	if (e->moves)
+		world_follow_moves(config->world, follow_moves, e);
 	*out = e;
 	return 0;
 }
@@ -74,6 +86,8 @@ void engine_destroy(struct engine *e)
 	if (!e)
 		return;
 	account_destroy(e);
+	if (e->moves)
+		world_follow_moves(e->config.world, NULL, NULL);
 	free(e->exec.moved);
 	parts_destroy(&e->exec.parts);
 	marks_destroy(&e->exec.ghost);

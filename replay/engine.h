@@ -21,6 +21,7 @@
 #include "replay/clock.h"
 #include "replay/memory_state.h"
 #include "replay/replay.h"
+#include "replay/world.h"
 #include "results/result.h"
 #include "traces/file/trace.h"
 
@@ -36,13 +37,18 @@ struct engine_moment {
 
 /* What is played, on what, and what is to be known afterwards. */
 struct engine_config {
-	const struct allocator_instance *instance;
-	const struct machine *machine;
+	struct world *world;
+	/*
+	 * The trace's own machine: its pfns are names in its range of frames. Where it is not the
+	 * world's machine they are nothing but names: no hints are given, memory does not come or go
+	 * with the trace's, and its cpus are mapped onto the world's. NULL: the world's.
+	 */
+	const struct machine *ids;
 	enum trace_identity identity; /* of the trace that will be played */
 	bool oracle;		      /* check every placement, unless the back end is exempt */
 	bool labels;		      /* events come through replay/labels.h */
-	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it */
-	bool moves;	/* the back end may move objects: engine_moved(); includes both_ways */
+	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it and
+			   a back end with MOVES, which has it anyway */
 	bool births;	/* since when objects live, as holders and ages need it */
 	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the most */
 	unsigned int ahead;	/* batches planned beyond the one that is executed */
@@ -65,7 +71,7 @@ struct engine_counts {
 
 /**
  * engine_create - nothing placed yet
- * The config is copied; the instance, the machine and @arg must outlive the engine.
+ * The config is copied; the world, @ids and @arg must outlive the engine.
  * Return: 0, -ENOMEM, -EFBIG: the machine is too large.
  */
 int engine_create(const struct engine_config *config, struct engine **e, struct error *err);
@@ -130,8 +136,6 @@ void engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t
 
 /** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
 struct memory_state *engine_state(struct engine *e);
-
-const struct stamp_clock *engine_clock(const struct engine *e);
 
 /** Nanoseconds of one sort of operation; NULL: there was none. Owned by the engine. */
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,

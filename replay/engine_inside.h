@@ -61,7 +61,6 @@ struct accounting {
 	uint64_t hotplug_refusals, zone_mismatches, oracle_violations;
 	uint64_t by_flags[1 << FLAG_KINDS]; /* allocations */
 	char first_violation[200];
-	struct stamp_clock clock;
 	struct histogram **latency; /* [lane][class][cpu], allocated when first needed */
 	struct histogram **quick;   /* the same by [cpu][lane][order, of 16] */
 	int failed;		    /* what sample() returned */
@@ -83,7 +82,9 @@ struct engine {
 	const struct allocator_ops *ops;
 	struct allocator *a;
 	pfn_t start, end; /* of the machine */
-	bool virtual;	  /* the trace's pfns are ids: no hints */
+	bool hints;	  /* recorded pfns are frames of this machine */
+	bool foreign;	  /* the trace was recorded on another machine */
+	bool moves;	  /* the back end may move objects */
 	bool unchecked, oracle, zones, split, echo;
 
 	struct objects *objects;

@@ -211,6 +211,5 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
-	return e->config.moves ? execute_loop(e, b, from, to, true)
-			       : execute_loop(e, b, from, to, false);
+	return e->moves ? execute_loop(e, b, from, to, true) : execute_loop(e, b, from, to, false);
 }

@@ -186,7 +186,7 @@ void engine_moved(struct engine *e, pfn_t from, pfn_t to, unsigned int order)
 {
 	struct execution *x = &e->exec;
 
-	if (!e->config.moves)
+	if (!e->moves)
 		return;
 	if (x->nr_moved == x->moved_capacity) {
 		struct moved_block *bigger =

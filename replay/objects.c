@@ -29,22 +29,23 @@ static void *map_words(size_t bytes)
 	return p;
 }
 
-int objects_create(const struct machine *m, bool virtual, struct objects **out, struct error *err)
+int objects_create(const struct machine *ids, bool numbers, const struct machine *machine,
+		   struct objects **out, struct error *err)
 {
 	struct objects *o;
-	uint64_t frames = machine_end(m) - machine_start(m);
+	uint64_t frames = machine_end(ids) - machine_start(ids);
 
 	if (frames > OBJECT_PLACES_MAX)
 		return error_set(err, EFBIG,
 				 "the machine has %llu frames; at most 2^32 can be replayed",
 				 (unsigned long long)frames);
-	if (virtual)
+	if (numbers)
 		frames = OBJECT_PLACES_MAX;
 	o = calloc(1, sizeof(*o));
 	if (!o)
 		goto no_memory;
-	o->machine = m;
-	o->start = virtual ? 0 : machine_start(m);
+	o->machine = machine;
+	o->start = numbers ? 0 : machine_start(ids);
 	o->end = o->start + frames;
 	o->nr_buckets = FIRST_BUCKETS;
 	o->bucket = calloc(o->nr_buckets, sizeof(*o->bucket));

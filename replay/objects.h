@@ -108,11 +108,13 @@ struct objects {
 
 /**
  * objects_create - none live
- * @virtual: the trace's pfns are ids, below OBJECT_PLACES_MAX, not frames of the machine
- * Return: 0; -ENOMEM; -EFBIG: the machine has more than OBJECT_PLACES_MAX frames.
+ * @ids: the trace's machine, whose frames are their names
+ * @numbers: the trace's pfns are mere numbers below OBJECT_PLACES_MAX, not frames of @ids
+ * @machine: where they are placed; it resolves zones, and must outlive the objects
+ * Return: 0; -ENOMEM; -EFBIG: @ids has more than OBJECT_PLACES_MAX frames.
  */
-int objects_create(const struct machine *m, bool virtual, struct objects **objects,
-		   struct error *err);
+int objects_create(const struct machine *ids, bool numbers, const struct machine *machine,
+		   struct objects **objects, struct error *err);
 void objects_destroy(struct objects *objects); /* NULL is allowed */
 
 /* Births are kept in steps of 2^20 ns (a millisecond), up to 52 days. */

@@ -46,6 +46,8 @@ void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t
 		     unsigned int order, unsigned int cpu)
 {
 	*req = e->objects->class[class_id].req;
+	if (cpu >= e->machine->nr_cpus)
+		cpu %= e->machine->nr_cpus;
 	req->cpu = (uint16_t)cpu;
 	req->order = (uint8_t)order;
 	if (e->machine->nr_nodes > 1) {
@@ -223,7 +225,7 @@ static inline void plan_place(struct engine *e, enum op_kind kind, pfn_t pfn, ob
 	op->recorded = index_of(e, pfn);
 	op->movable = object_movable(o);
 	engine_describe(e, &op->req, object_class(o), object_order(o), cpu);
-	if (!e->virtual)
+	if (e->hints)
 		op->req.hint_pfn = pfn;
 	objects_put(e->objects, pfn, object_order(o), o);
 }
@@ -289,6 +291,10 @@ static void plan_lost(struct engine *e, const struct event *ev)
 
 static void plan_range(struct engine *e, const struct event *ev, enum op_kind kind)
 {
+	if (e->foreign) {
+		e->plan.unreplayable++;
+		return;
+	}
 	next_op(e, kind)->range = (struct pfn_range){ev->pfn, ev->pfn + ev->arg};
 }
 

@@ -41,7 +41,7 @@ static void place(struct engine *e, pfn_t pfn, object_t o, bool at)
 	pfn_t placed;
 
 	engine_describe(e, &req, object_class(o), object_order(o), cpu);
-	req.hint_pfn = e->virtual ? PFN_NONE : pfn;
+	req.hint_pfn = e->hints ? pfn : PFN_NONE;
 	req.flags = ALLOC_PREFILL;
 	if (at)
 		placed = e->ops->alloc_at(e->a, pfn, &req) ? PFN_NONE : pfn;

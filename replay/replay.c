@@ -38,8 +38,8 @@ struct run {
 	const struct trace_totals *totals; /* NULL: unknown */
 	struct frame_map *start_map;	   /* NULL: none, or not wanted */
 	char start_damage[ERROR_TEXT_MAX]; /* of a salvaged trace's start snapshot; "": none */
-	struct memory *memory;
-	struct allocator_instance *instance;
+	const struct machine *machine;	   /* on which it is played */
+	struct world *world;
 	struct engine *engine;
 	struct labels *labels; /* NULL: the trace has none */
 	uint32_t asked;	       /* samples whose moment has been told to the engine */
@@ -123,7 +123,9 @@ static int sample_now(struct run *r)
 static int check_header(const struct replay_config *c, const struct trace_header *h,
 			struct error *err)
 {
-	uint64_t frames = machine_end(h->machine) - machine_start(h->machine);
+	const struct machine *m = c->machine ? c->machine : h->machine;
+	uint64_t frames = max_u64(machine_end(m) - machine_start(m),
+				  machine_end(h->machine) - machine_start(h->machine));
 
 	if (h->machine->page_shift != PAGE_SHIFT_DEFAULT)
 		return error_set(err, EOPNOTSUPP,
@@ -140,6 +142,11 @@ static int check_header(const struct replay_config *c, const struct trace_header
 		return error_set(err, ENOTSUP,
 				 "%s: %s places objects where they were recorded, but this trace "
 				 "was generated; choose another back end",
+				 c->trace, c->spec->ops->name);
+	if (c->machine && (c->spec->ops->capabilities & ALLOCATOR_ECHO))
+		return error_set(err, ENOTSUP,
+				 "%s: %s places objects where they were recorded, which only the "
+				 "trace's own machine has room for",
 				 c->trace, c->spec->ops->name);
 	return 0;
 }
@@ -164,7 +171,8 @@ static int resolve_prefill(struct run *r)
 		memcpy(r->start_damage, r->err->text, sizeof(r->start_damage));
 		return 0;
 	}
-	if (r->config.prefill == PREFILL_RECORDED && !ops->adopt && !ops->alloc_at)
+	if (r->config.prefill == PREFILL_RECORDED &&
+	    ((!ops->adopt && !ops->alloc_at) || r->machine != r->header->machine))
 		r->config.prefill = PREFILL_PACKED;
 	return rc;
 }
@@ -178,6 +186,7 @@ static int open_trace(struct run *r)
 		return rc;
 	r->header = trace_reader_header(r->reader);
 	r->totals = trace_reader_totals(r->reader);
+	r->machine = r->config.machine ? r->config.machine : r->header->machine;
 	rc = check_header(&r->config, r->header, r->err);
 	return rc ? rc : resolve_prefill(r);
 }
@@ -196,7 +205,7 @@ static int point_id(const struct run *r, const char *digest, char id[33])
 		 replay_mode_names[c->mode], backing_kind_names[c->backing],
 		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
 		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "", lists);
-	return provenance_point_id(asked, r->header->machine, c->spec, how, id, r->err);
+	return provenance_point_id(asked, r->machine, c->spec, how, id, r->err);
 }
 
 static int send_run(struct run *r)
@@ -239,13 +248,13 @@ static int send_run(struct run *r)
 		.seed = c->seed,
 		.events = r->totals ? r->totals->events : 0,
 		.ops = r->totals ? r->totals->ops : 0,
-		.managed_frames = machine_managed(r->header->machine),
+		.managed_frames = machine_managed(r->machine),
 		.start_ns = clock_wall_ns(),
 		.threads = 1,
 		.role = c->spec->ops->capabilities & ALLOCATOR_ECHO	   ? ROLE_REFERENCE
 			: c->spec->ops->capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS
 									   : ROLE_CANDIDATE,
-		.cpus = r->header->machine->nr_cpus,
+		.cpus = r->machine->nr_cpus,
 		.order = -1,
 		.oracle = c->oracle && !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED),
 	};
@@ -257,8 +266,8 @@ static int send_run(struct run *r)
 static int create_engine(struct run *r)
 {
 	const struct engine_config config = {
-		.instance = r->instance,
-		.machine = r->header->machine,
+		.world = r->world,
+		.ids = r->header->machine,
 		.identity = r->header->identity,
 		.oracle = r->config.oracle,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
@@ -273,23 +282,23 @@ static int set_up(struct run *r)
 {
 	uint64_t unplaced;
 	const struct allocator_ops *ops = r->config.spec->ops;
-	const struct machine *m = r->header->machine;
 	int rc;
 
-	rc = memory_create(&(struct memory_config){.kind = r->config.backing}, m, &r->memory,
-			   r->err);
-	if (!rc)
-		rc = allocator_instance_create(
-			r->config.spec, m,
-			&(struct allocator_place){.huge_state = r->memory->huge_state,
-						  .kernel = r->header->kernel,
-						  .list_seed = r->config.list_seed},
-			&r->instance, r->err);
+	rc = world_create(&(struct world_config){.machine = r->machine,
+						 .spec = r->config.spec,
+						 .kernel = r->header->kernel,
+						 .backing = {.kind = r->config.backing},
+						 .list_seed = r->config.list_seed},
+			  &r->world, r->err);
 	if (!rc)
 		rc = create_engine(r);
 	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))
 		rc = labels_create(&r->labels, r->err);
-	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
+	if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED &&
+	    r->machine != r->header->machine)
+		rc = tell_warning(&r->tell, "played on another machine than it was recorded on: "
+					    "prefill is packed");
+	else if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
 		rc = tell_warning(
 			&r->tell,
 			"%s can neither adopt a snapshot nor place objects: prefill is packed, "
@@ -482,7 +491,7 @@ static int send_counts(struct run *r)
 		{METRIC_unreplayable, c->unreplayable},
 		{METRIC_hotplug_refusals, c->hotplug_refusals},
 		{METRIC_oracle_violations, c->oracle_violations},
-		{METRIC_metadata_bytes, r->instance->metadata_bytes},
+		{METRIC_metadata_bytes, r->world->instance->metadata_bytes},
 	};
 	int rc = 0;
 
@@ -539,7 +548,7 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 
 	histogram_init(all);
 	for (unsigned int c = 0; c < LATENCY_CLASSES; c++) {
-		for (unsigned int cpu = 0; !rc && cpu < r->header->machine->nr_cpus; cpu++) {
+		for (unsigned int cpu = 0; !rc && cpu < r->machine->nr_cpus; cpu++) {
 			struct result_latency which = {.op = op, .order_class = c, .cpu = cpu};
 
 			rc = send_histogram(r, &which, all);
@@ -585,13 +594,13 @@ static int send_rates(struct run *r)
 	if (!rc)
 		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
 	if (!rc)
-		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(engine_clock(r->engine)));
+		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->world->clock));
 	return rc;
 }
 
 static int tell(struct run *r)
 {
-	const struct allocator_ops *ops = r->instance->ops;
+	const struct allocator_ops *ops = r->world->ops;
 	int rc = sample_now(r);
 	struct engine_counts counts = engine_counts(r->engine);
 
@@ -614,7 +623,7 @@ static int tell(struct run *r)
 		rc = tell_warning(&r->tell,
 				  "%" PRIu64 " events were lost, by the recorder or to damage",
 				  counts.lost_events);
-	if (!rc && ops->check && ops->check(r->instance->a, r->err))
+	if (!rc && ops->check && ops->check(r->world->a, r->err))
 		rc = tell_warning(&r->tell, "the back end's own check failed: %s", r->err->text);
 	if (!rc && (ops->capabilities & ALLOCATOR_ECHO) && r->config.prefill == PREFILL_RECORDED)
 		rc = compare_end(r);
@@ -626,15 +635,15 @@ static void tear_down(struct run *r)
 	progress_end(&r->progress);
 	engine_destroy(r->engine);
 	labels_destroy(r->labels);
-	allocator_instance_destroy(r->instance);
-	memory_destroy(r->memory);
+	world_destroy(r->world);
 	frame_map_destroy(r->start_map);
 	trace_reader_close(r->reader);
 }
 
-int replay_fits(const char *trace, const struct allocator_spec *spec, struct error *err)
+int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
+		struct error *err)
 {
-	const struct replay_config config = {.trace = trace, .spec = spec};
+	const struct replay_config config = {.trace = trace, .spec = spec, .machine = machine};
 	struct trace_reader *reader;
 	int rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
 

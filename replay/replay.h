@@ -40,6 +40,12 @@ struct replay_config {
 	const struct allocator_spec *spec;
 	enum replay_mode mode;
 	enum backing_kind backing;
+	/*
+	 * NULL: the one that the trace was recorded on. On any other the recorded pfns are but names,
+	 * zones and nodes are resolved anew, and prefill is packed or none.
+	 */
+	const struct machine *machine;
+	const char *machine_name; /* of another machine: what tables call it */
 	enum prefill prefill;
 	enum sample_by sample_by;
 	uint32_t samples; /* between start and end; the state at both is always told */
@@ -56,9 +62,11 @@ struct replay_config {
 
 /**
  * replay_fits - can this back end replay this trace at all?
- * Return: 0; -ENOTSUP with the reason (an ECHO back end on a trace with virtual identity).
+ * @machine: as in the config
+ * Return: 0; -ENOTSUP with the reason (an ECHO back end on a generated trace, or on another machine).
  */
-int replay_fits(const char *trace, const struct allocator_spec *spec, struct error *err);
+int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
+		struct error *err);
 
 /**
  * replay_run - one run in this process

@@ -34,7 +34,9 @@
 	X(alloc_failures, "", LOWER, EXACT, "allocations this back end refused")                   \
 	X(prefill_failures, "", LOWER, EXACT, "objects of the start snapshot it could not place")  \
 	X(unreplayable, "", LOWER, EXACT,                                                          \
-	  "allocations above the largest order or misaligned, moves of nothing; skipped")          \
+	  "allocations above the largest order or misaligned, moves of nothing, memory that "      \
+	  "comes "                                                                                 \
+	  "or goes on another machine; skipped")                                                   \
 	X(hotplug_refusals, "", LOWER, EXACT,                                                      \
 	  "ranges that came online or went offline, refused by the back end")                      \
 	X(zone_mismatches, "", NEUTRAL, EXACT, "placements above the highest zone allowed")        \

@@ -59,7 +59,7 @@ struct fidelity {
 	struct progress progress;
 
 	/* One pass. */
-	struct allocator_instance *instance;
+	struct world *world;
 	const struct allocator_ops *ops;
 	struct allocator *a;
 	struct judge judge;
@@ -345,10 +345,10 @@ static int one_event(struct fidelity *f, const struct event *e, bool score)
 
 static void end_pass(struct fidelity *f)
 {
-	allocator_instance_destroy(f->instance);
+	world_destroy(f->world);
 	lifo_destroy(f->lifo);
 	free(f->fetch);
-	f->instance = NULL;
+	f->world = NULL;
 	f->lifo = NULL;
 	f->fetch = NULL;
 }
@@ -406,13 +406,14 @@ static int begin_pass(struct fidelity *f, const char *what, const struct frame_m
 	f->fetch = calloc(f->machine->nr_cpus, sizeof(*f->fetch));
 	if (!f->fetch)
 		return error_set(f->err, ENOMEM, "no memory for %u cpus", f->machine->nr_cpus);
-	rc = allocator_instance_create(f->config->spec, f->machine,
-				       &(struct allocator_place){.kernel = f->header->kernel},
-				       &f->instance, f->err);
+	rc = world_create(&(struct world_config){.machine = f->machine,
+						 .spec = f->config->spec,
+						 .kernel = f->header->kernel},
+			  &f->world, f->err);
 	if (rc)
 		return rc;
-	f->ops = f->instance->ops;
-	f->a = f->instance->a;
+	f->ops = f->world->ops;
+	f->a = f->world->a;
 	memset(&f->judge, 0, sizeof(f->judge));
 	return learn_start(f, start, events, n);
 }
@@ -588,10 +589,7 @@ static int tell_free_running(struct fidelity *f, const struct allocator_stats *b
 static int free_pass(struct fidelity *f)
 {
 	struct allocator_stats before = {0};
-	struct engine_config config = {
-		.machine = f->machine,
-		.identity = f->header->identity,
-	};
+	struct engine_config config = {.identity = f->header->identity};
 	struct engine *e = NULL;
 	const struct event *events;
 	size_t n;
@@ -602,7 +600,7 @@ static int free_pass(struct fidelity *f)
 		rc = follow(f, 0);
 	if (!rc && f->ops->stats)
 		f->ops->stats(f->a, ALLOCATOR_ALL_ZONES, &before);
-	config.instance = f->instance;
+	config.world = f->world;
 	if (!rc)
 		rc = engine_create(&config, &e, f->err);
 	if (!rc)

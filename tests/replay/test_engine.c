@@ -166,6 +166,8 @@ static void misbehave(const struct allocator_ops *inner, unsigned int behaviour)
 	bad.ops.offline = bad_offline;
 	if (behaviour & (WHOLE_ONLY | MOVES))
 		bad.ops.capabilities &= ~(uint32_t)ALLOCATOR_SPLIT;
+	if (behaviour & MOVES)
+		bad.ops.capabilities |= ALLOCATOR_MOVES;
 }
 
 /* ---- what a replay leaves ---- */
@@ -275,10 +277,10 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	struct frame_map *map = started(m);
 	struct look look = {0};
 	struct engine *e;
-	struct engine_config config = {.machine = m,
+	struct world world = {.machine = m};
+	struct engine_config config = {.world = &world,
 				       .oracle = true,
 				       .births = true,
-				       .moves = behaviour & MOVES,
 				       .both_ways = behaviour & BOTH_WAYS,
 				       .batch_ops = batch_ops,
 				       .ahead = ahead,
@@ -289,7 +291,9 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	assert_int_equal(allocator_instance_create(spec, m, NULL, &instance, NULL), 0);
 	misbehave(instance->ops, behaviour);
 	instance->ops = &bad.ops;
-	config.instance = instance;
+	world.ops = instance->ops;
+	world.a = instance->a;
+	clock_calibrate(&world.clock);
 	assert_int_equal(engine_create(&config, &e, NULL), 0);
 	look.engine = bad.engine = e;
 	if (!(behaviour & MOVES))
@@ -445,13 +449,13 @@ struct stage {
 	struct machine *machine;
 	struct allocator_spec *spec;
 	struct allocator_instance *instance;
+	struct world world;
 	struct engine *engine;
 };
 
 static void open_stage(struct stage *s, const char *name, unsigned int behaviour)
 {
-	struct engine_config config = {
-		.oracle = true, .births = true, .both_ways = true, .moves = behaviour & MOVES};
+	struct engine_config config = {.oracle = true, .births = true, .both_ways = true};
 
 	s->machine = small_machine();
 	assert_int_equal(allocator_spec_parse(name, &s->spec, NULL), 0);
@@ -460,8 +464,9 @@ static void open_stage(struct stage *s, const char *name, unsigned int behaviour
 	misbehave(s->instance->ops, behaviour);
 	bad.ops.tick = NULL;
 	s->instance->ops = &bad.ops;
-	config.machine = s->machine;
-	config.instance = s->instance;
+	s->world =
+		(struct world){.machine = s->machine, .ops = s->instance->ops, .a = s->instance->a};
+	config.world = &s->world;
 	assert_int_equal(engine_create(&config, &s->engine, NULL), 0);
 	bad.engine = s->engine;
 	engine_start(s->engine, 0);

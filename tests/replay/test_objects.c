@@ -14,7 +14,7 @@ static struct objects *small(struct machine **m)
 	struct objects *o;
 
 	assert_int_equal(machine_from_memory(64 << 20, 2, m, NULL), 0);
-	assert_int_equal(objects_create(*m, false, &o, NULL), 0);
+	assert_int_equal(objects_create(*m, false, *m, &o, NULL), 0);
 	return o;
 }
 
