@@ -34,10 +34,9 @@ struct set {
 struct area {
 	struct pfn_range span;
 	uint16_t node;
-	uint32_t cpus;		    /* that share its memory: of its node, at least 1 */
-	uint64_t low;		    /* watermark */
-	struct percpu_limits given; /* by the machine; batch 0: none */
-	bool adopted;		    /* its limits are a recorded kernel's */
+	uint32_t cpus; /* that share its memory: of its node, at least 1 */
+	uint64_t low;  /* watermark */
+	bool adopted;  /* its limits are a recorded kernel's */
 };
 
 struct allocator {
@@ -339,15 +338,33 @@ static int set_limits(struct allocator *a, struct set *s, const struct pcp_limit
 	return 0;
 }
 
+/* What the machine says; of all zones together where they are one to us. batch 0: nothing. */
+static struct percpu_limits given_limits(const struct allocator *a, const struct area *area)
+{
+	struct percpu_limits given = {0};
+
+	for (uint32_t z = 0; z < a->machine->nr_zones; z++) {
+		const struct percpu_limits *one = &a->machine->zones[z].percpu;
+
+		if (!a->flat && area != &a->areas[z])
+			continue;
+		given.batch = (uint32_t)max_u64(given.batch, one->batch);
+		given.high_min += one->high_min;
+		given.high_max += one->high_max;
+	}
+	return given;
+}
+
 /* What the kernel would set, as far as the options leave it to it. */
 static struct pcp_limits limits_of(const struct allocator *a, const struct area *area,
 				   uint64_t managed)
 {
 	struct pcp_limits limits =
 		pcp_limits_of(a->rules, managed, area->low, area->cpus, a->batch);
+	struct percpu_limits given = given_limits(a, area);
 
-	if (area->given.batch && !a->batch && !a->high)
-		return pcp_limits_given(a->rules, &area->given);
+	if (given.batch && !a->batch && !a->high)
+		return pcp_limits_given(a->rules, &given);
 	if (a->high)
 		limits.high_min = limits.high_max = a->high;
 	return limits;
@@ -762,10 +779,6 @@ static void find_areas(struct allocator *a)
 		struct area *area = &a->areas[a->flat ? 0 : z];
 
 		area->low += pcp_low_watermark(m, z);
-		/* Those of all zones together where they are one to us. */
-		area->given.batch = (uint32_t)max_u64(area->given.batch, m->zones[z].percpu.batch);
-		area->given.high_min += m->zones[z].percpu.high_min;
-		area->given.high_max += m->zones[z].percpu.high_max;
 		if (a->flat)
 			continue;
 		area->span = (struct pfn_range){m->zones[z].start, m->zones[z].end};
