@@ -338,19 +338,19 @@ static int set_limits(struct allocator *a, struct set *s, const struct pcp_limit
 	return 0;
 }
 
-/* The machine's own; of all zones together where they are one to us. batch 0: it has none. */
+/* What the machine says; of all zones together where they are one to us. batch 0: nothing. */
 static struct percpu_limits given_limits(const struct allocator *a, const struct area *area)
 {
 	struct percpu_limits given = {0};
 
-	for (unsigned int z = 0; z < a->machine->nr_zones; z++) {
-		const struct percpu_limits *of = &a->machine->zones[z].percpu;
+	for (uint32_t z = 0; z < a->machine->nr_zones; z++) {
+		const struct percpu_limits *one = &a->machine->zones[z].percpu;
 
-		if (!a->flat && z != (unsigned int)(area - a->areas))
+		if (!a->flat && area != &a->areas[z])
 			continue;
-		given.batch = (uint32_t)max_u64(given.batch, of->batch);
-		given.high_min += of->high_min;
-		given.high_max += of->high_max;
+		given.batch = (uint32_t)max_u64(given.batch, one->batch);
+		given.high_min += one->high_min;
+		given.high_max += one->high_max;
 	}
 	return given;
 }
@@ -361,13 +361,10 @@ static struct pcp_limits limits_of(const struct allocator *a, const struct area 
 {
 	struct pcp_limits limits =
 		pcp_limits_of(a->rules, managed, area->low, area->cpus, a->batch);
+	struct percpu_limits given = given_limits(a, area);
 
-	if (!a->batch && !a->high) {
-		const struct percpu_limits given = given_limits(a, area);
-
-		if (given.batch)
-			return pcp_limits_given(a->rules, &given);
-	}
+	if (given.batch && !a->batch && !a->high)
+		return pcp_limits_given(a->rules, &given);
 	if (a->high)
 		limits.high_min = limits.high_max = a->high;
 	return limits;
