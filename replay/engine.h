@@ -109,9 +109,13 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 /** Execute and account what is planned, so that map and counts are up to date. */
 void engine_flush(struct engine *e);
 
-/** The state metrics now, the back end's own (kernel_*, cached_frames) included; flushes. */
-void engine_sample(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
-		   uint64_t backend[NR_ORDERS], bool *has_backend);
+/**
+ * engine_sample - the state metrics now, the back end's own (kernel_*, cached_frames) included; flushes
+ * @stats: what they were taken from, its counters with it
+ * Return: false: the back end tells no statistics; @stats is empty then, @backend untouched.
+ */
+bool engine_sample(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
+		   uint64_t backend[NR_ORDERS], struct allocator_stats *stats);
 
 static inline struct histogram *engine_latency(const struct engine *e, enum latency_op op,
 					       enum latency_class c, unsigned int cpu)
