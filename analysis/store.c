@@ -36,6 +36,8 @@ enum statement {
 	INSERT_RUN,
 	INSERT_METRIC_INFO,
 	FIND_METRIC,
+	SPOOL_SETTING,
+	SETTLE_RUN,
 	SPOOL_METRIC,
 	SPOOL_SAMPLE,
 	SPOOL_SAMPLE_METRIC,
@@ -73,6 +75,30 @@ static const char *const statement_sql[STATEMENTS] = {
 		" SET position = ?2, unit = ?3, direction = ?4, kind = ?5, help = ?6"
 		" WHERE (position, unit, direction, kind, help) IS NOT (?2, ?3, ?4, ?5, ?6)",
 	[FIND_METRIC] = "SELECT id FROM metric_info WHERE name = ?1",
+	[SPOOL_SETTING] = "INSERT INTO temp.new_setting (key, value) VALUES (?1, ?2)",
+/* Version 3 of the schema knows these alone. */
+#define SETTING(key) "(SELECT value FROM temp.new_setting WHERE key = '" key "')"
+	[SETTLE_RUN] = "UPDATE run SET memory = coalesce(" SETTING(
+		"backing") ", memory),"
+			   " prefill = coalesce(" SETTING(
+				   "prefill") ", prefill),"
+					      " oracle = coalesce(" SETTING(
+						      "oracle") " = 'true', 0),"
+								" cpus = coalesce(" SETTING(
+									"cpus") ", 0),"
+										" events = "
+										"coalesce("
+										"nullif(" SETTING(
+											"events") ", ''), 0),"
+												  " ops = coalesce(nullif(" SETTING(
+													  "ops") ", ''), 0),"
+														 " managed_frames = coalesce(" SETTING(
+															 "managed_frames") ", 0),"
+																	   " repetitions = " SETTING("repetitions") ", rounds = " SETTING(
+																		   "rounds") ","
+																			     " fill = " SETTING(
+																				     "fill") " WHERE id = ?1",
+#undef SETTING
 	[SPOOL_METRIC] = "INSERT INTO temp.new_metric (run_id, metric_id, value)"
 			 " VALUES (?1, ?2, ?3)",
 	[SPOOL_SAMPLE] = "INSERT INTO temp.new_sample (run_id, sample, is_end, event, time_ns)"
@@ -364,6 +390,15 @@ static int spool_warning(struct store *store, const struct result_record *record
 	return step(store, SPOOL_WARNING, SPOOLING, err);
 }
 
+static int spool_setting(struct store *store, const struct result_record *record, struct error *err)
+{
+	sqlite3_stmt *stmt = store->stmt[SPOOL_SETTING];
+
+	bind_text(stmt, 1, record->setting.key);
+	bind_text(stmt, 2, record->setting.value);
+	return step(store, SPOOL_SETTING, SPOOLING, err);
+}
+
 static int spool(struct store *store, const struct result_record *record, struct error *err)
 {
 	switch (record->kind) {
@@ -382,6 +417,7 @@ static int spool(struct store *store, const struct result_record *record, struct
 	case RESULT_WARNING:
 		return spool_warning(store, record, err);
 	case RESULT_SETTING:
+		return spool_setting(store, record, err);
 	case RESULT_METRIC_ROW:
 	case RESULT_VALUE:
 	case RESULT_COUNTER:
@@ -403,6 +439,7 @@ static int begin_spool(struct store *store, struct error *err)
 	int rc = 0;
 
 	store->map.n = 0;
+	rc = database_exec(&store->database, "DELETE FROM temp.new_setting", SPOOLING, err);
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(spooled); i++)
 		rc = database_exec(&store->database, spooled[i].clear, SPOOLING, err);
 	return rc ? rc : database_exec(&store->database, "BEGIN", SPOOLING, err);
@@ -454,30 +491,24 @@ static int insert_run(struct store *store, const struct result_run *run, struct 
 	bind_text(stmt, 9, run->spec);
 	bind_text(stmt, 10, run->options);
 	bind_text(stmt, 11, run->mode);
-	bind_text(stmt, 12, run->memory);
-	bind_text(stmt, 13, run->prefill);
-	bind_int(stmt, 14, run->oracle);
+	bind_text(stmt, 12, "none");
+	bind_text(stmt, 13, run->order < 0 ? "recorded" : "none");
+	bind_int(stmt, 14, 0);
 	bind_int(stmt, 15, run->seed);
 	bind_int(stmt, 16, run->threads);
-	bind_int(stmt, 17, run->cpus);
+	bind_int(stmt, 17, 0);
 	sqlite3_bind_int(stmt, 18, run->order);
 	if (run->label)
 		bind_text(stmt, 19, run->label);
 	bind_text(stmt, 20, run->point_id);
 	bind_text(stmt, 21, run->build_id);
-	bind_int(stmt, 22, run->events);
-	bind_int(stmt, 23, run->ops);
-	bind_int(stmt, 24, run->managed_frames);
+	bind_int(stmt, 22, 0);
+	bind_int(stmt, 23, 0);
+	bind_int(stmt, 24, 0);
 	bind_int(stmt, 25, run->start_ns);
 	bind_text(stmt, 26, store->host.boot_id);
 	bind_int(stmt, 27, (uint64_t)getpid());
 	bind_int(stmt, 28, store->process_start);
-	if (run->repetitions) {
-		bind_int(stmt, 29, run->repetitions);
-		if (run->rounds)
-			bind_int(stmt, 30, run->rounds);
-		bind_int(stmt, 31, run->fill);
-	}
 	return step(store, INSERT_RUN, "begin a run", err);
 }
 
@@ -540,6 +571,9 @@ static int end_run(struct store *store, enum run_status status, const char *text
 		return rc;
 	for (; !rc && i < ARRAY_SIZE(spooled); i++)
 		rc = database_exec(&store->database, spooled[i].move, "write the results", err);
+	bind_int(store->stmt[SETTLE_RUN], 1, (uint64_t)store->run_id);
+	if (!rc)
+		rc = step(store, SETTLE_RUN, "write the settings", err);
 	if (!rc)
 		rc = set_status(store, status, text, err);
 	return commit(store, rc, err);
@@ -690,6 +724,10 @@ static int write_schema(struct store *store, struct error *err)
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(spooled); i++)
 		rc = database_exec(&store->database, spooled[i].create, SPOOLING, err);
+	if (!rc)
+		rc = database_exec(&store->database,
+				   "CREATE TEMP TABLE new_setting (key TEXT, value TEXT)", SPOOLING,
+				   err);
 	if (!rc)
 		rc = prepare_all(store, err);
 	if (!rc)

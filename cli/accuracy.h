@@ -6,7 +6,9 @@
 #ifndef CLI_ACCURACY_H
 #define CLI_ACCURACY_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/emitter.h"
 #include "results/metrics.h"
@@ -25,10 +27,14 @@ void accuracies_clear(struct accuracies *a);
 /** accuracies_emit - the array "accuracy" of a run's object; orders are numbers, tenths begin at 1 */
 void accuracies_emit(const struct accuracies *a, struct emitter *e);
 
+/** @part of @whole; NaN: of nothing. */
+double accuracy_share(uint64_t part, uint64_t whole);
+
 /* A run, as far as its tables tell about it. */
 struct accuracy_report {
 	const struct result_run *run;
-	const char *start; /* what was known at the start, in words */
+	bool burn_in;	/* the recording tells what led to its start */
+	bool hindsight; /* the start uses what only later events tell */
 	enum run_status status;
 	const char *why; /* of a run that failed, else NULL */
 	const double *metric;

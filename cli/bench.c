@@ -8,10 +8,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "analysis/store.h"
 #include "base/bits.h"
-#include "cli/runs.h"
-#include "cli/specs.h"
+#include "cli/job.h"
 #include "replay/bench/bench.h"
 
 #define LIST_MAX 64 /* values in a list */
@@ -81,17 +79,13 @@ struct list {
 
 /* Everything one invocation works on. */
 struct bench_job {
-	const struct option_set *options;
+	struct job job;
+	struct result_sink failures; /* says what failed */
 	enum bench_kind kind;
 	struct list threads, orders, fills;
 	uint32_t cpus, repetitions;
-	struct specs specs;
 	struct bench_point *points;
 	size_t nr_points;
-	struct store *store;
-	struct runs runs;
-	struct result_sink sink; /* says what failed, and passes on to runs */
-	int code;
 };
 
 /* ---- the command line ---- */
@@ -123,7 +117,7 @@ static int parse_list(const struct option_set *options, const char *name, const 
 
 static int parse_numbers(struct bench_job *job)
 {
-	const struct option_set *o = job->options;
+	const struct option_set *o = job->job.options;
 	const bool frag = job->kind == BENCH_FRAG;
 	uint32_t most = 1;
 	int code = parse_list(o, "threads", "1", &job->threads);
@@ -153,7 +147,7 @@ static int parse_numbers(struct bench_job *job)
 static struct bench_point point_of(const struct bench_job *job, const struct allocator_spec *spec,
 				   uint32_t threads, uint32_t order, uint32_t fill)
 {
-	const struct option_set *o = job->options;
+	const struct option_set *o = job->job.options;
 
 	return (struct bench_point){
 		.kind = job->kind,
@@ -189,12 +183,12 @@ static int add_point(struct bench_job *job, const struct bench_point *point)
 /* Which back ends cannot do it at all, or not with so many threads; orders and fills do not matter. */
 static void tell_left_out(const struct bench_job *job)
 {
-	for (size_t i = 0; i < job->specs.n; i++) {
+	for (size_t i = 0; i < job->job.specs.n; i++) {
 		char last[ERROR_TEXT_MAX] = "";
 
 		for (size_t t = 0; t < job->threads.n; t++) {
 			struct bench_point point =
-				point_of(job, job->specs.spec[i], job->threads.value[t],
+				point_of(job, job->job.specs.spec[i], job->threads.value[t],
 					 job->orders.value[0], job->fills.value[0]);
 			struct error err = {0};
 			int rc = bench_fits(&point, &err);
@@ -202,7 +196,7 @@ static void tell_left_out(const struct bench_job *job)
 			/* Nobody has asked for one that never could. */
 			point.threads = 1;
 			if (rc != -ENOTSUP || strcmp(last, err.text) == 0 ||
-			    (job->specs.all && bench_fits(&point, NULL) == -ENOTSUP))
+			    (job->job.specs.all && bench_fits(&point, NULL) == -ENOTSUP))
 				continue;
 			fprintf(stderr, "quire: bench: left out: %s\n", err.text);
 			snprintf(last, sizeof(last), "%s", err.text);
@@ -213,11 +207,11 @@ static void tell_left_out(const struct bench_job *job)
 /* Say why, of the first. */
 static int nothing_fits(const struct bench_job *job)
 {
-	struct bench_point point = point_of(job, job->specs.spec[0], job->threads.value[0],
+	struct bench_point point = point_of(job, job->job.specs.spec[0], job->threads.value[0],
 					    job->orders.value[0], job->fills.value[0]);
 	struct error err = {0};
 
-	if (job->specs.all)
+	if (job->job.specs.all)
 		return cli_usage("bench: no built-in back end can do that; `quire list allocators` "
 				 "tells what each can");
 	bench_fits(&point, &err);
@@ -226,20 +220,20 @@ static int nothing_fits(const struct bench_job *job)
 
 static int make_points(struct bench_job *job)
 {
-	const size_t n = job->specs.n * job->threads.n * job->orders.n * job->fills.n;
+	const size_t n = job->job.specs.n * job->threads.n * job->orders.n * job->fills.n;
 	int code = EXIT_OK;
 
 	job->points = calloc(n, sizeof(*job->points));
 	if (!job->points)
 		return cli_fail(EXIT_RUN, &(struct error){.code = ENOMEM});
 	for (size_t i = 0; code == EXIT_OK && i < n; i++) {
-		size_t at = i / job->specs.n;
+		size_t at = i / job->job.specs.n;
 		uint32_t threads = job->threads.value[at % job->threads.n];
 		uint32_t order = job->orders.value[at / job->threads.n % job->orders.n];
 		uint32_t fill = job->fills.value[at / job->threads.n / job->orders.n];
 
-		struct bench_point point =
-			point_of(job, job->specs.spec[i % job->specs.n], threads, order, fill);
+		struct bench_point point = point_of(job, job->job.specs.spec[i % job->job.specs.n],
+						    threads, order, fill);
 
 		code = add_point(job, &point);
 	}
@@ -250,93 +244,66 @@ static int make_points(struct bench_job *job)
 	return code;
 }
 
-static int take(struct result_sink *sink, const struct result_record *record, struct error *err)
+static int tell_failure(struct result_sink *sink, const struct result_record *record,
+			struct error *err)
 {
 	struct bench_job *job =
-		(struct bench_job *)((char *)sink - offsetof(struct bench_job, sink));
-	struct result_sink *runs = runs_sink(&job->runs);
+		(struct bench_job *)((char *)sink - offsetof(struct bench_job, failures));
+	struct error failure = {0};
 
-	if (record->kind == RESULT_DONE && record->done.status != RUN_DONE) {
-		struct error failure = {0};
-
-		error_set(&failure, EIO, "bench: %s",
-			  record->done.text ? record->done.text : "failed");
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &failure));
-	}
-	return runs->take(runs, record, err);
+	(void)err;
+	if (record->kind != RESULT_DONE || record->done.status == RUN_DONE)
+		return 0;
+	error_set(&failure, record->done.code, "bench: %s",
+		  record->done.text ? record->done.text : "failed");
+	job_fail(&job->job, &failure);
+	return 0;
 }
 
-static void measure(struct bench_job *job, struct emitter *e)
+static void measure(struct bench_job *job)
 {
 	const struct bench_watch watch = {
-		.timeout_s = (unsigned int)option_uint(job->options, "timeout"),
+		.timeout_s = (unsigned int)option_uint(job->job.options, "timeout"),
 		.stop = &cli_stop,
 		.progress = isatty(STDERR_FILENO),
 	};
 	struct error err = {0};
 	int rc;
 
-	job->sink.take = take;
-	runs_begin(&job->runs, e, job->store, job->kind == BENCH_FRAG ? RUNS_FRAG : RUNS_TIMES);
-	rc = bench_run_all(job->points, job->nr_points, &watch, &job->sink, &err);
+	job->failures.take = tell_failure;
+	result_tee_add(&job->job.tee, &job->failures);
+	rc = bench_run_all(job->points, job->nr_points, &watch, &job->job.tee.sink, &err);
 	/* Of what was interrupted, each run has told. */
-	if (rc == -EINTR && job->code == EXIT_RUN)
-		rc = 0;
-	if (rc)
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-	if (job->runs.failed_checks)
-		cli_raise(&job->code, EXIT_CHECK);
-	runs_end(&job->runs);
-	job->code = cli_emitter_end(e, job->code);
+	if (rc && (rc != -EINTR || job->job.code != EXIT_RUN))
+		job_fail(&job->job, &err);
 }
 
-static void close_job(struct bench_job *job)
-{
-	struct error err = {0};
-
-	if (store_close(job->store, &err))
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-	specs_release(&job->specs);
-	free(job->points);
-}
-
+/* What is to be measured. Return: an exit code. */
 static int prepare(struct bench_job *job)
 {
-	const char *db = option_string(job->options, "db");
-	struct error err = {0};
 	int code = parse_numbers(job);
 
-	if (code == EXIT_OK)
-		code = specs_parse("bench", job->options, &job->specs);
-	if (code == EXIT_OK)
-		code = make_points(job);
-	if (code == EXIT_OK && db && store_open(db, &job->store, &err))
-		code = cli_fail(EXIT_RUN, &err);
-	return code;
+	return code == EXIT_OK ? make_points(job) : code;
 }
 
 static int run(const struct option_set *options, int n, char **operands)
 {
-	struct bench_job job = {.options = options};
+	struct bench_job job = {0};
 	int kind = cli_pick("bench", operands[0], bench_kind_names), code;
-	struct emitter *e = NULL;
 
 	(void)n;
 	if (kind < 0)
 		return EXIT_USAGE;
-	cli_catch_stop();
 	job.kind = (enum bench_kind)kind;
-	code = prepare(&job);
-	if (code == EXIT_OK) {
-		e = cli_emitter(options);
-		if (e)
-			measure(&job, e);
-		else
-			code = EXIT_RUN;
+	if (job_begin(&job.job, "bench", options)) {
+		job.job.code = prepare(&job);
+		if (job.job.code == EXIT_OK &&
+		    job_open(&job.job, job.kind == BENCH_FRAG ? RUNS_FRAG : RUNS_TIMES))
+			measure(&job);
 	}
-	cli_raise(&job.code, code);
-	close_job(&job);
-	return job.code;
+	code = job_end(&job.job);
+	free(job.points);
+	return code;
 }
 
 const struct verb verb_bench = {

@@ -1,15 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "replay/fidelity/fidelity.h"
+#include "cli/cli.h"
 
-#include <errno.h>
-#include <stdlib.h>
 #include <unistd.h>
 
-#include "analysis/store.h"
-#include "cli/cli.h"
-#include "cli/runs.h"
-#include "cli/specs.h"
-#include "traces/file/trace.h"
+#include "cli/job.h"
+#include "replay/fidelity/fidelity.h"
 
 static const struct option fidelity_options[] = {
 	{.name = "allocator",
@@ -32,42 +27,13 @@ static const struct option fidelity_options[] = {
 	{.name = NULL},
 };
 
-/* Everything one invocation works on. */
-struct fidelity_job {
-	const struct option_set *options;
-	struct specs specs;
-	struct store *store;
-	struct emitter *e;
-	struct runs runs;
-	int code;
-};
-
-/* What is known at the start, in words. Return: 0, or the error of opening the trace. */
-static int look_at_start(struct fidelity_job *job, const char *trace, struct error *err)
+/* Whether the question can be put to a back end at all. */
+static bool can_answer(const struct allocator_ops *ops)
 {
-	static const char *const words[2][2] = {
-		{"recorded without --burn-in: the order of its lists is unknown",
-		 "recorded without --burn-in; with hindsight"},
-		{"burnt in: what led to it is told", "burnt in; with hindsight"},
-	};
-	struct trace_reader *reader;
-	int rc = trace_reader_open(trace, 0, &reader, err);
-	bool burnt_in;
-
-	if (rc)
-		return rc;
-	burnt_in = trace_reader_header(reader)->compatible_features & TRACE_HAS_BURN_IN;
-	job->runs.start = words[burnt_in][option_bool(job->options, "hindsight")];
-	trace_reader_close(reader);
-	return 0;
+	return ops->predict && ops->observe && ops->adopt;
 }
 
-/*
- * One back end on one trace.
- * Return: 0; -ENOTSUP: they do not fit; -ECHILD: it has died, which is its own misfortune; any other
- * error is everyone's.
- */
-static int judge_one(struct fidelity_job *job, const char *trace, const struct allocator_spec *spec,
+static int judge_one(struct job *job, const char *trace, const struct allocator_spec *spec,
 		     struct error *err)
 {
 	const struct option_set *o = job->options;
@@ -82,93 +48,17 @@ static int judge_one(struct fidelity_job *job, const char *trace, const struct a
 	};
 	int rc = fidelity_fits(trace, spec, err);
 
-	return rc ? rc : fidelity_run_isolated(&config, runs_sink(&job->runs), err);
-}
-
-/* Whether the question can be put to a back end at all: nobody has asked for one that cannot answer. */
-static bool can_answer(const struct allocator_ops *ops)
-{
-	return ops->predict && ops->observe && ops->adopt;
-}
-
-/* All back ends on one trace. Return false to go no further. */
-static bool judge_trace(struct fidelity_job *job, const char *trace)
-{
-	struct error misfit = {0};
-	bool any = false;
-	int rc = look_at_start(job, trace, &misfit);
-
-	if (rc) {
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &misfit));
-		return false;
-	}
-	for (size_t i = 0; i < job->specs.n && !cli_stop; i++) {
-		const struct allocator_spec *spec = job->specs.spec[i];
-		struct error err = {0};
-
-		if (job->specs.all && !can_answer(spec->ops))
-			continue;
-		rc = judge_one(job, trace, spec, &err);
-		any |= rc != -ENOTSUP;
-		if (rc == -ENOTSUP && job->specs.all)
-			misfit = err; /* told if none fits, once */
-		else if (rc)
-			cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-		if (rc && rc != -ENOTSUP && rc != -ECHILD)
-			return false;
-	}
-	if (job->specs.all && !any && !cli_stop)
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &misfit));
-	return !cli_stop;
-}
-
-static void judge_all(struct fidelity_job *job, int n, char **traces)
-{
-	for (int t = 0; t < n; t++)
-		if (!judge_trace(job, traces[t]))
-			return;
-}
-
-static int open_store(struct fidelity_job *job)
-{
-	const char *db = option_string(job->options, "db");
-	struct error err = {0};
-
-	if (db && store_open(db, &job->store, &err))
-		return cli_fail(EXIT_RUN, &err);
-	return EXIT_OK;
-}
-
-static void close_job(struct fidelity_job *job)
-{
-	struct error err = {0};
-
-	if (store_close(job->store, &err))
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-	specs_release(&job->specs);
+	return rc ? rc : fidelity_run_isolated(&config, &job->tee.sink, err);
 }
 
 static int run(const struct option_set *options, int n, char **traces)
 {
-	struct fidelity_job job = {.options = options};
+	static const struct job_runner runner = {.suits = can_answer, .run = judge_one};
+	struct job job;
 
-	cli_catch_stop();
-	job.code = specs_parse("fidelity", options, &job.specs);
-	if (job.code == EXIT_OK)
-		job.code = open_store(&job);
-	if (job.code == EXIT_OK) {
-		job.e = cli_emitter(options);
-		if (!job.e)
-			job.code = EXIT_RUN;
-	}
-	if (job.e) {
-		runs_begin(&job.runs, job.e, job.store, RUNS_FIDELITY);
-		judge_all(&job, n, traces);
-		runs_end(&job.runs);
-		job.code = cli_emitter_end(job.e, job.code);
-	}
-	close_job(&job);
-	return job.code;
+	if (job_begin(&job, "fidelity", options) && job_open(&job, RUNS_FIDELITY))
+		job_run_traces(&job, n, traces, &runner);
+	return job_end(&job);
 }
 
 const struct verb verb_fidelity = {

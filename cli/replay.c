@@ -1,18 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
-#include <errno.h>
-#include <inttypes.h>
-#include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include "analysis/store.h"
-#include "base/bits.h"
-#include "cli/runs.h"
-#include "cli/specs.h"
+#include "cli/job.h"
 #include "replay/replay.h"
 
 static const struct option replay_options[] = {
@@ -74,21 +65,10 @@ static const struct option replay_options[] = {
 	{.name = NULL},
 };
 
-/* Everything one invocation works on. */
-struct replay_job {
-	const struct option_set *options;
-	struct specs specs;
-	struct store *store;
-	struct emitter *e;
-	struct runs runs;
-	int code;
-};
-
-/* One back end on one trace. Return false to go no further. */
-static bool replay_one(struct replay_job *job, const char *trace, const struct allocator_spec *spec)
+static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
+		      struct error *err)
 {
 	const struct option_set *o = job->options;
-	struct error err = {0};
 	const struct replay_config config = {
 		.trace = trace,
 		.spec = spec,
@@ -106,72 +86,19 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 		.timeout_s = (unsigned int)option_uint(o, "timeout"),
 		.stop = &cli_stop,
 	};
-	int rc;
+	int rc = replay_fits(trace, spec, config.machine, err);
 
-	rc = replay_fits(trace, spec, config.machine, &err);
-	if (rc == -ENOTSUP && job->specs.all)
-		return true;
-	if (rc) {
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-		return rc == -ENOTSUP;
-	}
-	rc = replay_run_isolated(&config, runs_sink(&job->runs), &err);
-	if (rc) {
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-		/* A back end's own misfortune is its own; a broken trace or database is everyone's. */
-		return rc == -ECHILD;
-	}
-	return true;
-}
-
-static int replay_all(struct replay_job *job, int n, char **traces)
-{
-	for (int t = 0; t < n; t++)
-		for (size_t i = 0; i < job->specs.n; i++)
-			if (!replay_one(job, traces[t], job->specs.spec[i]) || cli_stop)
-				return job->code;
-	return job->code;
-}
-
-static int open_store(struct replay_job *job)
-{
-	const char *db = option_string(job->options, "db");
-	struct error err = {0};
-
-	if (db && store_open(db, &job->store, &err))
-		return cli_fail(EXIT_RUN, &err);
-	return EXIT_OK;
-}
-
-static void close_job(struct replay_job *job)
-{
-	struct error err = {0};
-
-	if (store_close(job->store, &err))
-		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
-	specs_release(&job->specs);
+	return rc ? rc : replay_run_isolated(&config, &job->tee.sink, err);
 }
 
 static int run(const struct option_set *options, int n, char **traces)
 {
-	struct replay_job job = {.options = options};
+	static const struct job_runner runner = {.run = replay_one};
+	struct job job;
 
-	cli_catch_stop();
-	job.code = specs_parse("replay", options, &job.specs);
-	if (job.code == EXIT_OK)
-		job.code = open_store(&job);
-	if (job.code == EXIT_OK)
-		job.e = cli_emitter(options);
-	if (job.e) {
-		runs_begin(&job.runs, job.e, job.store, RUNS_REPLAY);
-		replay_all(&job, n, traces);
-		if (job.runs.failed_checks)
-			cli_raise(&job.code, job.code == EXIT_OK ? EXIT_CHECK : job.code);
-		runs_end(&job.runs);
-		job.code = cli_emitter_end(job.e, job.code);
-	}
-	close_job(&job);
-	return job.code;
+	if (job_begin(&job, "replay", options) && job_open(&job, RUNS_REPLAY))
+		job_run_traces(&job, n, traces, &runner);
+	return job_end(&job);
 }
 
 const struct verb verb_replay = {

@@ -235,25 +235,24 @@ struct engine_counts engine_counts(const struct engine *e)
 METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);
 METRIC_RANGE(kernel_fragmentation_index_o0, kernel_fragmentation_index_o10, NR_ORDERS);
 
-void engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
-		    uint64_t backend[NR_ORDERS], bool *has_backend)
+bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
+		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats)
 {
-	struct allocator_stats stats = {0};
-
+	memset(stats, 0, sizeof(*stats));
 	memory_state_metrics(e->account.state, state, ours);
-	*has_backend = e->ops->stats && !e->ops->stats(e->a, ALLOCATOR_ALL_ZONES, &stats);
-	if (!*has_backend)
-		return;
+	if (!e->ops->stats || e->ops->stats(e->a, ALLOCATOR_ALL_ZONES, stats))
+		return false;
 	for (unsigned int o = 0; o < NR_ORDERS; o++) {
 		backend[o] = 0;
 		for (unsigned int t = 0; t < MIGRATE_TYPES; t++)
-			backend[o] += stats.free_blocks[t][o];
+			backend[o] += stats->free_blocks[t][o];
 	}
 #define STATE(name) state[METRIC_##name - METRIC_STATE_FIRST]
-	STATE(cached_frames) = (double)stats.cached_frames;
-	STATE(kernel_free_frames) = (double)stats.free_frames;
+	STATE(cached_frames) = (double)stats->cached_frames;
+	STATE(kernel_free_frames) = (double)stats->free_frames;
 	STATE(kernel_free_huge) = (double)(backend[9] + 2 * backend[10]);
 	free_block_indices(backend, &STATE(kernel_unusable_index_o0),
 			   &STATE(kernel_fragmentation_index_o0));
 #undef STATE
+	return true;
 }

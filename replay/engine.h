@@ -108,6 +108,7 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 void engine_sample_at(struct engine *e);
 
 /**
+/**
  * engine_flush - execute and account all that is planned
  * Return: 0; -ENOMEM; what sample() returned.
  */
@@ -129,10 +130,12 @@ const char *engine_first_violation(const struct engine *e);
 
 /**
  * engine_metrics - the state metrics now, the back end's own (kernel_*, cached_frames) included
- * @ours, @backend: free blocks by order; @backend only if *@has_backend
+ * @ours, @backend: free blocks by order
+ * @stats: what the back end's own were taken from, its counters with it
+ * Return: false: the back end tells no statistics; @stats is empty then, @backend untouched.
  */
-void engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
-		    uint64_t backend[NR_ORDERS], bool *has_backend);
+bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
+		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats);
 
 /** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
 struct memory_state *engine_state(struct engine *e);

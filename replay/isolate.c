@@ -6,7 +6,6 @@
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/wait.h>
@@ -52,7 +51,6 @@ struct relay_sink {
 	struct result_sink *to;
 	bool began, ended;
 	enum run_status status;
-	int code; /* of a failed run, as the child says at the start of its text */
 	struct error failure;
 };
 
@@ -67,14 +65,9 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 		relay->ended = true;
 		relay->status = record->done.status;
 		if (record->done.status != RUN_DONE) {
-			/* "ERRNO text": see child_main(). */
-			char *end;
-			const char *text = record->done.text ? record->done.text : "";
-			int code = (int)strtol(text, &end, 10);
-
-			error_set(&relay->failure, code ? code : EIO, "%s",
-				  *end == ' ' ? end + 1 : end);
-			return 0; /* told by finish(), without the number */
+			error_set(&relay->failure, record->done.code ? record->done.code : EIO,
+				  "%s", record->done.text ? record->done.text : "");
+			return 0; /* told by isolate_run() */
 		}
 	}
 	if (record->kind == RESULT_RUN)
@@ -102,11 +95,11 @@ child_main(const struct isolated_job *job, int fd, pid_t parent)
 		_exit(1);
 	rc = job->body(job->arg, &sink.sink, &err);
 	if (rc) {
-		struct result_record done = {.kind = RESULT_DONE, .done = {.status = RUN_FAILED}};
-		char text[ERROR_TEXT_MAX + 32];
+		const struct error why = err; /* sending it may fail, too */
+		const struct result_record done = {
+			.kind = RESULT_DONE,
+			.done = {.status = RUN_FAILED, .text = why.text, .code = -rc}};
 
-		snprintf(text, sizeof(text), "%d %s", -rc, err.text);
-		done.done.text = text;
 		(void)pipe_take(&sink.sink, &done, &err);
 	}
 	result_writer_release(&sink.writer);
@@ -225,6 +218,7 @@ int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct
 	rc = judge(&relay, relay_rc, status, job->name, err, &done.done.status);
 	if (rc && relay.began) {
 		done.done.text = err->text;
+		done.done.code = -rc;
 		(void)sink->take(sink, &done, &ignored);
 	}
 	return rc;

@@ -15,7 +15,6 @@
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/objects.h"
-#include "replay/provenance.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
 
@@ -45,6 +44,7 @@ struct run {
 	uint32_t asked;	       /* samples whose moment has been told to the engine */
 	uint32_t next_sample;  /* index */
 	bool played;	       /* the last event, too */
+	struct allocator_stats stats; /* of the last sample */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
@@ -69,7 +69,7 @@ static int send_sample(struct run *r, const struct engine_moment *moment)
 	bool has_backend;
 	int rc;
 
-	engine_metrics(r->engine, r->last, ours, backend, &has_backend);
+	has_backend = engine_metrics(r->engine, r->last, ours, backend, &r->stats);
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
 		if (isnan(r->last[i]))
 			continue;
@@ -88,6 +88,8 @@ static int send_sample(struct run *r, const struct engine_moment *moment)
 		rc = tell_freelist(&r->tell, r->next_sample, FREELIST_BACKEND, backend);
 	if (!rc)
 		rc = send_blockmap(r, r->next_sample);
+	if (!rc)
+		rc = tell_counters(&r->tell, r->config.spec, &r->stats, r->next_sample);
 	r->next_sample++;
 	return rc;
 }
@@ -191,76 +193,57 @@ static int open_trace(struct run *r)
 	return rc ? rc : resolve_prefill(r);
 }
 
-static int point_id(const struct run *r, const char *digest, char id[33])
+/* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
+static void state_settings(const struct run *r, struct settings *s)
 {
 	const struct replay_config *c = &r->config;
-	char asked[600], how[256], lists[32] = "";
+	const bool checked = !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
-	snprintf(asked, sizeof(asked), "trace %s", digest);
-	if (c->list_seed)
-		snprintf(lists, sizeof(lists), "\nlist_seed %" PRIu64, c->list_seed);
-	/* What was lost to damage is not in the digest. */
-	snprintf(how, sizeof(how),
-		 "mode %s memory %s prefill %s oracle %d seed %" PRIu64 " samples %u by %s%s%s",
-		 replay_mode_names[c->mode], backing_kind_names[c->backing],
-		 prefill_names[c->prefill], c->oracle, c->seed, c->samples,
-		 sample_by_names[c->sample_by], c->salvage ? "\nsalvage" : "", lists);
-	return provenance_point_id(asked, r->machine, c->spec, how, id, r->err);
+	settings_text(s, SETTING_QUESTION, "backing", backing_kind_names[c->backing],
+		      backing_kind_names[BACKING_NONE]);
+	settings_text(s, SETTING_QUESTION, "machine", c->machine ? c->machine_name : "recorded",
+		      "recorded");
+	settings_uint(s, SETTING_QUESTION, "list_seed", c->list_seed, "", 0);
+	settings_text(s, SETTING_QUESTION, "prefill", prefill_names[c->prefill],
+		      prefill_names[PREFILL_RECORDED]);
+	settings_bool(s, SETTING_QUESTION, "salvage", c->salvage, false);
+	settings_uint(s, SETTING_CARE, "samples", c->samples, "", 100);
+	settings_text(s, SETTING_CARE, "sample_by", sample_by_names[c->sample_by],
+		      sample_by_names[SAMPLE_BY_EVENTS]);
+	settings_bool(s, SETTING_CARE, "oracle", c->oracle && checked, true);
+	tell_machine_facts(s, r->machine);
+	tell_trace_facts(s, r->totals);
 }
 
 static int send_run(struct run *r)
 {
 	const struct replay_config *c = &r->config;
-	struct result_record record = {.kind = RESULT_RUN};
-	struct result_run *run = &record.run;
-	char id[33], build_id[128], note[1024], digest[512];
-	char *options = option_canonical(c->spec->options);
-	int rc;
-
-	if (!options)
-		return error_set(r->err, ENOMEM, "no memory");
-	/* A file without an index has no digest; its path and size tell two of them apart. */
-	snprintf(digest, sizeof(digest), "salvaged %" PRIu64 " %s",
-		 trace_reader_file_bytes(r->reader), c->trace);
-	rc = point_id(r, r->totals ? r->totals->digest : digest, id);
-	if (rc) {
-		free(options);
-		return rc;
-	}
-	provenance_build_id(build_id, sizeof(build_id));
-	snprintf(note, sizeof(note), "kernel %s, %s%s%s",
-		 r->header->kernel[0] ? r->header->kernel : "unknown", r->header->recorder,
-		 r->header->note[0] ? ": " : "", r->header->note);
-	*run = (struct result_run){
-		.allocator = c->spec->ops->name,
-		.spec = c->spec->text,
-		.options = options,
-		.allocator_summary = c->spec->ops->summary,
+	struct settings settings = {0};
+	char note[TELL_NOTE_MAX], asked[600];
+	const struct tell_run run = {
+		.spec = c->spec,
+		.machine = r->header->machine,
+		.asked = asked,
 		.trace = c->trace,
 		.trace_digest = r->totals ? r->totals->digest : "",
 		.trace_note = note,
 		.mode = replay_mode_names[c->mode],
-		.memory = backing_kind_names[c->backing],
-		.prefill = prefill_names[r->config.prefill],
 		.label = c->label,
-		.point_id = id,
-		.build_id = build_id,
 		.seed = c->seed,
-		.events = r->totals ? r->totals->events : 0,
-		.ops = r->totals ? r->totals->ops : 0,
-		.managed_frames = machine_managed(r->machine),
 		.start_ns = clock_wall_ns(),
 		.threads = 1,
-		.role = c->spec->ops->capabilities & ALLOCATOR_ECHO	   ? ROLE_REFERENCE
-			: c->spec->ops->capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS
-									   : ROLE_CANDIDATE,
-		.cpus = r->machine->nr_cpus,
 		.order = -1,
-		.oracle = c->oracle && !(c->spec->ops->capabilities & ALLOCATOR_UNCHECKED),
 	};
-	rc = tell_record(&r->tell, &record);
-	free(options);
-	return rc;
+
+	/* A file without an index has no digest; its path and size tell two of them apart. */
+	if (r->totals)
+		snprintf(asked, sizeof(asked), "trace %s", r->totals->digest);
+	else
+		snprintf(asked, sizeof(asked), "trace salvaged %" PRIu64 " %s",
+			 trace_reader_file_bytes(r->reader), c->trace);
+	tell_trace_note(note, r->header);
+	state_settings(r, &settings);
+	return tell_run(&r->tell, &run, &settings);
 }
 
 static int create_engine(struct run *r)
@@ -505,7 +488,7 @@ static int send_counts(struct run *r)
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
 		rc = tell_metric(&r->tell, METRIC_STATE_END + i,
 				 r->summed[i] ? r->sum[i] / r->summed[i] : NAN);
-	return rc;
+	return rc ? rc : tell_counters(&r->tell, r->config.spec, &r->stats, RESULT_AT_END);
 }
 
 /* The figures of an operation's times: the mean, the quantiles, the largest. */

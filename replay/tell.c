@@ -92,6 +92,30 @@ int tell_run(struct tell *t, const struct tell_run *run, const struct settings *
 	return rc;
 }
 
+void tell_machine_facts(struct settings *settings, const struct machine *m)
+{
+	settings_number(settings, SETTING_FACT, "cpus", m->nr_cpus, "");
+	settings_number(settings, SETTING_FACT, "managed_frames", machine_managed(m), "frames");
+}
+
+void tell_trace_facts(struct settings *settings, const struct trace_totals *totals)
+{
+	if (totals) {
+		settings_number(settings, SETTING_FACT, "events", totals->events, "");
+		settings_number(settings, SETTING_FACT, "ops", totals->ops, "");
+	} else {
+		settings_unknown(settings, SETTING_FACT, "events", "");
+		settings_unknown(settings, SETTING_FACT, "ops", "");
+	}
+}
+
+void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header)
+{
+	snprintf(note, TELL_NOTE_MAX, "kernel %s, %s%s%s",
+		 header->kernel[0] ? header->kernel : "unknown", header->recorder,
+		 header->note[0] ? ": " : "", header->note);
+}
+
 int tell_metric(struct tell *t, uint32_t metric, double value)
 {
 	return tell_record(
@@ -159,35 +183,54 @@ int tell_row(struct tell *t, const char *source, const struct metric_info *info,
 				      .row = {.metric = *metric, .source = source, .info = *info}});
 }
 
-/* The row of the counter at place @i of the statistics, declared when first seen. */
-static int row_of_counter(struct tell *t, const struct allocator_spec *spec,
-			  const struct allocator_stats *stats, size_t i)
+/* How a counter is described: by the back end's own table, or an inner one's; else a plain number. */
+static struct metric_info counter_info(const struct allocator_spec *spec, const char *name)
 {
-	const char *name = stats->counters[i].name;
-	const struct metric_info plain = {.name = name, .unit = "", .help = ""};
-	const struct metric_info *row = allocator_counter(spec->ops, name);
+	for (; spec; spec = spec->inner) {
+		const struct metric_info *row = allocator_counter(spec->ops, name);
+
+		if (row)
+			return *row;
+	}
+	return (struct metric_info){.name = name, .unit = "", .help = ""};
+}
+
+/* The row of the counter @name, declared when first seen; @place: where it probably is among ours. */
+static int row_of_counter(struct tell *t, const struct allocator_spec *spec, const char *name,
+			  size_t place, uint32_t *row)
+{
+	struct metric_info info;
+	size_t i = place;
 	int rc;
 
-	if (i < t->nr_counters && strcmp(t->counter_name[i], name) == 0)
-		return 0;
-	rc = tell_row(t, spec->ops->name, row ? row : &plain, &t->counter_row[i]);
-	t->counter_name[i] = name;
-	t->nr_counters = i + 1;
-	return rc;
+	if (i >= t->nr_counters || strcmp(t->counter_name[i], name) != 0)
+		for (i = 0; i < t->nr_counters && strcmp(t->counter_name[i], name) != 0;)
+			i++;
+	if (i == t->nr_counters) {
+		if (i == ALLOCATOR_COUNTERS_MAX)
+			return error_set(t->err, E2BIG, "%s: %s: more than %d counters",
+					 spec->ops->name, name, ALLOCATOR_COUNTERS_MAX);
+		info = counter_info(spec, name);
+		rc = tell_row(t, spec->ops->name, &info, &t->counter_row[i]);
+		if (rc)
+			return rc;
+		t->counter_name[t->nr_counters++] = name;
+	}
+	*row = t->counter_row[i];
+	return 0;
 }
 
 int tell_counters(struct tell *t, const struct allocator_spec *spec,
 		  const struct allocator_stats *stats, uint32_t sample)
 {
+	struct result_record record = {.kind = RESULT_COUNTER, .counter = {.sample = sample}};
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < stats->nr_counters; i++) {
-		rc = row_of_counter(t, spec, stats, i);
+		rc = row_of_counter(t, spec, stats->counters[i].name, i, &record.counter.metric);
+		record.counter.value = stats->counters[i].value;
 		if (!rc)
-			rc = tell_record(
-				t, &(struct result_record){.kind = RESULT_COUNTER,
-							   .counter = {sample, t->counter_row[i],
-								       stats->counters[i].value}});
+			rc = tell_record(t, &record);
 	}
 	return rc;
 }

@@ -14,13 +14,14 @@
 #include "results/result.h"
 #include "results/settings.h"
 #include "sim/machine.h"
+#include "traces/file/trace.h"
 
 struct tell {
 	struct result_sink *sink;
 	struct error *err; /* where a failure of the sink is explained; never NULL */
 	uint64_t heard_ns; /* when a sign of life was last sent */
 	uint32_t rows;	   /* RESULT_METRIC_ROWs sent so far */
-	/* Of the back end's counters: the row of each, by its place in the back end's statistics. */
+	/* Of the back end's counters: the row of each, in the order in which they were first seen. */
 	uint32_t counter_row[ALLOCATOR_COUNTERS_MAX];
 	const char *counter_name[ALLOCATOR_COUNTERS_MAX];
 	size_t nr_counters;
@@ -55,6 +56,16 @@ struct tell_run {
  */
 int tell_run(struct tell *t, const struct tell_run *run, const struct settings *settings);
 
+/* The facts that several kinds of run know, each stated in one place. */
+void tell_machine_facts(struct settings *settings, const struct machine *m);
+/** @totals: NULL: not known, of a file without an index. */
+void tell_trace_facts(struct settings *settings, const struct trace_totals *totals);
+
+#define TELL_NOTE_MAX 1024
+
+/** Where a trace comes from: kernel release, recorder, its own note; cut at TELL_NOTE_MAX. */
+void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header);
+
 int tell_metric(struct tell *t, uint32_t metric, double value);
 int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
 		  const uint64_t blocks[NR_ORDERS]);
@@ -81,6 +92,7 @@ int tell_row(struct tell *t, const char *source, const struct metric_info *info,
  * @sample: its index, or RESULT_AT_END
  * A counter is declared when it is first seen, as the back end's table describes it (of a layer, its own
  * table or an inner one's); one that no table has is a plain exact number.
+ * Return: 0; -E2BIG: more names than ALLOCATOR_COUNTERS_MAX; or the sink's.
  */
 int tell_counters(struct tell *t, const struct allocator_spec *spec,
 		  const struct allocator_stats *stats, uint32_t sample);

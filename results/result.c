@@ -201,23 +201,13 @@ static void pack_run(struct packer *p, const struct result_run *run)
 	pack_string(p, run->trace_digest);
 	pack_string(p, run->trace_note);
 	pack_string(p, run->mode);
-	pack_string(p, run->memory);
-	pack_string(p, run->prefill);
 	pack_string(p, run->label);
 	pack_string(p, run->point_id);
 	pack_string(p, run->build_id);
 	PACK(p, run->seed);
-	PACK(p, run->events);
-	PACK(p, run->ops);
-	PACK(p, run->managed_frames);
 	PACK(p, run->start_ns);
 	PACK(p, run->threads);
-	PACK(p, run->cpus);
 	PACK(p, run->order);
-	pack_u32(p, run->oracle);
-	PACK(p, run->repetitions);
-	PACK(p, run->rounds);
-	PACK(p, run->fill);
 }
 
 static void pack_setting(struct packer *p, const struct result_setting *setting)
@@ -227,6 +217,7 @@ static void pack_setting(struct packer *p, const struct result_setting *setting)
 	pack_string(p, setting->unit);
 	pack_u32(p, setting->role);
 	pack_u32(p, setting->usual);
+	pack_u32(p, setting->type);
 }
 
 static void pack_row(struct packer *p, const struct result_metric_row *row)
@@ -341,6 +332,7 @@ static bool pack_small(struct packer *p, const struct result_record *r)
 	case RESULT_DONE:
 		pack_u32(p, r->done.status);
 		pack_string(p, r->done.text);
+		PACK(p, r->done.code);
 		return true;
 	default:
 		return false;
@@ -557,23 +549,13 @@ static void unpack_run(struct unpacker *u, struct result_run *run)
 	run->trace_digest = unpack_string(u);
 	run->trace_note = unpack_string(u);
 	run->mode = unpack_string(u);
-	run->memory = unpack_string(u);
-	run->prefill = unpack_string(u);
 	run->label = unpack_string(u);
 	run->point_id = unpack_string(u);
 	run->build_id = unpack_string(u);
 	UNPACK(u, run->seed);
-	UNPACK(u, run->events);
-	UNPACK(u, run->ops);
-	UNPACK(u, run->managed_frames);
 	UNPACK(u, run->start_ns);
 	UNPACK(u, run->threads);
-	UNPACK(u, run->cpus);
 	UNPACK(u, run->order);
-	run->oracle = unpack_below(u, 2);
-	UNPACK(u, run->repetitions);
-	UNPACK(u, run->rounds);
-	UNPACK(u, run->fill);
 }
 
 /* A text that must be there. */
@@ -593,6 +575,7 @@ static void unpack_setting(struct unpacker *u, struct result_setting *setting)
 	setting->unit = unpack_text(u);
 	setting->role = (enum setting_role)unpack_below(u, SETTING_FACT + 1);
 	setting->usual = unpack_below(u, 2);
+	setting->type = (enum setting_type)unpack_below(u, SETTING_BOOL + 1);
 }
 
 /* The number of a metric that a row brings. */
@@ -715,6 +698,7 @@ static bool unpack_small(struct unpacker *u, struct result_record *r)
 	case RESULT_DONE:
 		r->done.status = (enum run_status)unpack_below(u, RUN_INTERRUPTED + 1);
 		r->done.text = unpack_string(u);
+		UNPACK(u, r->done.code);
 		return true;
 	default:
 		return false;

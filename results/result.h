@@ -64,19 +64,14 @@ struct result_run {
 	const char *trace;	  /* path as typed */
 	const char *trace_digest; /* 32 hex digits */
 	const char *trace_note;	  /* provenance, kernel release */
-	const char *mode, *memory, *prefill;
+	const char *mode;
 	const char *label;    /* NULL: none */
 	const char *point_id; /* 32 hex digits: what would have to be equal for a rerun */
 	const char *build_id;
-	uint64_t seed, events, ops, managed_frames, start_ns;
-	uint32_t threads, cpus;
+	uint64_t seed, start_ns;
+	uint32_t threads;
 	enum run_role role;
-	int32_t order; /* -1: not a benchmark of one order */
-	bool oracle;
-	/* A benchmark's; 0 repetitions: it is none, and the others mean nothing. */
-	uint32_t repetitions; /* whose median the noisy metrics are */
-	uint32_t rounds;      /* 0: of a kind without rounds */
-	uint32_t fill;	      /* percent of memory in use at the start */
+	int32_t order; /* of a benchmark's blocks; -1: it is none */
 };
 
 /*
@@ -93,13 +88,22 @@ enum setting_role {
 /** "question", "care", "fact". */
 const char *setting_role_name(enum setting_role role);
 
+/* How a value is to be read. */
+enum setting_type {
+	SETTING_TEXT,
+	SETTING_NUMBER, /* whole and unsigned, in decimal; "": not known */
+	SETTING_BOOL,	/* "true" or "false" */
+};
+
+/* All runs of one mode have the same keys: what is not known is "". */
 struct result_setting {
 	const char *key;   /* lower_case, unique in a run */
-	const char *value; /* as a user would spell it; numbers in decimal */
+	const char *value; /* as a user would spell it */
 	const char *unit;  /* "": none */
 	enum setting_role role;
 	bool usual; /* the value at which a run without the setting would be the same: told, but
 		       left out of the point, so that a new setting leaves old points alone */
+	enum setting_type type;
 };
 
 /* Numbers from METRIC_COUNT on, without a gap, in the order they are told. */
@@ -320,6 +324,7 @@ struct result_record {
 		struct {
 			enum run_status status;
 			const char *text; /* NULL, or why it failed */
+			int code;	  /* that as a positive errno; 0: it did not fail */
 		} done;
 	};
 };

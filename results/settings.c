@@ -32,6 +32,7 @@ void settings_bool(struct settings *s, enum setting_role role, const char *key, 
 {
 	struct result_setting *row = append(s, role, key);
 
+	row->type = SETTING_BOOL;
 	row->value = value ? "true" : "false";
 	row->usual = value == usual;
 }
@@ -43,7 +44,16 @@ void settings_number(struct settings *s, enum setting_role role, const char *key
 	char *number = s->number[s->n - 1];
 
 	snprintf(number, sizeof(s->number[0]), "%" PRIu64, value);
+	row->type = SETTING_NUMBER;
 	row->value = number;
+	row->unit = unit;
+}
+
+void settings_unknown(struct settings *s, enum setting_role role, const char *key, const char *unit)
+{
+	struct result_setting *row = append(s, role, key);
+
+	row->type = SETTING_NUMBER;
 	row->unit = unit;
 }
 

@@ -36,6 +36,9 @@ void settings_uint(struct settings *s, enum setting_role role, const char *key, 
 /** A number that has no usual value. */
 void settings_number(struct settings *s, enum setting_role role, const char *key, uint64_t value,
 		     const char *unit);
+/** A number that cannot be told this time; runs of one mode all have the same keys. */
+void settings_unknown(struct settings *s, enum setting_role role, const char *key,
+		      const char *unit);
 
 /** The row called @key, or NULL. */
 const struct result_setting *settings_find(const struct settings *s, const char *key);

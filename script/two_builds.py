@@ -83,6 +83,11 @@ def program(parser, build):
     return os.path.abspath(quire)
 
 
+def setting(run, name):
+    """A setting of a run's JSON; older builds had it beside the others."""
+    return run["settings"].get(name) if "settings" in run else run.get(name)
+
+
 def ask(quire, *args):
     """The JSON of a command of one of them."""
     done = subprocess.run([quire, *args, "--format", "json"], stdout=subprocess.PIPE,

@@ -11,7 +11,6 @@
 #include "base/format.h"
 #include "replay/bench/rig.h"
 #include "replay/clock.h"
-#include "replay/provenance.h"
 #include "sim/gfp.h"
 #include "sim/memory.h"
 
@@ -237,65 +236,62 @@ pfn_t *bench_pfns(uint64_t n)
 
 /* ---- a run ---- */
 
-static int bench_id(const struct bench_point *p, char id[33], struct error *err)
+/* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
+static void state_settings(const struct bench_point *p, const struct machine *m, struct settings *s)
 {
-	char asked[64], how[256];
-	struct machine *m;
-	int rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
+	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
-	if (rc)
-		return rc;
-	snprintf(asked, sizeof(asked), "bench %s", bench_kind_names[p->kind]);
-	snprintf(how, sizeof(how),
-		 "threads %u order %u fill %u rounds %u repetitions %u oracle %d seed %" PRIu64,
-		 p->threads, p->order, p->fill, p->kind == BENCH_FRAG ? p->rounds : 0,
-		 p->repetitions, p->oracle, p->seed);
-	rc = provenance_point_id(asked, m, p->spec, how, id, err);
-	machine_destroy(m);
-	return rc;
+	settings_text(s, SETTING_QUESTION, "backing", memory_kind_names[MEMORY_NONE],
+		      memory_kind_names[MEMORY_NONE]);
+	settings_number(s, SETTING_QUESTION, "memory", p->memory_bytes, "bytes");
+	settings_number(s, SETTING_QUESTION, "fill", p->fill, "%");
+	if (p->kind == BENCH_FRAG)
+		settings_number(s, SETTING_QUESTION, "rounds", p->rounds, "");
+	settings_number(s, SETTING_CARE, "repetitions", p->repetitions, "");
+	settings_bool(s, SETTING_CARE, "oracle", p->oracle && checked, true);
+	tell_machine_facts(s, m);
 }
 
 int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result_sink *sink,
 		   struct error *err)
 {
-	const uint32_t capabilities = p->spec->ops->capabilities;
-	struct result_record record = {.kind = RESULT_RUN};
-	char point_id[33], build_id[128], mode[32];
-	char *options = option_canonical(p->spec->options);
-	int rc;
-
-	if (!options)
-		return error_set(err, ENOMEM, "no memory");
-	snprintf(mode, sizeof(mode), "bench-%s", bench_kind_names[p->kind]);
-	provenance_build_id(build_id, sizeof(build_id));
-	record.run = (struct result_run){
-		.allocator = p->spec->ops->name,
-		.spec = p->spec->text,
-		.options = options,
-		.allocator_summary = p->spec->ops->summary,
+	char mode[32], asked[64];
+	struct settings settings = {0};
+	struct error scratch = {0};
+	struct tell_run run = {
+		.spec = p->spec,
+		.asked = asked,
 		.mode = mode,
-		.memory = backing_kind_names[BACKING_NONE],
-		.prefill = "none",
 		.label = p->label,
-		.point_id = point_id,
-		.build_id = build_id,
 		.seed = p->seed,
-		.managed_frames = p->memory_bytes >> PAGE_SHIFT_DEFAULT,
 		.start_ns = start_ns,
 		.threads = p->threads,
-		.cpus = p->cpus,
-		.role = capabilities & ALLOCATOR_UNCHECKED ? ROLE_HARNESS : ROLE_CANDIDATE,
 		.order = (int32_t)p->order,
-		.oracle = p->oracle && !(capabilities & ALLOCATOR_UNCHECKED),
-		.repetitions = p->repetitions,
-		.rounds = p->kind == BENCH_FRAG ? p->rounds : 0,
-		.fill = p->fill,
 	};
-	rc = bench_id(p, point_id, err);
-	if (!rc)
-		rc = sink->take(sink, &record, err);
-	free(options);
+	struct machine *m;
+	struct tell tell;
+	int rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
+
+	if (rc)
+		return rc;
+	run.machine = m;
+	snprintf(mode, sizeof(mode), "bench-%s", bench_kind_names[p->kind]);
+	snprintf(asked, sizeof(asked), "bench %s", bench_kind_names[p->kind]);
+	state_settings(p, m, &settings);
+	tell_init(&tell, sink, err ? err : &scratch);
+	rc = tell_run(&tell, &run, &settings);
+	machine_destroy(m);
 	return rc;
+}
+
+/* What the back end counted by itself. */
+static int send_counters(struct bench_rig *rig)
+{
+	struct allocator_stats stats = {0};
+
+	if (!rig->ops->stats || rig->ops->stats(rig->a, ALLOCATOR_ALL_ZONES, &stats))
+		return 0;
+	return tell_counters(&rig->tell, rig->point->spec, &stats, RESULT_AT_END);
 }
 
 static int tell_counts(struct bench_rig *rig)
@@ -344,6 +340,8 @@ int bench_run(const struct bench_point *point, struct result_sink *sink, struct 
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
 	if (!rc)
 		rc = tell_counts(&rig);
+	if (!rc)
+		rc = send_counters(&rig);
 	if (!rc)
 		rc = tell_done(&rig.tell);
 	bench_rig_destroy(&rig);

@@ -65,7 +65,7 @@ pfn_t *bench_pfns(uint64_t n);
 int bench_time(struct bench_rig *rig); /* bulk, repeat, rand */
 int bench_frag(struct bench_rig *rig);
 
-/** RESULT_RUN of a point, begun at @start_ns (since 1970). */
+/** RESULT_RUN and the settings of a point, begun at @start_ns (since 1970). */
 int bench_send_run(const struct bench_point *point, uint64_t start_ns, struct result_sink *sink,
 		   struct error *err);
 

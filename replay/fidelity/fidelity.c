@@ -14,7 +14,6 @@
 #include "replay/engine.h"
 #include "replay/isolate.h"
 #include "replay/fidelity/judge.h"
-#include "replay/provenance.h"
 #include "replay/tell.h"
 #include "sim/gfp.h"
 #include "traces/file/trace.h"
@@ -773,52 +772,37 @@ static int open_trace(struct fidelity *f)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+/* Everything that was chosen or found: a new choice is a line here, and nothing anywhere else. */
+static void state_settings(const struct fidelity *f, struct settings *s)
+{
+	settings_bool(s, SETTING_QUESTION, "hindsight", f->config->hindsight, false);
+	settings_bool(s, SETTING_FACT, "burn_in", f->burn_in, true);
+	tell_machine_facts(s, f->machine);
+	tell_trace_facts(s, f->totals);
+}
+
 static int send_run(struct fidelity *f)
 {
-	struct result_record record = {.kind = RESULT_RUN};
-	char point_id[33], build_id[128], note[1024], asked[64];
-	char *options = option_canonical(f->config->spec->options);
-	int rc;
-
-	if (!options)
-		return error_set(f->err, ENOMEM, "no memory");
-	snprintf(asked, sizeof(asked), "trace %s", f->totals->digest);
-	rc = provenance_point_id(asked, f->machine, f->config->spec,
-				 f->config->hindsight ? "mode fidelity hindsight" : "mode fidelity",
-				 point_id, f->err);
-	if (rc) {
-		free(options);
-		return rc;
-	}
-	provenance_build_id(build_id, sizeof(build_id));
-	snprintf(note, sizeof(note), "kernel %s, %s%s%s", f->header->kernel, f->header->recorder,
-		 f->header->note[0] ? ": " : "", f->header->note);
-	record.run = (struct result_run){
-		.allocator = f->config->spec->ops->name,
-		.spec = f->config->spec->text,
-		.options = options,
-		.allocator_summary = f->config->spec->ops->summary,
+	char note[TELL_NOTE_MAX], asked[64];
+	struct settings settings = {0};
+	const struct tell_run run = {
+		.spec = f->config->spec,
+		.machine = f->machine,
+		.asked = asked,
 		.trace = f->config->trace,
 		.trace_digest = f->totals->digest,
 		.trace_note = note,
 		.mode = "fidelity",
-		.memory = "none",
-		.prefill = "recorded",
 		.label = f->config->label,
-		.point_id = point_id,
-		.build_id = build_id,
-		.events = f->totals->events,
-		.ops = f->totals->ops,
-		.managed_frames = machine_managed(f->machine),
 		.start_ns = clock_wall_ns(),
 		.threads = 1,
-		.cpus = f->machine->nr_cpus,
-		.role = ROLE_CANDIDATE,
 		.order = -1,
 	};
-	rc = tell_record(&f->tell, &record);
-	free(options);
-	return rc;
+
+	snprintf(asked, sizeof(asked), "trace %s", f->totals->digest);
+	tell_trace_note(note, f->header);
+	state_settings(f, &settings);
+	return tell_run(&f->tell, &run, &settings);
 }
 
 /* ---- the passes ---- */

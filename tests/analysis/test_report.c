@@ -17,6 +17,7 @@
 #include "analysis/report.h"
 #include "analysis/store.h"
 #include "base/bits.h"
+#include "results/settings.h"
 
 #define SAMPLES 60
 
@@ -217,23 +218,25 @@ static void send_run(struct store *store, const struct backend *b, const char *t
 				.trace_note =
 					"Linux 6.18.5 x86_64, 2 CPUs, recorded by quire 0.1.0",
 				.mode = "sequential",
-				.memory = "none",
-				.prefill = "recorded",
 				.point_id = "0123456789abcdef0123456789abcdef",
 				.build_id = "9f8e7d6c5b4a",
 				.seed = 1,
-				.events = 734512,
-				.ops = 702118,
-				.managed_frames = 2031616,
 				.start_ns = UINT64_C(1760000000000000000),
 				.threads = 1,
-				.cpus = 2,
 				.order = -1,
-				.oracle = b->oracle,
 			},
 	};
+	struct settings settings = {0};
 
+	settings_bool(&settings, SETTING_CARE, "oracle", b->oracle, true);
+	settings_number(&settings, SETTING_FACT, "cpus", 2, "");
+	settings_number(&settings, SETTING_FACT, "events", 734512, "");
+	settings_number(&settings, SETTING_FACT, "ops", 702118, "");
+	settings_number(&settings, SETTING_FACT, "managed_frames", 2031616, "frames");
 	must_take(store, &record);
+	for (size_t i = 0; i < settings.n; i++)
+		must_take(store, &(struct result_record){.kind = RESULT_SETTING,
+							 .setting = settings.row[i]});
 }
 
 static void send_backend(struct store *store, const struct backend *b, const char *trace,
@@ -555,12 +558,9 @@ static void add_fidelity(const char *path, const char *options)
 		.trace_digest = "0123456789abcdef0123456789abcdef",
 		.trace_note = "Linux 6.18.5 x86_64, 2 CPUs, recorded by quire 0.1.0",
 		.mode = "fidelity",
-		.memory = "none",
-		.prefill = "recorded",
 		.point_id = options,
 		.build_id = "abcd",
 		.threads = 1,
-		.cpus = 2,
 		.order = -1,
 	};
 	must_take(store, &run);

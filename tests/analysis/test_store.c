@@ -110,20 +110,13 @@ static struct result_record run_record(const char *allocator)
 				.trace_digest = "0123456789abcdef0123456789abcdef",
 				.trace_note = "Linux 6.18",
 				.mode = "sequential",
-				.memory = "none",
-				.prefill = "recorded",
 				.label = "nightly",
 				.point_id = "ffff",
 				.build_id = "abcd",
 				.seed = UINT64_MAX,
-				.events = 1000,
-				.ops = 900,
-				.managed_frames = 1048576,
 				.start_ns = UINT64_C(1700000000000000000),
 				.threads = 1,
-				.cpus = 2,
 				.order = -1,
-				.oracle = true,
 			},
 	};
 }
@@ -141,6 +134,24 @@ static void must_take(struct store *store, const struct result_record *record)
 
 	if (take(store, record, &err) != 0)
 		fail_msg("%s", err.text);
+}
+
+static void send_setting(struct store *store, const char *key, const char *value)
+{
+	must_take(store,
+		  &(struct result_record){.kind = RESULT_SETTING,
+					  .setting = {.key = key, .value = value, .unit = ""}});
+}
+
+static void send_settings(struct store *store)
+{
+	send_setting(store, "backing", "none");
+	send_setting(store, "prefill", "recorded");
+	send_setting(store, "oracle", "true");
+	send_setting(store, "cpus", "2");
+	send_setting(store, "events", "1000");
+	send_setting(store, "ops", "900");
+	send_setting(store, "managed_frames", "1048576");
 }
 
 static void send_metric(struct store *store, enum metric metric, double value)
@@ -257,6 +268,7 @@ static void write_run(const struct fixture *f, const char *allocator)
 	struct result_record run = run_record(allocator);
 
 	must_take(store, &run);
+	send_settings(store);
 	send_results(store);
 	send_done(store, RUN_DONE, NULL);
 	must_close(store);
@@ -564,8 +576,6 @@ static struct result_record bench_record(const char *allocator, uint32_t fill)
 	run.run.mode = "bench-bulk";
 	run.run.point_id = fill ? "filled" : "empty";
 	run.run.order = 3;
-	run.run.repetitions = 5;
-	run.run.fill = fill;
 	return run;
 }
 
@@ -578,6 +588,8 @@ static void a_benchmark_keeps_its_parameters_and_its_latest_run(void **state)
 		struct result_record run = bench_record("llfree", i ? 90 : 0);
 
 		must_take(store, &run);
+		send_setting(store, "repetitions", "5");
+		send_setting(store, "fill", i ? "90" : "0");
 		send_metric(store, METRIC_alloc_ns, 10 + i);
 		send_done(store, RUN_DONE, NULL);
 	}
@@ -657,7 +669,6 @@ static void write_fidelity(const struct fixture *f, const char *point_id, bool h
 	run.run.options = "kernel=6.18";
 	run.run.mode = "fidelity";
 	run.run.point_id = point_id;
-	run.run.oracle = false;
 	must_take(store, &run);
 	send_metric(store, METRIC_hit_accuracy_b, 0.96);
 	send_metric(store, METRIC_direct_accuracy_b, NAN);

@@ -33,6 +33,9 @@ PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
 # Lines that accompany a run that went well.
 NOTES = ("the trace has no start snapshot", "open loop:", "at the end ")
+RUN_KEYS = ["id", "point_id", "build_id", "label", "allocator", "spec", "options", "trace",
+            "trace_digest", "mode", "threads", "order", "seed", "status", "error", "settings",
+            "metrics", "models", "counters", "flags", "holders", "samples", "warnings"]
 BACKENDS = ("recorded", "buddy", "llfree", "percpu", "firstfit", "nextfit", "null")
 
 
@@ -998,10 +1001,18 @@ def replay_json_has_the_documented_keys():
     for number, run in enumerate(document["runs"], 1):
         for key, value in (("id", number), ("label", "mine"), ("spec", run["allocator"]),
                            ("trace", name), ("mode", "sequential"), ("threads", 1),
-                           ("order", None), ("status", "done"), ("error", None)):
+                           ("order", None), ("seed", 1), ("status", "done"), ("error", None),
+                           ("models", {}), ("holders", [])):
             same(run[key], value, f"{run['spec']}: {key}")
+        same(list(run), RUN_KEYS, f"{run['spec']}: keys")
         for key in ("point_id", "build_id", "options"):
             check(isinstance(run[key], str), f"{run['spec']}: {key}: {run[key]!r}")
+        same(run["settings"], {
+            "backing": "none", "prefill": "none", "salvage": False, "samples": 3,
+            "sample_by": "events", "oracle": run["allocator"] != "null", "cpus": 2,
+            "managed_frames": run["settings"]["managed_frames"], "events": 3000, "ops": 3000,
+        }, f"{run['spec']}: settings")
+        check(run["settings"]["managed_frames"] > 1000, run["spec"])
         same(len(run["warnings"]), 1, f"{run['spec']}: warnings")
         metrics = run["metrics"]
         same((metrics["events"], metrics["ops"]), (3000, 3000), f"{run['spec']}: events, ops")
@@ -1015,6 +1026,62 @@ def replay_json_has_the_documented_keys():
                   for a, b in zip(samples, samples[1:])), f"{run['spec']}: samples out of order")
         check(all("free_huge" in s and "moves_to_compact" in s for s in samples), run["spec"])
     same(statuses("r.db"), len(BACKENDS) * ["done"], "stored")
+
+
+def counters_are_told_with_each_sample_and_at_the_end():
+    runs = succeeds("replay", trace(events=3000), "-a", "buddy", "-a", "llfree", "-a", "null",
+                    "-a", "percpu:inner=(llfree)", "--samples", "3", "--format",
+                    "json").json()["runs"]
+    buddy, llfree, null, layer = runs
+    check(buddy["counters"]["pcp_hits"] > 0 and llfree["counters"]["reservations"] > 0, "nothing")
+    check(set(llfree["counters"]) <= set(layer["counters"]), "the inner one's")
+    same(null["counters"], {}, "of a back end that counts nothing")
+    for run in runs:
+        for sample in run["samples"]:
+            same(list(sample["counters"]), list(run["counters"]), f"{run['spec']}: names")
+        same(run["samples"][-1]["counters"], run["counters"], f"{run['spec']}: the end")
+    hits = [sample["counters"]["pcp_hits"] for sample in buddy["samples"]]
+    same(hits, sorted(hits), "what only grows")
+    bench = succeeds("bench", "bulk", "-a", "llfree", "--memory", "64M", "--repetitions", "2",
+                     "--format", "json").json()["runs"][0]
+    same(list(bench["counters"]), list(llfree["counters"]), "of a benchmark")
+
+
+def what_was_chosen_makes_the_point():
+    name = trace()
+
+    def point(*args):
+        run, = succeeds("replay", name, "-a", "llfree", *args, "--format", "json").json()["runs"]
+        return run["point_id"], run["settings"]
+
+    usual, settings = point()
+    points = [usual]
+    for args, key, value in ((("--samples", "7"), "samples", 7), (("--no-oracle",), "oracle", False),
+                             (("--sample-by", "time"), "sample_by", "time"),
+                             (("--salvage",), "salvage", True)):
+        changed, told = point(*args)
+        same({k: v for k, v in told.items() if settings[k] != v}, {key: value}, str(args))
+        points.append(changed)
+    points.append(point("--seed", "2")[0])
+    same(len(set(points)), len(points), "points")
+    for args in (("-l", "mine"), ("--samples", "100"), ("--prefill", "recorded"), ("--db", "r.db")):
+        same(point(*args)[0], usual, str(args))
+
+
+def the_three_verbs_begin_and_end_alike():
+    verbs = (("replay", trace()), ("bench", "bulk", "--memory", "64M", "--repetitions", "1"),
+             ("fidelity", SMALL_SERVER))
+    for verb in verbs:
+        refuses(USAGE, (verb[0], "'budy'", "'buddy'"), *verb, "-a", "budy", "--db", "r.db")
+        check("r.db" not in files(), f"{verb[0]}: a database in spite of a usage error")
+        refuses(RUN, ("nodir/r.db",), *verb, "-a", "buddy", "--db", "nodir/r.db", "--format", "json")
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([QUIRE, *verb, "-a", "buddy", "--db", "full.db", "--format", "csv"],
+                                  stdout=full, stderr=subprocess.PIPE, check=False)
+        result = Result([QUIRE, *verb], done.returncode, b"", done.stderr)
+        same(result.code, RUN, str(result))
+        check("standard output" in result.errors()[-1], str(result))
+    same(statuses("full.db"), ["done"] * len(verbs), "what could be stored")
 
 
 def an_id_is_null_without_a_database():
@@ -1138,8 +1205,22 @@ def csv_has_a_row_per_run():
     for row in table:
         same((row["label"], row["status"]), (label, "done"), row["spec"])
         same(row["metrics.events"], "2000", row["spec"])
+        same((row["settings.prefill"], row["settings.events"]), ("none", "2000"), "settings")
+        same([key for key in row if key.split(".")[0] in ("counters", "flags", "samples")], [],
+             "what differs from back end to back end")
         same(None in row or None in row.values(), False, f"{row['spec']}: as wide as the head")
         check("nan" not in out.lower().split(","), "NaN")
+
+
+def csv_keeps_its_columns_where_the_length_is_not_known():
+    data = read(trace("whole.quire"))
+    write("cut.quire", data[:len(data) - 100])
+    for names in (("cut.quire", "whole.quire"), ("whole.quire", "cut.quire")):
+        result = quire("replay", *names, "-a", "firstfit", "--salvage", "--format", "csv")
+        same(result.code, OK, str(result))
+        table = {row["trace"]: row for row in csv.DictReader(io.StringIO(result.out), strict=True)}
+        same([table[name]["settings.events"] for name in ("cut.quire", "whole.quire")],
+             ["", "2000"], "events")
 
 
 def csv_of_the_other_verbs_parses():
@@ -1197,7 +1278,7 @@ def a_damaged_snapshot_can_be_salvaged():
     args = ("replay", "s.quire", "-a", "recorded", "--format", "json")
     refuses(RUN, ("s.quire: byte ", "--salvage"), *args)
     run = succeeds(*args, "--salvage").json()["runs"][0]
-    same((run["status"], run["prefill"]), ("done", "none"), "status and prefill")
+    same((run["status"], run["settings"]["prefill"]), ("done", "none"), "status and prefill")
     check(any("s.quire: byte" in warning for warning in run["warnings"]), run["warnings"])
 
 
@@ -1255,18 +1336,21 @@ def bench_json_has_the_documented_keys():
                         "json").json()
     same(sorted(document), ["runs", "schema"], "document")
     backends = [name for name in BACKENDS if name != "recorded"]
-    same([(run["fill"], run["order"], run["allocator"]) for run in document["runs"]],
+    same([(run["settings"]["fill"], run["order"], run["allocator"]) for run in document["runs"]],
          [(fill, order, name) for fill in (0, 50) for order in (0, 3) for name in backends],
          "the matrix")
     for number, run in enumerate(document["runs"], 1):
         for key, value in (("id", number), ("label", "mine"), ("spec", run["allocator"]),
-                           ("trace", None), ("mode", "bench-bulk"), ("threads", 1), ("cpus", 1),
-                           ("rounds", None), ("repetitions", 2), ("managed_frames", 16384),
+                           ("trace", None), ("mode", "bench-bulk"), ("threads", 1),
                            ("status", "done"), ("error", None), ("samples", [])):
             same(run[key], value, f"{run['spec']}: {key}")
+        fill = run["settings"]["fill"]
+        same(run["settings"], {"backing": "none", "memory": 64 << 20, "fill": fill,
+                               "repetitions": 2, "oracle": run["allocator"] != "null", "cpus": 1,
+                               "managed_frames": 16384}, f"{run['spec']}: settings")
         metrics = run["metrics"]
         blocks = 16384 >> run["order"]
-        share = (blocks - blocks * run["fill"] // 100) // 2
+        share = (blocks - blocks * fill // 100) // 2
         # Fewer than 2^16: again and again until there are so many, after once to warm up.
         times = 1 + -(-65536 // share) if share < 65536 else 1
         same(metrics["allocs"], share * times, f"{run['spec']}")
@@ -1291,8 +1375,9 @@ def bench_frag_tells_every_round_and_the_same_each_time():
     first, second, other = frag(), frag("--repetitions", "2"), frag("--seed", "2")
     for run, again, another in zip(first, second, other):
         same([sample["round"] for sample in run["samples"]], [0, 1, 2, 3], "rounds")
-        same((run["mode"], run["rounds"], run["fill"], run["cpus"], run["threads"], run["order"]),
-             ("bench-frag", 3, 90, 4, 1, 0), "parameters")
+        settings = run["settings"]
+        same((run["mode"], settings["rounds"], settings["fill"], settings["cpus"], run["threads"],
+              run["order"]), ("bench-frag", 3, 90, 4, 1, 0), "parameters")
         for sample in run["samples"]:
             for key in ("moves_to_compact", "free_huge", "free_share_2m"):
                 check(sample[key] is not None, f"{run['spec']}: {key}")
@@ -1364,6 +1449,8 @@ def fidelity_json_has_the_documented_keys():
                        ("trace", SMALL_SERVER), ("status", "done"), ("error", None),
                        ("samples", [])):
         same(run[key], value, key)
+    same([run["settings"][key] for key in ("hindsight", "burn_in", "cpus")], [False, False, 2],
+         "settings")
     metrics, groups = run["metrics"], {}
     for row in run["accuracy"]:
         last = "cause" if row["dimension"] == "cause" else "key"
@@ -1478,6 +1565,9 @@ TESTS = [
     an_existing_report_is_kept,
     a_report_quotes_what_users_typed,
     replay_json_has_the_documented_keys,
+    counters_are_told_with_each_sample_and_at_the_end,
+    what_was_chosen_makes_the_point,
+    the_three_verbs_begin_and_end_alike,
     an_id_is_null_without_a_database,
     options_are_echoed_resolved,
     a_policy_is_a_name_or_a_file,
@@ -1487,6 +1577,7 @@ TESTS = [
     what_is_undefined_is_null,
     exact_metrics_are_exact,
     csv_has_a_row_per_run,
+    csv_keeps_its_columns_where_the_length_is_not_known,
     csv_of_the_other_verbs_parses,
     a_table_leaves_stdout_to_the_table,
     names_may_be_any_bytes,

@@ -47,6 +47,7 @@ static struct shared *shared;
 struct allocator {
 	pthread_mutex_t lock;
 	uint64_t live, allocs, next;
+	uint32_t instance; /* its number among all that were created */
 	bool freed;
 	uint8_t taken[FRAMES];
 };
@@ -60,6 +61,7 @@ static int create_as(const struct alloc_env *env, struct allocator **result, cha
 	assert_true(machine_end(env->machine) <= FRAMES);
 	pthread_mutex_init(&a->lock, NULL);
 	shared->creator[shared->creations++ % sizeof(shared->creator)] = name;
+	a->instance = shared->creations;
 	*result = a;
 	return 0;
 }
@@ -190,6 +192,16 @@ static struct alloc_result hang_alloc(struct allocator *a, const struct alloc_re
 	return good_alloc(a, req);
 }
 
+static int count_stats(const struct allocator *a, unsigned int zone, struct allocator_stats *stats)
+{
+	(void)zone;
+	*stats = (struct allocator_stats){
+		.counters = {{"instance", a->instance}, {"allocs_seen", a->allocs}},
+		.nr_counters = 2,
+	};
+	return 0;
+}
+
 static int create_a(const struct alloc_env *env, struct allocator **a)
 {
 	return create_as(env, a, 'a');
@@ -219,7 +231,7 @@ static int create_greedy(const struct alloc_env *env, struct allocator **a)
 		.magic = ALLOCATOR_MAGIC, .abi_version = ALLOCATOR_ABI_VERSION,                    \
 		.size = sizeof(struct allocator_ops), .name = (name_), .summary = "of a test",     \
 		.capabilities = (capabilities_), .create = (create_), .destroy = destroy,          \
-		.alloc = (alloc_), .free = (free_)                                                 \
+		.alloc = (alloc_), .free = (free_), .stats = count_stats                           \
 	}
 
 enum {
@@ -282,6 +294,9 @@ static struct bench_point point_of(enum bench_kind kind, unsigned int backend)
 
 struct kept_run {
 	char allocator[16], mode[16], text[ERROR_TEXT_MAX], warnings[2000], point_id[33];
+	char settings[400];  /* "\nKEY=VALUE...\n" */
+	uint64_t counter[2]; /* of the back end that has some, at the end */
+	unsigned int rows, counters;
 	struct result_run run;
 	enum run_status status;
 	double metric[METRIC_COUNT];
@@ -316,6 +331,25 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		snprintf(r->allocator, sizeof(r->allocator), "%s", record->run.allocator);
 		snprintf(r->mode, sizeof(r->mode), "%s", record->run.mode);
 		snprintf(r->point_id, sizeof(r->point_id), "%s", record->run.point_id);
+		strcpy(r->settings, "\n");
+		break;
+	case RESULT_SETTING: {
+		size_t used = strlen(r->settings);
+
+		snprintf(r->settings + used, sizeof(r->settings) - used, "%s=%s\n",
+			 record->setting.key, record->setting.value);
+		break;
+	}
+	case RESULT_METRIC_ROW:
+		assert_int_equal(record->row.metric, METRIC_COUNT + r->rows);
+		assert_string_equal(record->row.source, r->allocator);
+		r->rows++;
+		break;
+	case RESULT_COUNTER:
+		assert_true(r->counters < ARRAY_SIZE(r->counter));
+		assert_int_equal(record->counter.sample, RESULT_AT_END);
+		assert_int_equal(record->counter.metric, METRIC_COUNT + r->counters);
+		r->counter[r->counters++] = record->counter.value;
 		break;
 	case RESULT_SAMPLE:
 		assert_true(r->samples < SAMPLES_MAX);
@@ -374,6 +408,16 @@ static struct kept_run *run_point(const struct bench_point *point)
 {
 	memset(kept, 0, sizeof(*kept));
 	return run_points(point, 1, 0);
+}
+
+/* @setting: "KEY=VALUE" */
+static void expect_setting(const struct kept_run *r, const char *setting)
+{
+	char line[100];
+
+	snprintf(line, sizeof(line), "\n%s\n", setting);
+	if (!strstr(r->settings, line))
+		fail_msg("no %s in%s", setting, r->settings);
 }
 
 static void expect(const struct kept_run *r, enum metric m, double value)
@@ -438,12 +482,14 @@ static void a_fill_leaves_exactly_that_share_and_scattered_holes(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(fills); i++) {
 		struct bench_point p = point_of(BENCH_BULK, GOOD);
 		struct kept_run *r;
+		char fill[16];
 
 		memset(shared, 0, sizeof(*shared));
 		p.fill = fills[i];
 		r = run_point(&p);
 		assert_int_equal(r->status, RUN_DONE);
-		assert_int_equal(r->run.fill, fills[i]);
+		snprintf(fill, sizeof(fill), "fill=%u", fills[i]);
+		expect_setting(r, fill);
 		assert_true(shared->saw_hole);
 		assert_int_equal(shared->filled, FRAMES * fills[i] / 100);
 		/* Of 512 frames at random, at least one goes and one stays. */
@@ -652,13 +698,13 @@ static void without_the_oracle_nobody_looks(void **state)
 	(void)state;
 	p.oracle = false;
 	r = run_point(&p);
-	assert_false(r->run.oracle);
+	expect_setting(r, "oracle=false");
 	/* What is left is that the back end refuses the second free. */
 	expect(r, METRIC_oracle_violations, 1);
 	assert_non_null(strstr(r->warnings, "refused"));
 	p = point_of(BENCH_BULK, UNCHECKED);
 	r = run_point(&p);
-	assert_false(r->run.oracle);
+	expect_setting(r, "oracle=false");
 	assert_int_equal(r->run.role, ROLE_HARNESS);
 }
 
@@ -678,7 +724,7 @@ static void repetitions_are_interleaved(void **state)
 	assert_string_equal(r[1].allocator, "other");
 	for (unsigned int i = 0; i < 2; i++) {
 		assert_int_equal(r[i].status, RUN_DONE);
-		assert_int_equal(r[i].run.repetitions, 3);
+		expect_setting(&r[i], "repetitions=3");
 		/* Per repetition, not their sum. */
 		expect(&r[i], METRIC_allocs, FRAMES / 2);
 		assert_true(r[i].metric[METRIC_alloc_ns_spread] >= 0);
@@ -767,6 +813,39 @@ static void samples_are_told_once_however_often_it_is_repeated(void **state)
 	expect(r, METRIC_ops, (double)r->event[p.rounds]);
 }
 
+static void settings_are_told_once_however_often_it_is_repeated(void **state)
+{
+	struct bench_point p = point_of(BENCH_FRAG, GOOD);
+	struct kept_run *r;
+
+	(void)state;
+	p.repetitions = 2;
+	r = run_point(&p);
+	assert_string_equal(r->settings,
+			    "\nbacking=none\nmemory=67108864\nfill=90\nrounds=4\nrepetitions=2\n"
+			    "oracle=true\ncpus=8\nmanaged_frames=16384\n");
+	p = point_of(BENCH_BULK, GOOD);
+	r = run_point(&p);
+	assert_string_equal(r->settings,
+			    "\nbacking=none\nmemory=67108864\nfill=0\nrepetitions=1\noracle=true\n"
+			    "cpus=1\nmanaged_frames=16384\n");
+}
+
+static void counters_are_those_of_the_first_repetition(void **state)
+{
+	struct bench_point p = point_of(BENCH_BULK, GOOD);
+	struct kept_run *r;
+
+	(void)state;
+	p.repetitions = 3;
+	r = run_point(&p);
+	assert_int_equal(r->status, RUN_DONE);
+	assert_int_equal(r->rows, 2);
+	assert_int_equal(r->counters, 2);
+	assert_int_equal(r->counter[0], 1); /* the third instance would say 3 */
+	assert_int_equal(r->counter[1], FRAMES / 2);
+}
+
 static void assert_refused(const struct bench_point *p, int rc, const char *words)
 {
 	struct error err = {0};
@@ -812,7 +891,7 @@ static void points_that_make_no_sense_are_refused(void **state)
 static void a_point_is_known_by_all_its_parameters(void **state)
 {
 	struct bench_point p = point_of(BENCH_FRAG, GOOD), other;
-	char id[8][33];
+	char id[10][33];
 	size_t n = 0;
 
 	(void)state;
@@ -831,6 +910,8 @@ static void a_point_is_known_by_all_its_parameters(void **state)
 	ID(other.fill = 80);
 	ID(other.rounds = 9);
 	ID(other.cpus = 4);
+	ID(other.repetitions = 2);
+	ID(other.oracle = false);
 	ID(other.memory_bytes *= 2);
 	ID(other.spec = &specs[OTHER]);
 #undef ID
@@ -861,6 +942,8 @@ int main(void)
 		cmocka_unit_test_setup(what_is_stopped_is_told_as_interrupted, set_up),
 		cmocka_unit_test_setup(an_exact_metric_that_differs_is_told, set_up),
 		cmocka_unit_test_setup(samples_are_told_once_however_often_it_is_repeated, set_up),
+		cmocka_unit_test_setup(settings_are_told_once_however_often_it_is_repeated, set_up),
+		cmocka_unit_test_setup(counters_are_those_of_the_first_repetition, set_up),
 		cmocka_unit_test_setup(points_that_make_no_sense_are_refused, set_up),
 		cmocka_unit_test_setup(a_point_is_known_by_all_its_parameters, set_up),
 	};

@@ -30,7 +30,8 @@ struct kept {
 	unsigned int records, runs, done, warnings;
 	bool run_first, done_last;
 	enum run_status status;
-	char mode[16];
+	char mode[16], point_id[33];
+	char settings[400]; /* "KEY=VALUE...\n" */
 	double metric[METRIC_COUNT];
 	struct result_accuracy accuracy[KEPT_MAX];
 	size_t n;
@@ -48,7 +49,15 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 	case RESULT_RUN:
 		k->runs++;
 		snprintf(k->mode, sizeof(k->mode), "%s", record->run.mode);
+		snprintf(k->point_id, sizeof(k->point_id), "%s", record->run.point_id);
 		break;
+	case RESULT_SETTING: {
+		size_t used = strlen(k->settings);
+
+		snprintf(k->settings + used, sizeof(k->settings) - used, "%s=%s\n",
+			 record->setting.key, record->setting.value);
+		break;
+	}
 	case RESULT_METRIC:
 		k->metric[record->metric.metric] = record->metric.value;
 		break;
@@ -358,6 +367,11 @@ static void hindsight_is_said(void **state)
 	without = run(path, "buddy", false, false);
 	with = run(path, "buddy", true, false);
 	assert_int_equal(with->warnings, without->warnings + 1);
+	assert_string_not_equal(with->point_id, without->point_id);
+	assert_string_equal(with->settings, "hindsight=true\nburn_in=false\ncpus=2\n"
+					    "managed_frames=16384\nevents=1\nops=1\n");
+	assert_string_equal(without->settings, "hindsight=false\nburn_in=false\ncpus=2\n"
+					       "managed_frames=16384\nevents=1\nops=1\n");
 	free(with);
 	free(without);
 }

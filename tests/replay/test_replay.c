@@ -39,7 +39,11 @@ struct kept {
 	double metric[METRIC_COUNT];
 	unsigned int runs, samples, done, warnings;
 	enum run_status status;
-	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33], prefill[16];
+	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33];
+	char settings[500]; /* "\nKEY=VALUE...\n" */
+	int code;
+	unsigned int rows, counters, end_counters;
+	uint64_t counted; /* the sum of the counters at the end */
 	uint64_t latency[LATENCY_OPS];
 };
 
@@ -52,7 +56,27 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 	case RESULT_RUN:
 		k->runs++;
 		snprintf(k->point_id, sizeof(k->point_id), "%s", record->run.point_id);
-		snprintf(k->prefill, sizeof(k->prefill), "%s", record->run.prefill);
+		strcpy(k->settings, "\n");
+		break;
+	case RESULT_SETTING: {
+		size_t used = strlen(k->settings);
+
+		snprintf(k->settings + used, sizeof(k->settings) - used, "%s=%s\n",
+			 record->setting.key, record->setting.value);
+		break;
+	}
+	case RESULT_METRIC_ROW:
+		k->rows++;
+		break;
+	case RESULT_COUNTER:
+		assert_in_range(record->counter.metric, METRIC_COUNT, METRIC_COUNT + k->rows - 1);
+		k->counters++;
+		if (record->counter.sample == RESULT_AT_END) {
+			k->end_counters++;
+			k->counted += record->counter.value;
+		} else {
+			assert_int_equal(record->counter.sample, k->samples - 1);
+		}
 		break;
 	case RESULT_SAMPLE:
 		assert_int_equal(record->sample.index, k->samples);
@@ -71,6 +95,7 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 	case RESULT_DONE:
 		k->done++;
 		k->status = record->done.status;
+		k->code = record->done.code;
 		snprintf(k->text, sizeof(k->text), "%s",
 			 record->done.text ? record->done.text : "");
 		break;
@@ -85,6 +110,16 @@ static void keep_init(struct kept *k)
 	memset(k, 0, sizeof(*k));
 	k->sink.take = keep;
 	metrics_clear(k->metric);
+}
+
+/* @setting: "KEY=VALUE" */
+static void expect_setting(const struct kept *k, const char *setting)
+{
+	char line[100];
+
+	snprintf(line, sizeof(line), "\n%s\n", setting);
+	if (!strstr(k->settings, line))
+		fail_msg("no %s in%s", setting, k->settings);
 }
 
 static void expect(const struct kept *k, enum metric m, double value)
@@ -685,7 +720,7 @@ static void every_back_end_starts_from_the_snapshot_and_frees_what_was_there(voi
 		expect(&k, METRIC_orphan_frees, 0);
 		expect(&k, METRIC_implicit_frees, 0);
 		expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8 - 1);
-		assert_string_equal(k.prefill, "recorded");
+		expect_setting(&k, "prefill=recorded");
 	}
 }
 
@@ -702,12 +737,12 @@ static void a_back_end_that_cannot_place_is_packed_and_says_so(void **unused)
 	ops.adopt = NULL;
 	spec.ops = &ops;
 	assert_int_equal(replay_with("started", &spec, false, &k, &err), 0);
-	assert_string_equal(k.prefill, "recorded"); /* object by object, by alloc_at */
+	expect_setting(&k, "prefill=recorded"); /* object by object, by alloc_at */
 	expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8);
 	ops.alloc_at = NULL;
 	ops.capabilities &= ~(uint32_t)ALLOCATOR_ALLOC_AT;
 	assert_int_equal(replay_with("started", &spec, false, &k, &err), 0);
-	assert_string_equal(k.prefill, "packed");
+	expect_setting(&k, "prefill=packed");
 	assert_non_null(strstr(k.warning, "packed"));
 	expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8);
 	expect(&k, METRIC_oracle_violations, 0);
@@ -902,6 +937,70 @@ static void what_is_intact_of_a_damaged_trace_replays_only_when_asked(void **unu
 	allocator_spec_destroy(spec);
 }
 
+/* ---- settings and counters ---- */
+
+static void every_choice_is_told_and_makes_a_point_of_its_own(void **unused)
+{
+	/* Each differs from the first in one thing. */
+	const struct {
+		struct replay_config config;
+		const char *setting;
+	} choices[] = {
+		{{.samples = 100, .oracle = true, .seed = 1}, "samples=100"},
+		{{.samples = 99, .oracle = true, .seed = 1}, "samples=99"},
+		{{.samples = 100, .oracle = true, .seed = 1, .sample_by = SAMPLE_BY_TIME},
+		 "sample_by=time"},
+		{{.samples = 100, .oracle = false, .seed = 1}, "oracle=false"},
+		{{.samples = 100, .oracle = true, .seed = 1, .salvage = true}, "salvage=true"},
+		{{.samples = 100, .oracle = true, .seed = 1, .prefill = PREFILL_NONE},
+		 "prefill=none"},
+		{{.samples = 100, .oracle = true, .seed = 1, .prefill = PREFILL_PACKED},
+		 "prefill=packed"},
+		{{.samples = 100, .oracle = true, .seed = 2}, "events=2"},
+	};
+	const struct event events[] = {free_event(1, 2048, 9), free_event(2, 3000, 3)};
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct kept kept[ARRAY_SIZE(choices)];
+	struct error err = {0};
+	char path[128];
+
+	(void)unused;
+	write_started_trace("started", events, ARRAY_SIZE(events));
+	path_of(path, "started");
+	for (size_t i = 0; i < ARRAY_SIZE(choices); i++) {
+		struct replay_config config = choices[i].config;
+
+		config.trace = path;
+		config.spec = spec;
+		keep_init(&kept[i]);
+		if (replay_run(&config, &kept[i].sink, &err))
+			fail_msg("%s", err.text);
+		expect_setting(&kept[i], choices[i].setting);
+		for (size_t j = 0; j < i; j++)
+			assert_string_not_equal(kept[i].point_id, kept[j].point_id);
+	}
+	assert_string_equal(kept[0].settings,
+			    "\nbacking=none\nprefill=recorded\nsalvage=false\nsamples=100\n"
+			    "sample_by=events\noracle=true\ncpus=4\nmanaged_frames=11776\n"
+			    "events=2\nops=2\n");
+	allocator_spec_destroy(spec);
+}
+
+static void counters_are_told_with_every_sample_and_at_the_end(void **unused)
+{
+	struct kept k;
+
+	(void)unused;
+	random_trace("exact", 42);
+	replay("exact", "buddy", &k);
+	assert_true(k.rows > 0);
+	assert_int_equal(k.end_counters, k.rows);
+	assert_int_equal(k.counters, k.rows * (k.samples + 1));
+	assert_true(k.counted > 0);
+	replay("exact", "null", &k);
+	assert_int_equal(k.rows, 0);
+}
+
 /* ---- bad back ends ---- */
 
 static struct alloc_result alloc_same_frame(struct allocator *a, const struct alloc_request *req)
@@ -1017,6 +1116,7 @@ static void a_child_that_dies_costs_only_its_run(void **unused)
 	assert_int_equal(replay_bad(alloc_crashes, NULL, true, &k, &err), -ECHILD);
 	assert_int_equal(k.status, RUN_CRASHED);
 	assert_int_equal(k.done, 1);
+	assert_int_equal(k.code, ECHILD);
 	assert_non_null(strstr(err.text, "signal 9"));
 	assert_int_equal(replay_bad(alloc_exits, NULL, true, &k, &err), -ECHILD);
 	assert_int_equal(k.status, RUN_CRASHED);
@@ -1027,6 +1127,34 @@ static void a_child_that_dies_costs_only_its_run(void **unused)
 	assert_int_equal(replay_bad(NULL, NULL, true, &k, &err), 0);
 	assert_int_equal(k.status, RUN_DONE);
 	expect(&k, METRIC_free_frames, FRAMES);
+}
+
+static int adopt_fails(struct allocator *a, const struct frame_map *map)
+{
+	(void)a;
+	(void)map;
+	return -EUCLEAN;
+}
+
+/* What went wrong in the child is known here by its number, whatever the words. */
+static void an_error_crosses_the_pipe_as_a_number(void **unused)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	const struct event events[] = {free_event(1, 2048, 9)};
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_started_trace("started", events, ARRAY_SIZE(events));
+	ops.adopt = adopt_fails;
+	spec.ops = &ops;
+	assert_int_equal(replay_with("started", &spec, true, &k, &err), -EUCLEAN);
+	assert_int_equal(k.status, RUN_FAILED);
+	assert_int_equal(k.code, EUCLEAN);
+	assert_string_equal(k.text, err.text);
+	assert_false(k.text[0] >= '0' && k.text[0] <= '9');
+	allocator_spec_destroy(inner);
 }
 
 static void a_missing_trace_is_one_line_and_no_run(void **unused)
@@ -1089,6 +1217,9 @@ int main(void)
 		cmocka_unit_test(what_is_intact_of_a_damaged_trace_replays_only_when_asked),
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
+		cmocka_unit_test(every_choice_is_told_and_makes_a_point_of_its_own),
+		cmocka_unit_test(counters_are_told_with_every_sample_and_at_the_end),
+		cmocka_unit_test(an_error_crosses_the_pipe_as_a_number),
 		cmocka_unit_test(a_missing_trace_is_one_line_and_no_run),
 	};
 

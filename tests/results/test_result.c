@@ -35,23 +35,13 @@ static const struct result_run run = {
 	.trace_digest = "0123456789abcdef0123456789abcdef",
 	.trace_note = "",
 	.mode = "sequential",
-	.memory = "none",
-	.prefill = "recorded",
 	.label = NULL,
 	.point_id = "fedcba9876543210fedcba9876543210",
 	.build_id = "b",
 	.seed = UINT64_MAX,
-	.events = 1,
-	.ops = 2,
-	.managed_frames = UINT64_C(1) << 40,
 	.start_ns = 3,
 	.threads = 4,
-	.cpus = 5,
 	.order = -1,
-	.oracle = true,
-	.repetitions = 5,
-	.rounds = 6,
-	.fill = 90,
 };
 
 static size_t make_records(struct result_record *r)
@@ -85,9 +75,10 @@ static size_t make_records(struct result_record *r)
 					.blockmap = {4, 0, BLOCKMAP_OLDEST, held, 0}};
 	r[n++] = (struct result_record){
 		.kind = RESULT_SETTING,
-		.setting = {"prefill", "packed", "", SETTING_QUESTION, false}};
-	r[n++] = (struct result_record){.kind = RESULT_SETTING,
-					.setting = {"ops", "17", "frames", SETTING_FACT, true}};
+		.setting = {"prefill", "packed", "", SETTING_QUESTION, false, SETTING_TEXT}};
+	r[n++] = (struct result_record){
+		.kind = RESULT_SETTING,
+		.setting = {"ops", "17", "frames", SETTING_FACT, true, SETTING_NUMBER}};
 	r[n++] = (struct result_record){
 		.kind = RESULT_METRIC_ROW,
 		.row = {METRIC_COUNT,
@@ -115,8 +106,9 @@ static size_t make_records(struct result_record *r)
 						     "list order \xc3\xa9", UINT64_MAX, 0}};
 	r[n++] = (struct result_record){.kind = RESULT_ALIVE};
 	r[n++] = (struct result_record){.kind = RESULT_WARNING, .warning = {"lost 3 events"}};
-	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_DONE, NULL}};
-	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_INTERRUPTED, "stopped"}};
+	r[n++] = (struct result_record){.kind = RESULT_DONE, .done = {RUN_DONE, NULL, 0}};
+	r[n++] = (struct result_record){.kind = RESULT_DONE,
+					.done = {RUN_INTERRUPTED, "stopped", EINTR}};
 	return n;
 }
 
@@ -141,16 +133,11 @@ static void assert_same_run(const struct result_run *a, const struct result_run 
 	assert_same_text(a->trace_digest, b->trace_digest);
 	assert_same_text(a->trace_note, b->trace_note);
 	assert_same_text(a->mode, b->mode);
-	assert_same_text(a->memory, b->memory);
-	assert_same_text(a->prefill, b->prefill);
 	assert_same_text(a->label, b->label);
 	assert_same_text(a->point_id, b->point_id);
 	assert_same_text(a->build_id, b->build_id);
-	assert_true(a->seed == b->seed && a->events == b->events && a->ops == b->ops &&
-		    a->managed_frames == b->managed_frames && a->start_ns == b->start_ns);
-	assert_true(a->threads == b->threads && a->cpus == b->cpus && a->order == b->order &&
-		    a->oracle == b->oracle && a->repetitions == b->repetitions &&
-		    a->rounds == b->rounds && a->fill == b->fill);
+	assert_true(a->seed == b->seed && a->start_ns == b->start_ns);
+	assert_true(a->threads == b->threads && a->order == b->order);
 }
 
 static void assert_same_holder(const struct result_holder *a, const struct result_holder *b)
@@ -183,6 +170,7 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		assert_same_text(a->setting.unit, b->setting.unit);
 		assert_int_equal(a->setting.role, b->setting.role);
 		assert_int_equal(a->setting.usual, b->setting.usual);
+		assert_int_equal(a->setting.type, b->setting.type);
 		break;
 	case RESULT_METRIC_ROW:
 		assert_int_equal(a->row.metric, b->row.metric);
@@ -249,6 +237,7 @@ static void assert_same(const struct result_record *a, const struct result_recor
 	case RESULT_DONE:
 		assert_int_equal(a->done.status, b->done.status);
 		assert_same_text(a->done.text, b->done.text);
+		assert_int_equal(a->done.code, b->done.code);
 		break;
 	}
 }
@@ -300,6 +289,7 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 		break;
 	case RESULT_SETTING:
 		assert_true(r->setting.role <= SETTING_FACT);
+		assert_true(r->setting.type <= SETTING_BOOL);
 		t->sum +=
 			strlen(r->setting.key) + strlen(r->setting.value) + strlen(r->setting.unit);
 		break;

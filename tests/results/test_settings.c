@@ -23,6 +23,7 @@ static void a_point_is_what_was_chosen_and_is_not_as_usual(void **state)
 	settings_uint(&s, SETTING_CARE, "samples", 100, "", 100);
 	settings_uint(&s, SETTING_QUESTION, "fill", 90, "%", 0);
 	settings_number(&s, SETTING_FACT, "ops", UINT64_MAX, "");
+	settings_unknown(&s, SETTING_FACT, "events", "");
 	point = settings_point(&s);
 	assert_non_null(point);
 	assert_string_equal(point, "fill=90\noracle=false\nprefill=packed\n");
@@ -31,6 +32,11 @@ static void a_point_is_what_was_chosen_and_is_not_as_usual(void **state)
 	assert_string_equal(settings_find(&s, "fill")->unit, "%");
 	assert_true(settings_find(&s, "backing")->usual);
 	assert_null(settings_find(&s, "memory"));
+	assert_int_equal(settings_find(&s, "prefill")->type, SETTING_TEXT);
+	assert_int_equal(settings_find(&s, "oracle")->type, SETTING_BOOL);
+	assert_int_equal(settings_find(&s, "fill")->type, SETTING_NUMBER);
+	assert_int_equal(settings_find(&s, "events")->type, SETTING_NUMBER);
+	assert_string_equal(settings_find(&s, "events")->value, "");
 }
 
 static void the_order_in_which_settings_are_stated_makes_no_difference(void **state)
