@@ -182,6 +182,7 @@ static int add_point(struct bench_job *job, const struct bench_point *point)
 		job->points[job->nr_points++] = *point;
 	if (rc == 0 || rc == -ENOTSUP)
 		return EXIT_OK; /* the others can still be measured; tell_left_out() has said so */
+	cli_dash(&err, bench_options);
 	error_prefix(&err, "bench");
 	return cli_fail(rc == -EINVAL ? EXIT_USAGE : EXIT_RUN, &err);
 }
@@ -221,6 +222,7 @@ static int nothing_fits(const struct bench_job *job)
 		return cli_usage("bench: no built-in back end can do that; `quire list allocators` "
 				 "tells what each can");
 	bench_fits(&point, &err);
+	cli_dash(&err, bench_options);
 	return cli_usage("bench: %s; choose another back end", err.text);
 }
 

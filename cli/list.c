@@ -7,6 +7,7 @@
 #include "allocators/registry.h"
 #include "base/bits.h"
 #include "results/metrics.h"
+#include "traces/generate/generate.h"
 
 static const struct option list_options[] = {
 	CLI_OPTION_FORMAT,
@@ -41,7 +42,7 @@ static void add_capability(char *list, size_t size, const char *name)
 	snprintf(list + used, size - used, "%s%s", used ? " " : "", name);
 }
 
-static void list_option(struct emitter *e, const struct option *row)
+static void tell_option(struct emitter *e, const struct option *row)
 {
 	emitter_object_begin(e, NULL);
 	emitter_string(e, "name", row->name);
@@ -60,6 +61,14 @@ static void list_option(struct emitter *e, const struct option *row)
 	}
 	emitter_string(e, "help", row->help);
 	emitter_object_end(e);
+}
+
+static void tell_options(struct emitter *e, const struct option *table)
+{
+	emitter_array_begin(e, "options");
+	for (const struct option *row = table; row && row->name; row++)
+		tell_option(e, row);
+	emitter_array_end(e);
 }
 
 static void list_allocators(struct emitter *e)
@@ -85,10 +94,25 @@ static void list_allocators(struct emitter *e)
 		emitter_string(e, "name", (*ops)->name);
 		emitter_string(e, "summary", (*ops)->summary);
 		emitter_string(e, "capabilities", capabilities);
-		emitter_array_begin(e, "options");
-		for (const struct option *row = (*ops)->options; row && row->name; row++)
-			list_option(e, row);
-		emitter_array_end(e);
+		tell_options(e, (*ops)->options);
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+static void list_workloads(struct emitter *e)
+{
+	static const struct emitter_column columns[] = {
+		{.path = "name", .heading = "workload"},
+		{.path = "summary", .heading = "summary"},
+	};
+
+	emitter_rows_begin(e, "workloads", columns, ARRAY_SIZE(columns));
+	for (const struct workload *const *w = workloads; *w; w++) {
+		emitter_row_begin(e);
+		emitter_string(e, "name", (*w)->name);
+		emitter_string(e, "summary", (*w)->summary);
+		tell_options(e, (*w)->options);
 		emitter_row_end(e);
 	}
 	emitter_rows_end(e);
@@ -118,8 +142,9 @@ static void list_metrics(struct emitter *e)
 
 static int run(const struct option_set *options, int n, char **operands)
 {
-	static const char *const names[] = {"allocators", "metrics", NULL};
-	static void (*const lists[])(struct emitter *) = {list_allocators, list_metrics};
+	static const char *const names[] = {"allocators", "metrics", "workloads", NULL};
+	static void (*const lists[])(struct emitter *) = {list_allocators, list_metrics,
+							  list_workloads};
 	int i = cli_pick("list", operands[0], names);
 	struct emitter *e;
 
@@ -135,11 +160,13 @@ static int run(const struct option_set *options, int n, char **operands)
 
 const struct verb verb_list = {
 	.name = "list",
-	.summary = "what there is: allocators, metrics",
-	.operands = "allocators|metrics",
-	.details = "Lists the built-in back ends with their capabilities (and, with --format json, "
-		   "their\n"
-		   "options), or every metric with its unit, direction and meaning.\n",
+	.summary = "what there is: allocators, metrics, workloads",
+	.operands = "allocators|metrics|workloads",
+	.details = "Lists the built-in back ends with their capabilities, every metric with its "
+		   "unit,\n"
+		   "direction and meaning, or the workloads that can be generated. With --format "
+		   "json,\n"
+		   "back ends and workloads have their options, too.\n",
 	.options = list_options,
 	.min_operands = 1,
 	.max_operands = 1,

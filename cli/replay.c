@@ -103,8 +103,10 @@ static bool replay_one(struct replay_job *job, const char *trace, const struct a
 	int rc;
 
 	rc = replay_fits(trace, spec, &err);
-	if (rc == -ENOTSUP && job->specs.all)
+	if (rc == -ENOTSUP && job->specs.all) {
+		fprintf(stderr, "quire: replay: left out: %s\n", err.text);
 		return true;
+	}
 	if (rc) {
 		cli_raise(&job->code, cli_fail(EXIT_RUN, &err));
 		return rc == -ENOTSUP;

@@ -21,7 +21,7 @@ ALLOWED = {
 # Rooms inside a room: what a folder of it may include of the room's other folders ("" is the room itself).
 ROOMS = {
     "traces": {"": {""}, "file": {"", "file"}, "record": {"", "file", "record"},
-               "import": {"", "file", "record", "import"}},
+               "import": {"", "file", "record", "import"}, "generate": {"", "file", "generate"}},
     "replay": {"": {""}, "bench": {"", "bench"}, "fidelity": {"", "fidelity"}},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
