@@ -20,9 +20,34 @@ static const struct verb *const verbs[] = {
 	&verb_replay, &verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
 };
 
+/*
+ * Libraries name a remedy, and know of no command line: how it is done there, by the error's code and a
+ * word of the remedy.
+ */
+static const struct {
+	int code;
+	const char *word, *spelling;
+} spellings[] = {
+	{EEXIST, "replace it", "--force"},	    {EBADMSG, "salvage", "quire replay --salvage"},
+	{EBADMSG, "imported", "quire import"},	    {EBADMSG, "import it as", "--from"},
+	{ECHILD, "raise the timeout", "--timeout"}, {ENOSPC, "spool elsewhere", "--spool"},
+	{ENOMEM, "smaller buffer", "--buffer"},	    {ENOTSUP, "record one", "quire record"},
+};
+
+static const char *spelling_of(const struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(spellings); i++)
+		if (spellings[i].code == err->code && strstr(err->text, spellings[i].word))
+			return spellings[i].spelling;
+	return NULL;
+}
+
 int cli_fail(enum exit_code code, const struct error *err)
 {
-	fprintf(stderr, "quire: %s\n", err->text[0] ? err->text : strerror(err->code));
+	const char *spelling = spelling_of(err);
+
+	fprintf(stderr, "quire: %s%s%s%s\n", err->text[0] ? err->text : strerror(err->code),
+		spelling ? " (" : "", spelling ? spelling : "", spelling ? ")" : "");
 	return (int)code;
 }
 

@@ -414,6 +414,24 @@ def import_reads_standard_input():
     same(read("a.quire"), read("b.quire"), "the trace")
 
 
+def from_says_what_the_text_must_be():
+    perf = script(100)
+    ftrace = perf.replace("  worker   101 ", "  worker-101 ").replace("kmem:mm_", "mm_")
+    for text, own, other, recorder in ((perf, "perf", "ftrace", "perf script"),
+                                       (ftrace, "ftrace", "perf", "ftrace")):
+        write("in.txt", text)
+        for name in ("auto", own):
+            succeeds("import", "in.txt", "-o", f"{name}.quire", "--from", name, "-f")
+        same(read(f"{own}.quire"), read("auto.quire"), "the trace")
+        info = succeeds("trace", "info", "auto.quire", "--format", "json").json()
+        same(info["recorder"], f"quire import ({recorder})", "recorder")
+        refused_import(("in.txt:1: column 3", own, "auto", "--from"), text, "--from", other)
+    both = perf + ftrace.replace(" 100.", " 101.")
+    refused_import(("in.txt:101: column ", "--from"), both, "--from", "perf")
+    succeeds("import", "in.txt", "-o", "both.quire")
+    refuses(USAGE, ("'trace-cmd'", "auto, perf, ftrace"), "import", "in.txt", "--from", "trace-cmd")
+
+
 def failed_allocations_alone_make_a_trace():
     write("in.txt", alloc("100.0", 0).replace("pfn=0x0", "pfn=0xffffffffffffffff"))
     succeeds("import", "in.txt", "-o", "out.quire")
@@ -1528,6 +1546,7 @@ TESTS = [
     time_may_run_back_a_little,
     time_running_back_further_is_told,
     import_reads_standard_input,
+    from_says_what_the_text_must_be,
     failed_allocations_alone_make_a_trace,
     the_input_is_not_replaced,
     what_is_generated_is_told_and_the_same_each_time,
