@@ -44,6 +44,10 @@ enum option_flag {
 	OPTION_FILE = 8,
 };
 
+/** A number that is a macro, as the text of a row. */
+#define OPTION_TEXT(number)	OPTION_TEXT_AS_IT_IS(number)
+#define OPTION_TEXT_AS_IT_IS(n) #n
+
 #define OPTION_FILE_MAX ((size_t)1 << 20) /* bytes; larger files are refused */
 
 /* A row; a table ends with a row whose name is NULL. Use designated initialisers. */

@@ -13,6 +13,7 @@
 #include "cli/runs.h"
 #include "cli/specs.h"
 #include "replay/bench/bench.h"
+#include "traces/generate/churn.h"
 
 #define LIST_MAX 64 /* values in a list */
 
@@ -34,7 +35,8 @@ static const struct option bench_options[] = {
 	 .type = OPTION_UINT,
 	 .min = 1,
 	 .max = MACHINE_CPUS_MAX,
-	 .help = "of the simulated machine (default: as many as threads; frag: 8)"},
+	 .help = "of the simulated machine (default: as many as threads; frag: " OPTION_TEXT(
+		 CHURN_CPUS) ")"},
 	{.name = "threads",
 	 .type = OPTION_STRING,
 	 .argument = "N[,N...]",
@@ -49,11 +51,11 @@ static const struct option bench_options[] = {
 	{.name = "fill",
 	 .type = OPTION_STRING,
 	 .argument = "P[,P...]",
-	 .help = "percent of memory in use at the start, scattered (default 0; frag: 90, allocated "
-		 "before half is freed)"},
+	 .help = "percent of memory in use at the start, scattered (default 0; frag: " OPTION_TEXT(
+		 CHURN_FILL) ", allocated before half is freed)"},
 	{.name = "rounds",
 	 .type = OPTION_UINT,
-	 .fallback = "10",
+	 .fallback = OPTION_TEXT(CHURN_ROUNDS),
 	 .max = 100000,
 	 .help = "frag: rounds of freeing and allocating a tenth"},
 	{.name = "repetitions",
@@ -131,7 +133,7 @@ static int parse_numbers(struct bench_job *job)
 	if (code == EXIT_OK)
 		code = parse_list(o, "order", "0", &job->orders);
 	if (code == EXIT_OK)
-		code = parse_list(o, "fill", frag ? "90" : "0", &job->fills);
+		code = parse_list(o, "fill", frag ? OPTION_TEXT(CHURN_FILL) : "0", &job->fills);
 	if (code == EXIT_OK && !frag && option_given(o, "rounds"))
 		code = cli_usage("bench: --rounds: only frag has rounds; drop it, or raise "
 				 "--repetitions");
@@ -139,7 +141,7 @@ static int parse_numbers(struct bench_job *job)
 		return code;
 	for (size_t i = 0; i < job->threads.n; i++)
 		most = (uint32_t)max_u64(most, job->threads.value[i]);
-	job->cpus = frag ? 8 : (uint32_t)min_u64(most, MACHINE_CPUS_MAX);
+	job->cpus = frag ? CHURN_CPUS : (uint32_t)min_u64(most, MACHINE_CPUS_MAX);
 	if (option_given(o, "cpus"))
 		job->cpus = (uint32_t)option_uint(o, "cpus");
 	job->repetitions = frag ? 1 : 5;

@@ -18,6 +18,11 @@
 #include "base/error.h"
 #include "sim/machine.h"
 
+/* What the benchmark and the generator do unless told otherwise. */
+#define CHURN_CPUS   8
+#define CHURN_FILL   90
+#define CHURN_ROUNDS 10
+
 struct churn_plan {
 	uint64_t blocks; /* memory has room for */
 	uint64_t seed;

@@ -21,7 +21,7 @@
 #define RATE "1000000000"
 
 static const struct option frag_options[] = {
-	GENERATE_OPTIONS(NULL, "8G", "8", RATE, "of everything drawn"),
+	GENERATE_OPTIONS(NULL, "8G", OPTION_TEXT(CHURN_CPUS), RATE, "of everything drawn"),
 	{.name = "order",
 	 .type = OPTION_UINT,
 	 .fallback = "0",
@@ -29,14 +29,14 @@ static const struct option frag_options[] = {
 	 .help = "blocks of 2^order frames"},
 	{.name = "fill",
 	 .type = OPTION_UINT,
-	 .fallback = "90",
+	 .fallback = OPTION_TEXT(CHURN_FILL),
 	 .min = 1,
 	 .max = 99,
 	 .unit = "percent",
 	 .help = "of memory allocated before half of it is freed"},
 	{.name = "rounds",
 	 .type = OPTION_UINT,
-	 .fallback = "10",
+	 .fallback = OPTION_TEXT(CHURN_ROUNDS),
 	 .max = ROUNDS_MAX,
 	 .help = "of freeing and allocating a tenth"},
 	{.name = NULL},
