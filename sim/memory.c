@@ -14,15 +14,15 @@ const char *const memory_kind_names[] = {
 int memory_create(enum memory_kind kind, const struct machine *m, struct memory **memory,
 		  struct error *err)
 {
-	struct memory *new = calloc(1, sizeof(*new));
+	struct memory *made = calloc(1, sizeof(*made));
 
-	if (!new)
+	if (!made)
 		goto no_memory;
-	new->kind = kind;
-	new->nr_huge = div_round_up(machine_end(m), HUGE_FRAMES);
+	made->kind = kind;
+	made->nr_huge = div_round_up(machine_end(m), HUGE_FRAMES);
 	/* Fresh zero pages of the host: blocks nobody names cost nothing. */
-	new->huge_state = calloc(new->nr_huge ? new->nr_huge : 1, sizeof(*new->huge_state));
-	if (!new->huge_state)
+	made->huge_state = calloc(made->nr_huge ? made->nr_huge : 1, sizeof(*made->huge_state));
+	if (!made->huge_state)
 		goto no_memory;
 	for (size_t i = 0; i < m->nr_absent; i++) {
 		const struct absent_range *a = &m->absent[i];
@@ -31,13 +31,13 @@ int memory_create(enum memory_kind kind, const struct machine *m, struct memory 
 		if (a->why != ABSENT_OFFLINE)
 			continue;
 		for (uint64_t b = div_round_up(a->range.start, HUGE_FRAMES); b < end; b++)
-			new->huge_state[b] = HUGE_OFFLINE;
+			made->huge_state[b] = HUGE_OFFLINE;
 	}
-	*memory = new;
+	*memory = made;
 	return 0;
 
 no_memory:
-	memory_destroy(new);
+	memory_destroy(made);
 	return error_set(err, ENOMEM, "memory: out of memory for %s", memory_kind_names[kind]);
 }
 
