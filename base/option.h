@@ -24,7 +24,7 @@ extern "C" {
 
 enum option_type {
 	OPTION_BOOL, /* on|off, yes|no, true|false, 1|0; bare "--flag" is on, "--no-flag" is off */
-	OPTION_UINT, /* decimal or 0x..., within [min, max] */
+	OPTION_UINT, /* decimal, also as 2e7, or 0x..., within [min, max] */
 	OPTION_SIZE, /* bytes with an optional suffix K M G T (powers of 1024, also KiB, MiB...) */
 	OPTION_REAL, /* decimal fraction within [min, max] */
 	OPTION_CHOICE, /* one of choices[] */
