@@ -5,7 +5,7 @@
  * on stderr and an exit code.
  *
  * The line names the file, the place in it and a remedy: "t.quire: block 17 at byte 81920: checksum
- * mismatch; record it again, or use quire replay --salvage".
+ * mismatch; record it again, or salvage what is intact".
  */
 #ifndef BASE_ERROR_H
 #define BASE_ERROR_H

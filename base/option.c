@@ -177,7 +177,22 @@ static int unknown_name(const struct option_set *set, const char *name, bool das
 
 /* ---- values ---- */
 
-/* Digits only, decimal or after 0x: no sign, no blank. */
+/* "e8" behind the digits of @v: that many zeros. Return: 0, -EINVAL or -ERANGE. */
+static int parse_zeros(const char *text, uint64_t *v)
+{
+	bool overflow = false;
+	unsigned int zeros = 0;
+
+	if (!*++text || strspn(text, "0123456789") != strlen(text) || strlen(text) > 2)
+		return -EINVAL;
+	for (; *text; text++)
+		zeros = zeros * 10 + (unsigned int)(*text - '0');
+	for (; zeros && *v; zeros--)
+		overflow |= __builtin_mul_overflow(*v, UINT64_C(10), v);
+	return overflow ? -ERANGE : 0;
+}
+
+/* Digits only, decimal, with zeros as in 2e7, or after 0x: no sign, no blank. */
 static int parse_uint(const char *text, uint64_t *v)
 {
 	bool hex = text[0] == '0' && (text[1] == 'x' || text[1] == 'X');
@@ -196,6 +211,8 @@ static int parse_uint(const char *text, uint64_t *v)
 			digit = c - '0';
 		else if (hex && isxdigit((int)c))
 			digit = (uint64_t)tolower((int)c) - 'a' + 10;
+		else if (!hex && s > text && (c == 'e' || c == 'E'))
+			return overflow ? -ERANGE : parse_zeros(s, v);
 		else
 			return -EINVAL;
 		overflow |= __builtin_mul_overflow(*v, base, v);

@@ -24,7 +24,7 @@ extern "C" {
 
 enum option_type {
 	OPTION_BOOL, /* on|off, yes|no, true|false, 1|0; bare "--flag" is on, "--no-flag" is off */
-	OPTION_UINT, /* decimal or 0x..., within [min, max] */
+	OPTION_UINT, /* decimal, also as 2e7, or 0x..., within [min, max] */
 	OPTION_SIZE, /* bytes with an optional suffix K M G T (powers of 1024, also KiB, MiB...) */
 	OPTION_REAL, /* decimal fraction within [min, max] */
 	OPTION_CHOICE, /* one of choices[] */
@@ -43,6 +43,10 @@ enum option_flag {
 	 */
 	OPTION_FILE = 8,
 };
+
+/** A number that is a macro, as the text of a row. */
+#define OPTION_TEXT(number)	OPTION_TEXT_AS_IT_IS(number)
+#define OPTION_TEXT_AS_IT_IS(n) #n
 
 #define OPTION_FILE_MAX ((size_t)1 << 20) /* bytes; larger files are refused */
 

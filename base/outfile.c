@@ -244,10 +244,8 @@ static int open_target(struct outfile *f, struct error *err)
 	}
 	/* lstat: a dangling link is in the way too. */
 	if (!f->overwrite && lstat(f->path, &link) == 0)
-		return error_set(
-			err, EEXIST,
-			"%s: exists already; choose another name, or --force to replace it",
-			f->path);
+		return error_set(err, EEXIST,
+				 "%s: exists already; choose another name, or replace it", f->path);
 	if (!exists)
 		return create_temporary(f, f->path, NULL, err);
 	/* Replace what a symbolic link points at, not the link. */
@@ -418,8 +416,7 @@ static int commit(struct outfile *f, struct error *err)
 	rc = f->overwrite ? place_over(f) : place_new(f);
 	if (rc == -EEXIST)
 		return error_set(err, EEXIST,
-				 "%s: has appeared meanwhile; choose another name, or --force to "
-				 "replace it",
+				 "%s: has appeared meanwhile; choose another name, or replace it",
 				 f->path);
 	if (rc == -ENOENT)
 		return error_set(err, EINTR, "%s: interrupted; nothing was written", f->path);

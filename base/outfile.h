@@ -24,7 +24,7 @@ struct outfile;
  *             have appeared meanwhile (link, not rename, so there is no window)
  *
  * A replaced file keeps its permission bits; through a symbolic link, what it points at is replaced.
- * Return: 0; -EEXIST (message suggests --force); -EISDIR; -ENOENT or -EACCES of the directory;
+ * Return: 0; -EEXIST (message suggests to replace it); -EISDIR; -ENOENT or -EACCES of the directory;
  * -ENOMEM; -EMFILE more than 64 files at once.
  */
 int outfile_create(const char *path, bool overwrite, struct outfile **file, struct error *err);

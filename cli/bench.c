@@ -11,6 +11,7 @@
 #include "base/bits.h"
 #include "cli/job.h"
 #include "replay/bench/bench.h"
+#include "traces/generate/churn.h"
 
 #define LIST_MAX 64 /* values in a list */
 
@@ -32,7 +33,8 @@ static const struct option bench_options[] = {
 	 .type = OPTION_UINT,
 	 .min = 1,
 	 .max = MACHINE_CPUS_MAX,
-	 .help = "of the simulated machine (default: as many as threads; frag: 8)"},
+	 .help = "of the simulated machine (default: as many as threads; frag: " OPTION_TEXT(
+		 CHURN_CPUS) ")"},
 	{.name = "threads",
 	 .type = OPTION_STRING,
 	 .argument = "N[,N...]",
@@ -47,11 +49,11 @@ static const struct option bench_options[] = {
 	{.name = "fill",
 	 .type = OPTION_STRING,
 	 .argument = "P[,P...]",
-	 .help = "percent of memory in use at the start, scattered (default 0; frag: 90, allocated "
-		 "before half is freed)"},
+	 .help = "percent of memory in use at the start, scattered (default 0; frag: " OPTION_TEXT(
+		 CHURN_FILL) ", allocated before half is freed)"},
 	{.name = "rounds",
 	 .type = OPTION_UINT,
-	 .fallback = "10",
+	 .fallback = OPTION_TEXT(CHURN_ROUNDS),
 	 .max = 100000,
 	 .help = "frag: rounds of freeing and allocating a tenth"},
 	{.name = "repetitions",
@@ -125,7 +127,7 @@ static int parse_numbers(struct bench_job *job)
 	if (code == EXIT_OK)
 		code = parse_list(o, "order", "0", &job->orders);
 	if (code == EXIT_OK)
-		code = parse_list(o, "fill", frag ? "90" : "0", &job->fills);
+		code = parse_list(o, "fill", frag ? OPTION_TEXT(CHURN_FILL) : "0", &job->fills);
 	if (code == EXIT_OK && !frag && option_given(o, "rounds"))
 		code = cli_usage("bench: --rounds: only frag has rounds; drop it, or raise "
 				 "--repetitions");
@@ -133,7 +135,7 @@ static int parse_numbers(struct bench_job *job)
 		return code;
 	for (size_t i = 0; i < job->threads.n; i++)
 		most = (uint32_t)max_u64(most, job->threads.value[i]);
-	job->cpus = frag ? 8 : (uint32_t)min_u64(most, MACHINE_CPUS_MAX);
+	job->cpus = frag ? CHURN_CPUS : (uint32_t)min_u64(most, MACHINE_CPUS_MAX);
 	if (option_given(o, "cpus"))
 		job->cpus = (uint32_t)option_uint(o, "cpus");
 	job->repetitions = frag ? 1 : 5;
@@ -176,6 +178,7 @@ static int add_point(struct bench_job *job, const struct bench_point *point)
 		job->points[job->nr_points++] = *point;
 	if (rc == 0 || rc == -ENOTSUP)
 		return EXIT_OK; /* the others can still be measured; tell_left_out() has said so */
+	cli_dash(&err, bench_options);
 	error_prefix(&err, "bench");
 	return cli_fail(rc == -EINVAL ? EXIT_USAGE : EXIT_RUN, &err);
 }
@@ -215,6 +218,7 @@ static int nothing_fits(const struct bench_job *job)
 		return cli_usage("bench: no built-in back end can do that; `quire list allocators` "
 				 "tells what each can");
 	bench_fits(&point, &err);
+	cli_dash(&err, bench_options);
 	return cli_usage("bench: %s; choose another back end", err.text);
 }
 

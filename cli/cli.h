@@ -8,6 +8,7 @@
 
 #include <signal.h>
 #include <stdbool.h>
+#include <stdio.h>
 
 #include "base/emitter.h"
 #include "base/error.h"
@@ -31,10 +32,12 @@ struct verb {
 	bool stop_at_operand; /* what follows the first operand is a command of the user's */
 	/** Return: an enum exit_code. */
 	int (*run)(const struct option_set *options, int n, char **operands);
+	/* What follows the options in the help; NULL: nothing. */
+	void (*more_help)(FILE *out);
 };
 
-extern const struct verb verb_bench, verb_fidelity, verb_import, verb_list, verb_record,
-	verb_replay, verb_report, verb_snapshot, verb_trace;
+extern const struct verb verb_bench, verb_fidelity, verb_generate, verb_import, verb_list,
+	verb_record, verb_replay, verb_report, verb_snapshot, verb_trace;
 
 /** Set by SIGINT, SIGTERM and SIGHUP while a verb asked for it with cli_catch_stop(). */
 extern volatile sig_atomic_t cli_stop;
@@ -44,6 +47,11 @@ void cli_catch_stop(void);
 /** Print "quire: MESSAGE" on stderr. Return: @code, for `return cli_fail(...)`. */
 int cli_fail(enum exit_code code, const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/**
+ * cli_dash - libraries call a parameter "memory", a command line "--memory": where a message begins
+ * with one of @table, put the dashes before it
+ */
+void cli_dash(struct error *err, const struct option *table);
 
 /**
  * cli_pick - which of @names a user means by @word

@@ -19,7 +19,8 @@ static const struct option import_options[] = {
 	 .type = OPTION_CHOICE,
 	 .choices = import_format_names,
 	 .fallback = "auto",
-	 .help = "what FILE is"},
+	 .help = "what FILE is: the text of perf script, that of ftrace's file `trace` or of "
+		 "trace-cmd report, or whichever each line looks like"},
 	{.name = "memory",
 	 .type = OPTION_SIZE,
 	 .unit = "bytes",
@@ -112,11 +113,10 @@ const struct verb verb_import = {
 	.name = "import",
 	.summary = "turn another tool's recording into a trace",
 	.operands = "FILE",
-	.details = "Reads the text of `perf script` (\"-\": standard input). Such recordings carry "
-		   "no\n"
-		   "snapshots, and perf loses some frees silently: good enough to study "
-		   "fragmentation,\n"
-		   "not fidelity. `quire record` is the better recorder.\n",
+	.details = "Reads the text of `perf script` or of ftrace (\"-\": standard input). Such "
+		   "recordings\n"
+		   "carry no snapshots, and perf loses some frees silently: good enough to study\n"
+		   "fragmentation, not fidelity. `quire record` is the better recorder.\n",
 	.options = import_options,
 	.min_operands = 1,
 	.max_operands = 1,

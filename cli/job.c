@@ -2,6 +2,7 @@
 #include "cli/job.h"
 
 #include <errno.h>
+#include <stdio.h>
 
 #include "cli/cli.h"
 
@@ -54,10 +55,13 @@ static bool run_trace(struct job *job, const char *trace, const struct job_runne
 			continue;
 		rc = runner->run(job, trace, spec, &err);
 		any |= rc != -ENOTSUP;
-		if (rc == -ENOTSUP && job->specs.all)
+		if (rc == -ENOTSUP && job->specs.all) {
 			misfit = err; /* told if none fits, once */
-		else if (rc)
+			if (runner->tell_left_out)
+				fprintf(stderr, "quire: %s: left out: %s\n", job->verb, err.text);
+		} else if (rc) {
 			job_fail(job, &err);
+		}
 		if (rc && rc != -ENOTSUP && rc != -ECHILD)
 			return false;
 	}

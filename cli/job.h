@@ -40,6 +40,7 @@ void job_fail(struct job *job, const struct error *err);
 struct job_runner {
 	/** Whether a back end that nobody named is worth being tried; NULL: each is. */
 	bool (*suits)(const struct allocator_ops *ops);
+	bool tell_left_out; /* one that nobody named and that does not fit has its line on stderr */
 	/**
 	 * run - one back end on one trace, its records to tee.sink
 	 * Return: 0; -ENOTSUP: they do not fit; -ECHILD: it has died, which is its own misfortune; any

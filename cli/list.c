@@ -7,6 +7,7 @@
 #include "allocators/registry.h"
 #include "base/bits.h"
 #include "results/metrics.h"
+#include "traces/generate/generate.h"
 
 static const struct option list_options[] = {
 	CLI_OPTION_FORMAT,
@@ -43,7 +44,7 @@ static void add_capability(char *list, size_t size, const char *name)
 	snprintf(list + used, size - used, "%s%s", used ? " " : "", name);
 }
 
-static void list_option(struct emitter *e, const struct option *row)
+static void tell_option(struct emitter *e, const struct option *row)
 {
 	emitter_object_begin(e, NULL);
 	emitter_string(e, "name", row->name);
@@ -73,6 +74,14 @@ static void list_metric(struct emitter *e, const struct metric_info *row)
 	emitter_string(e, "help", row->help);
 }
 
+static void tell_options(struct emitter *e, const struct option *table)
+{
+	emitter_array_begin(e, "options");
+	for (const struct option *row = table; row && row->name; row++)
+		tell_option(e, row);
+	emitter_array_end(e);
+}
+
 static void list_allocators(struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
@@ -96,10 +105,7 @@ static void list_allocators(struct emitter *e)
 		emitter_string(e, "name", (*ops)->name);
 		emitter_string(e, "summary", (*ops)->summary);
 		emitter_string(e, "capabilities", capabilities);
-		emitter_array_begin(e, "options");
-		for (const struct option *row = (*ops)->options; row && row->name; row++)
-			list_option(e, row);
-		emitter_array_end(e);
+		tell_options(e, (*ops)->options);
 		emitter_array_begin(e, "counters");
 		for (const struct metric_info *row = (*ops)->counters; row && row->name; row++) {
 			emitter_object_begin(e, NULL);
@@ -107,6 +113,24 @@ static void list_allocators(struct emitter *e)
 			emitter_object_end(e);
 		}
 		emitter_array_end(e);
+		emitter_row_end(e);
+	}
+	emitter_rows_end(e);
+}
+
+static void list_workloads(struct emitter *e)
+{
+	static const struct emitter_column columns[] = {
+		{.path = "name", .heading = "workload"},
+		{.path = "summary", .heading = "summary"},
+	};
+
+	emitter_rows_begin(e, "workloads", columns, ARRAY_SIZE(columns));
+	for (const struct workload *const *w = workloads; *w; w++) {
+		emitter_row_begin(e);
+		emitter_string(e, "name", (*w)->name);
+		emitter_string(e, "summary", (*w)->summary);
+		tell_options(e, (*w)->options);
 		emitter_row_end(e);
 	}
 	emitter_rows_end(e);
@@ -131,8 +155,9 @@ static void list_metrics(struct emitter *e)
 
 static int run(const struct option_set *options, int n, char **operands)
 {
-	static const char *const names[] = {"allocators", "metrics", NULL};
-	static void (*const lists[])(struct emitter *) = {list_allocators, list_metrics};
+	static const char *const names[] = {"allocators", "metrics", "workloads", NULL};
+	static void (*const lists[])(struct emitter *) = {list_allocators, list_metrics,
+							  list_workloads};
 	int i = cli_pick("list", operands[0], names);
 	struct emitter *e;
 
@@ -148,11 +173,14 @@ static int run(const struct option_set *options, int n, char **operands)
 
 const struct verb verb_list = {
 	.name = "list",
-	.summary = "what there is: allocators, metrics",
-	.operands = "allocators|metrics",
-	.details = "Lists the built-in back ends with their capabilities (and, with --format json, "
-		   "their\n"
-		   "options and counters), or every metric with its unit, direction and meaning.\n",
+	.summary = "what there is: allocators, metrics, workloads",
+	.operands = "allocators|metrics|workloads",
+	.details = "Lists the built-in back ends with their capabilities, every metric with its "
+		   "unit,\n"
+		   "direction and meaning, or the workloads that can be generated. With --format "
+		   "json,\n"
+		   "back ends and workloads have their options, too, and back ends their "
+		   "counters.\n",
 	.options = list_options,
 	.min_operands = 1,
 	.max_operands = 1,

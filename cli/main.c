@@ -16,14 +16,51 @@
 volatile sig_atomic_t cli_stop;
 
 static const struct verb *const verbs[] = {
-	&verb_record, &verb_import,   &verb_snapshot, &verb_trace, &verb_replay,
-	&verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
+	&verb_record, &verb_import, &verb_generate, &verb_snapshot, &verb_trace,
+	&verb_replay, &verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
 };
+
+/*
+ * Libraries name a remedy, and know of no command line: how it is done there, by the error's code and a
+ * word of the remedy.
+ */
+static const struct {
+	int code;
+	const char *word, *spelling;
+} spellings[] = {
+	{EEXIST, "replace it", "--force"},	    {EBADMSG, "salvage", "quire replay --salvage"},
+	{EBADMSG, "imported", "quire import"},	    {EBADMSG, "import it as", "--from"},
+	{ECHILD, "raise the timeout", "--timeout"}, {ENOSPC, "spool elsewhere", "--spool"},
+	{ENOMEM, "smaller buffer", "--buffer"},	    {ENOTSUP, "record one", "quire record"},
+};
+
+static const char *spelling_of(const struct error *err)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(spellings); i++)
+		if (spellings[i].code == err->code && strstr(err->text, spellings[i].word))
+			return spellings[i].spelling;
+	return NULL;
+}
 
 int cli_fail(enum exit_code code, const struct error *err)
 {
-	fprintf(stderr, "quire: %s\n", err->text[0] ? err->text : strerror(err->code));
+	const char *spelling = spelling_of(err);
+
+	fprintf(stderr, "quire: %s%s%s%s\n", err->text[0] ? err->text : strerror(err->code),
+		spelling ? " (" : "", spelling ? spelling : "", spelling ? ")" : "");
 	return (int)code;
+}
+
+void cli_dash(struct error *err, const struct option *table)
+{
+	size_t length = strcspn(err->text, " :");
+
+	for (; table->name; table++) {
+		if (strlen(table->name) == length && !strncmp(table->name, err->text, length)) {
+			error_set(err, err->code, "--%s", err->text);
+			return;
+		}
+	}
 }
 
 int cli_usage(const char *fmt, ...)
@@ -149,6 +186,8 @@ static void help_verb(const struct verb *v, FILE *out)
 		v->operands, v->details);
 	option_help(v->options, true, out);
 	fputs("  -h, --help\n        print this\n", out);
+	if (v->more_help)
+		v->more_help(out);
 }
 
 int cli_pick(const char *verb, const char *word, const char *const *names)

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "cli/job.h"
+#include "cli/machine.h"
 #include "replay/replay.h"
 
 static const struct option replay_options[] = {
@@ -58,6 +59,7 @@ static const struct option replay_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
 	 .help = "replay what is intact of a damaged trace"},
+	CLI_OPTION_MACHINE,
 	CLI_OPTION_TIMEOUT,
 	CLI_OPTION_LABEL,
 	CLI_OPTION_DB,
@@ -65,15 +67,24 @@ static const struct option replay_options[] = {
 	{.name = NULL},
 };
 
+/* Everything one invocation works on. */
+struct replay_job {
+	struct job job;
+	struct cli_machine machine;
+};
+
 static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
 		      struct error *err)
 {
+	const struct cli_machine *machine = &((struct replay_job *)job)->machine;
 	const struct option_set *o = job->options;
 	const struct replay_config config = {
 		.trace = trace,
 		.spec = spec,
 		.mode = option_choice(o, "mode"),
 		.backing = option_choice(o, "backing"),
+		.machine = machine->machine,
+		.machine_name = machine->name,
 		.prefill = option_choice(o, "prefill"),
 		.sample_by = option_choice(o, "sample-by"),
 		.samples = (uint32_t)option_uint(o, "samples"),
@@ -91,14 +102,29 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 	return rc ? rc : replay_run_isolated(&config, &job->tee.sink, err);
 }
 
+/* Return: whether the command line makes sense; if not, why is told and the code set. */
+static bool prepare(struct replay_job *r, const struct option_set *o)
+{
+	r->job.code = cli_machine_read(o, &r->machine);
+	if (r->job.code == EXIT_OK && r->machine.machine && option_given(o, "prefill") &&
+	    option_choice(o, "prefill") == PREFILL_RECORDED)
+		r->job.code = cli_usage("replay: --prefill recorded: another machine has no room "
+					"for recorded places; drop it, or --machine");
+	return r->job.code == EXIT_OK;
+}
+
 static int run(const struct option_set *options, int n, char **traces)
 {
-	static const struct job_runner runner = {.run = replay_one};
-	struct job job;
+	static const struct job_runner runner = {.tell_left_out = true, .run = replay_one};
+	struct replay_job r = {0};
+	int code;
 
-	if (job_begin(&job, "replay", options) && job_open(&job, RUNS_REPLAY))
-		job_run_traces(&job, n, traces, &runner);
-	return job_end(&job);
+	if (job_begin(&r.job, "replay", options) && prepare(&r, options) &&
+	    job_open(&r.job, RUNS_REPLAY))
+		job_run_traces(&r.job, n, traces, &runner);
+	code = job_end(&r.job);
+	cli_machine_release(&r.machine);
+	return code;
 }
 
 const struct verb verb_replay = {

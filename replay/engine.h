@@ -108,7 +108,6 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 void engine_sample_at(struct engine *e);
 
 /**
-/**
  * engine_flush - execute and account all that is planned
  * Return: 0; -ENOMEM; what sample() returned.
  */

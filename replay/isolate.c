@@ -158,7 +158,7 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 	if (relay_rc == -ETIMEDOUT) {
 		*run_status = RUN_CRASHED;
 		return error_set(err, ECHILD,
-				 "%s: hangs (%s); stopped. Raise --timeout if it is only slow",
+				 "%s: hangs (%s); stopped; raise the timeout if it is only slow",
 				 name, err->text);
 	}
 	if (relay_rc == -EINTR ||

@@ -40,10 +40,10 @@ struct run {
 	const struct machine *machine;	   /* on which it is played */
 	struct world *world;
 	struct engine *engine;
-	struct labels *labels; /* NULL: the trace has none */
-	uint32_t asked;	       /* samples whose moment has been told to the engine */
-	uint32_t next_sample;  /* index */
-	bool played;	       /* the last event, too */
+	struct labels *labels;	      /* NULL: the trace has none */
+	uint32_t asked;		      /* samples whose moment has been told to the engine */
+	uint32_t next_sample;	      /* index */
+	bool played;		      /* the last event, too */
 	struct allocator_stats stats; /* of the last sample */
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];

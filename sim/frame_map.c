@@ -128,18 +128,18 @@ int frame_map_from_bytes(const struct machine *m, const uint8_t *cells, uint64_t
 {
 	uint8_t zones[MACHINE_ZONES_MAX];
 	unsigned int n = machine_zones_by_pfn(m, zones);
-	struct frame_map *new = map_create(m, time_ns);
+	struct frame_map *made = map_create(m, time_ns);
 
-	if (!new)
+	if (!made)
 		return no_memory(err);
 	for (unsigned int i = 0; i < n; i++) {
-		int rc = add_zone_cells(new, &m->zones[zones[i]], cells, err);
+		int rc = add_zone_cells(made, &m->zones[zones[i]], cells, err);
 		if (rc) {
-			frame_map_destroy(new);
+			frame_map_destroy(made);
 			return rc;
 		}
 	}
-	*map = new;
+	*map = made;
 	return 0;
 }
 
@@ -196,18 +196,18 @@ int frame_map_fresh(const struct machine *m, struct frame_map **map, struct erro
 {
 	uint8_t zones[MACHINE_ZONES_MAX];
 	unsigned int n = machine_zones_by_pfn(m, zones);
-	struct frame_map *new = map_create(m, 0);
+	struct frame_map *made = map_create(m, 0);
 	size_t next = 0;
 
-	if (!new)
+	if (!made)
 		return no_memory(err);
 	for (unsigned int i = 0; i < n; i++) {
-		if (add_zone_fresh(new, &m->zones[zones[i]], &next)) {
-			frame_map_destroy(new);
+		if (add_zone_fresh(made, &m->zones[zones[i]], &next)) {
+			frame_map_destroy(made);
 			return no_memory(err);
 		}
 	}
-	*map = new;
+	*map = made;
 	return 0;
 }
 

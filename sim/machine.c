@@ -37,7 +37,7 @@ const char *zone_type_name(unsigned int type)
 
 int machine_create(uint32_t nr_cpus, uint32_t nr_nodes, struct machine **m, struct error *err)
 {
-	struct machine *new;
+	struct machine *made;
 
 	if (nr_cpus == 0 || nr_cpus > MACHINE_CPUS_MAX)
 		return error_set(err, EINVAL, "machine: %" PRIu32 " cpus; give 1 to %d", nr_cpus,
@@ -45,19 +45,19 @@ int machine_create(uint32_t nr_cpus, uint32_t nr_nodes, struct machine **m, stru
 	if (nr_nodes == 0 || nr_nodes > UINT16_MAX)
 		return error_set(err, EINVAL, "machine: %" PRIu32 " nodes; give 1 to %d", nr_nodes,
 				 UINT16_MAX);
-	new = calloc(1, sizeof(*new));
-	if (new)
-		new->node_of_cpu = calloc(nr_cpus, sizeof(*new->node_of_cpu));
-	if (!new || !new->node_of_cpu) {
-		free(new);
+	made = calloc(1, sizeof(*made));
+	if (made)
+		made->node_of_cpu = calloc(nr_cpus, sizeof(*made->node_of_cpu));
+	if (!made || !made->node_of_cpu) {
+		free(made);
 		return error_set(err, ENOMEM, "machine: out of memory");
 	}
-	new->page_shift = PAGE_SHIFT_DEFAULT;
-	new->max_order = MAX_ORDER;
-	new->pageblock_order = HUGE_ORDER;
-	new->nr_cpus = nr_cpus;
-	new->nr_nodes = nr_nodes;
-	*m = new;
+	made->page_shift = PAGE_SHIFT_DEFAULT;
+	made->max_order = MAX_ORDER;
+	made->pageblock_order = HUGE_ORDER;
+	made->nr_cpus = nr_cpus;
+	made->nr_nodes = nr_nodes;
+	*m = made;
 	return 0;
 }
 
@@ -66,7 +66,7 @@ int machine_from_memory(uint64_t bytes, uint32_t nr_cpus, struct machine **m, st
 	uint64_t frames = bytes >> PAGE_SHIFT_DEFAULT;
 	struct zone zone = {
 		.end = frames, .present = frames, .managed = frames, .type = ZONE_NORMAL};
-	struct machine *new;
+	struct machine *made;
 	int rc;
 
 	if (bytes == 0 || !is_aligned(bytes, UINT64_C(1) << PAGE_SHIFT_DEFAULT))
@@ -77,42 +77,42 @@ int machine_from_memory(uint64_t bytes, uint32_t nr_cpus, struct machine **m, st
 	if (frames > PFN_END_MAX)
 		return error_set(err, EINVAL, "memory: %" PRIu64 " bytes is above 4 PiB; give less",
 				 bytes);
-	rc = machine_create(nr_cpus, 1, &new, err);
+	rc = machine_create(nr_cpus, 1, &made, err);
 	if (rc)
 		return rc;
-	rc = machine_add_zone(new, &zone, err);
+	rc = machine_add_zone(made, &zone, err);
 	if (rc) {
-		machine_destroy(new);
+		machine_destroy(made);
 		return rc;
 	}
-	*m = new;
+	*m = made;
 	return 0;
 }
 
 int machine_copy(const struct machine *from, struct machine **m, struct error *err)
 {
-	struct machine *new;
+	struct machine *made;
 	int rc;
 
-	rc = machine_create(from->nr_cpus, from->nr_nodes, &new, err);
+	rc = machine_create(from->nr_cpus, from->nr_nodes, &made, err);
 	if (rc)
 		return rc;
 	if (from->nr_absent) {
-		new->absent = calloc(from->nr_absent, sizeof(*new->absent));
-		if (!new->absent) {
-			machine_destroy(new);
+		made->absent = calloc(from->nr_absent, sizeof(*made->absent));
+		if (!made->absent) {
+			machine_destroy(made);
 			return error_set(err, ENOMEM, "machine: out of memory");
 		}
-		memcpy(new->absent, from->absent, from->nr_absent * sizeof(*new->absent));
-		new->nr_absent = from->nr_absent;
+		memcpy(made->absent, from->absent, from->nr_absent * sizeof(*made->absent));
+		made->nr_absent = from->nr_absent;
 	}
-	memcpy(new->node_of_cpu, from->node_of_cpu, from->nr_cpus * sizeof(*new->node_of_cpu));
-	memcpy(new->zones, from->zones, sizeof(new->zones));
-	new->nr_zones = from->nr_zones;
-	new->page_shift = from->page_shift;
-	new->max_order = from->max_order;
-	new->pageblock_order = from->pageblock_order;
-	*m = new;
+	memcpy(made->node_of_cpu, from->node_of_cpu, from->nr_cpus * sizeof(*made->node_of_cpu));
+	memcpy(made->zones, from->zones, sizeof(made->zones));
+	made->nr_zones = from->nr_zones;
+	made->page_shift = from->page_shift;
+	made->max_order = from->max_order;
+	made->pageblock_order = from->pageblock_order;
+	*m = made;
 	return 0;
 }
 

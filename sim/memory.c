@@ -80,25 +80,25 @@ int memory_create(const struct memory_config *config, const struct machine *mach
 		  struct memory **memory, struct error *err)
 {
 	const char *name = backing_kind_names[config->kind];
-	struct memory *new = calloc(1, sizeof(*new));
+	struct memory *made = calloc(1, sizeof(*made));
 	int rc;
 
-	if (!new || create_states(new, machine)) {
-		free(new);
+	if (!made || create_states(made, machine)) {
+		free(made);
 		return error_set(err, ENOMEM, "backing %s: out of memory", name);
 	}
-	new->kind = config->kind;
-	new->machine = machine;
-	new->path = config->path;
-	new->host = config->host;
-	new->bytes = (machine_end(machine) - machine_start(machine)) << machine->page_shift;
-	rc = (config->ops ? config->ops : kind_ops[config->kind])->map(new, err);
+	made->kind = config->kind;
+	made->machine = machine;
+	made->path = config->path;
+	made->host = config->host;
+	made->bytes = (machine_end(machine) - machine_start(machine)) << machine->page_shift;
+	rc = (config->ops ? config->ops : kind_ops[config->kind])->map(made, err);
 	if (rc) {
-		memory_destroy(new); /* without ops: there is nothing to unmap */
+		memory_destroy(made); /* without ops: there is nothing to unmap */
 		return err ? error_prefix(err, "backing %s", name) : rc;
 	}
-	new->ops = config->ops ? config->ops : kind_ops[config->kind];
-	*memory = new;
+	made->ops = config->ops ? config->ops : kind_ops[config->kind];
+	*memory = made;
 	return 0;
 }
 

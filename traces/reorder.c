@@ -66,11 +66,11 @@ int reorder_push(struct reorder *r, const struct event *e, struct error *err)
 	else
 		r->newest_ns = e->time_ns;
 
-	struct slot new = {.arrival = r->arrivals++, .event = *e};
+	struct slot slot = {.arrival = r->arrivals++, .event = *e};
 
-	for (i = r->n++; i && slot_before(&new, &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
+	for (i = r->n++; i && slot_before(&slot, &r->heap[(i - 1) / 2]); i = (i - 1) / 2)
 		r->heap[i] = r->heap[(i - 1) / 2];
-	r->heap[i] = new;
+	r->heap[i] = slot;
 	return 0;
 }
 

@@ -601,7 +601,7 @@ int policy_load(const char *name, struct policy *p, struct error *err)
 			return policy_parse(policy_texts[i], strlen(policy_texts[i]), name, p, err);
 	}
 	return error_set(err, ENOENT,
-			 "no policy '%s' is built in; `quire list allocators` names them", name);
+			 "no policy '%s' is built in; choose one that option policy lists", name);
 }
 
 int policy_of_options(const struct alloc_env *env, struct policy *p)

@@ -23,9 +23,22 @@ static uint64_t blocks_of(const struct bench_point *p)
 	return (p->memory_bytes >> PAGE_SHIFT_DEFAULT) >> p->order;
 }
 
+struct churn_plan bench_churn_plan(const struct bench_point *p)
+{
+	return (struct churn_plan){
+		.blocks = blocks_of(p),
+		.seed = p->seed,
+		.cpus = p->cpus,
+		.fill = p->fill,
+		.rounds = p->rounds,
+	};
+}
+
 uint64_t bench_fill_blocks(const struct bench_point *p)
 {
-	return (uint64_t)((unsigned __int128)blocks_of(p) * p->fill / 100);
+	const struct churn_plan plan = bench_churn_plan(p);
+
+	return churn_first_blocks(&plan);
 }
 
 static int check_threads(const struct bench_point *p, struct error *err)
@@ -34,54 +47,49 @@ static int check_threads(const struct bench_point *p, struct error *err)
 
 	if (p->threads < 1)
 		return error_set(err, EINVAL,
-				 "--threads 0: from 1 to %u, the CPUs of this host that "
+				 "threads 0: from 1 to %u, the CPUs of this host that "
 				 "this process may use",
 				 host);
 	if (p->threads > p->cpus)
 		return error_set(err, EINVAL,
-				 "--threads %u: the machine has %u cpus, and each thread is one of "
-				 "them; raise --cpus",
+				 "threads %u: the machine has %u cpus, and each thread is one of "
+				 "them; raise cpus",
 				 p->threads, p->cpus);
 	if (p->kind == BENCH_FRAG && p->threads > 1)
 		return error_set(err, EINVAL,
-				 "--threads %u: frag is played by one thread, so that it is exact; "
-				 "its cpus are --cpus",
+				 "threads %u: frag is played by one thread, so that it is exact; "
+				 "its cpus are the machine's",
 				 p->threads);
 	if (p->threads > host)
 		return error_set(err, EINVAL,
-				 "--threads %u: each is pinned to a CPU of its own, and this "
-				 "process may use %u; lower --threads",
+				 "threads %u: each is pinned to a CPU of its own, and this "
+				 "process may use %u; lower threads",
 				 p->threads, host);
 	return 0;
 }
 
 static int check_memory(const struct bench_point *p, struct error *err)
 {
+	const struct churn_plan plan = bench_churn_plan(p);
 	uint64_t blocks = blocks_of(p), used = bench_fill_blocks(p);
 	char size[FORMAT_MAX];
 	struct machine *m;
 	int rc;
 
-	format_size(size, p->memory_bytes);
 	rc = machine_from_memory(p->memory_bytes, p->cpus, &m, err);
 	if (rc)
-		return error_prefix(err, "--memory %s", size);
+		return rc;
 	machine_destroy(m);
+	format_size(size, p->memory_bytes);
 	if (p->memory_bytes >> PAGE_SHIFT_DEFAULT > ALLOCATOR_FRAMES_MAX)
-		return error_set(err, EINVAL, "--memory %s: at most 16T can be simulated", size);
-	if (p->kind == BENCH_FRAG) {
-		/* Each cpu's tenth of its half must be a block at least. */
-		if (used / p->cpus < 20)
-			return error_set(err, EINVAL,
-					 "--memory %s: %" PRIu64 " blocks of order %u are too few "
-					 "for %u cpus to churn a tenth of; raise --memory",
-					 size, used, p->order, p->cpus);
-	} else if ((blocks - used) / 2 < p->threads) {
+		return error_set(err, EINVAL, "memory %s: at most 16T can be simulated", size);
+	if (p->kind == BENCH_FRAG)
+		return churn_check(&plan, err);
+	if ((blocks - used) / 2 < p->threads)
 		return error_set(err, EINVAL,
-				 "--memory %s: half of %" PRIu64 " free blocks of order %u is too "
-				 "few for %u threads; raise --memory",
+				 "memory %s: half of %" PRIu64 " free blocks of order %u is too "
+				 "few for %u threads; raise memory",
 				 size, blocks - used, p->order, p->threads);
-	}
 	return 0;
 }
 
@@ -100,8 +108,7 @@ static int check_backend(const struct bench_point *p, struct error *err)
 				 "fragmentation",
 				 p->spec->text);
 	if (p->threads > 1 && !(capabilities & ALLOCATOR_CONCURRENT))
-		return error_set(err, ENOTSUP,
-				 "%s: it takes one thread at a time, so not --threads %u",
+		return error_set(err, ENOTSUP, "%s: it takes one thread at a time, so not %u",
 				 p->spec->text, p->threads);
 	return 0;
 }
@@ -111,16 +118,15 @@ int bench_fits(const struct bench_point *p, struct error *err)
 	int rc;
 
 	if (p->order > MAX_ORDER)
-		return error_set(err, EINVAL, "--order %u: the largest is %d", p->order, MAX_ORDER);
-	if (p->fill > 99 || (p->kind == BENCH_FRAG && p->fill < 1))
-		return error_set(err, EINVAL, "--fill %u: from %d to 99 percent", p->fill,
-				 p->kind == BENCH_FRAG);
+		return error_set(err, EINVAL, "order %u: the largest is %d", p->order, MAX_ORDER);
+	if (p->fill > 99 && p->kind != BENCH_FRAG) /* whose plan is checked below */
+		return error_set(err, EINVAL, "fill %u: from 0 to 99 percent", p->fill);
 	if (p->repetitions < 1 || p->repetitions > BENCH_REPETITIONS_MAX)
-		return error_set(err, EINVAL, "--repetitions %u: from 1 to %d", p->repetitions,
+		return error_set(err, EINVAL, "repetitions %u: from 1 to %d", p->repetitions,
 				 BENCH_REPETITIONS_MAX);
 	if (p->kind == BENCH_FRAG && !p->oracle)
 		return error_set(err, EINVAL,
-				 "--no-oracle: frag reads fragmentation off the oracle's map, and "
+				 "oracle off: frag reads fragmentation off the oracle's map, and "
 				 "times nothing; leave it on");
 	rc = check_threads(p, err);
 	if (!rc)
@@ -241,8 +247,8 @@ static void state_settings(const struct bench_point *p, const struct machine *m,
 {
 	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
-	settings_text(s, SETTING_QUESTION, "backing", memory_kind_names[MEMORY_NONE],
-		      memory_kind_names[MEMORY_NONE]);
+	settings_text(s, SETTING_QUESTION, "backing", backing_kind_names[BACKING_NONE],
+		      backing_kind_names[BACKING_NONE]);
 	settings_number(s, SETTING_QUESTION, "memory", p->memory_bytes, "bytes");
 	settings_number(s, SETTING_QUESTION, "fill", p->fill, "%");
 	if (p->kind == BENCH_FRAG)

@@ -12,6 +12,7 @@
 #include "replay/bench/bench.h"
 #include "replay/memory_state.h"
 #include "replay/tell.h"
+#include "traces/generate/churn.h"
 
 struct bench_rig {
 	const struct bench_point *point;
@@ -32,6 +33,8 @@ struct bench_rig {
 
 /** Blocks that `fill` percent of the machine are. */
 uint64_t bench_fill_blocks(const struct bench_point *point);
+/** What frag does at @point. */
+struct churn_plan bench_churn_plan(const struct bench_point *point);
 
 /**
  * Everything made, nothing allocated. Released also after an error: bench_rig_destroy().

@@ -729,13 +729,12 @@ static int check_trace(const struct trace_reader *r, const struct fidelity_confi
 			ops->name);
 	if (h->identity == IDENTITY_VIRTUAL)
 		return error_set(err, ENOTSUP,
-				 "%s: a generated trace, no kernel to be faithful to; use one from "
-				 "quire record",
+				 "%s: a generated trace, no kernel to be faithful to; record one",
 				 c->trace);
 	if (!(h->compatible_features & TRACE_HAS_GROUND_TRUTH))
 		return error_set(err, ENOTSUP,
 				 "%s: it does not hold what the kernel's allocator did inside "
-				 "(zone_locked, pcpu_drain, extfrag); record one with quire record",
+				 "(zone_locked, pcpu_drain, extfrag); record one that does",
 				 c->trace);
 	return 0;
 }
@@ -748,7 +747,7 @@ static int read_start(struct trace_reader *r, const char *trace, struct frame_ma
 	return rc != -ENOENT ? rc
 			     : error_set(err, ENOTSUP,
 					 "%s: without a start snapshot there is nothing to start "
-					 "from; record one with quire record",
+					 "from; record one with snapshots",
 					 trace);
 }
 

@@ -127,8 +127,7 @@ static void an_existing_file_is_refused_at_once(void **state)
 	(void)state;
 	put_file("t", "old");
 	assert_int_equal(outfile_create("t", false, &f, &err), -EEXIST);
-	assert_string_equal(err.text,
-			    "t: exists already; choose another name, or --force to replace it");
+	assert_string_equal(err.text, "t: exists already; choose another name, or replace it");
 	assert_file("t", "old");
 	assert_int_equal(symlink("nowhere", "dangling"), 0);
 	assert_int_equal(outfile_create("dangling", false, &f, &err), -EEXIST);

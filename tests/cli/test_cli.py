@@ -417,6 +417,24 @@ def import_reads_standard_input():
     same(read("a.quire"), read("b.quire"), "the trace")
 
 
+def from_says_what_the_text_must_be():
+    perf = script(100)
+    ftrace = perf.replace("  worker   101 ", "  worker-101 ").replace("kmem:mm_", "mm_")
+    for text, own, other, recorder in ((perf, "perf", "ftrace", "perf script"),
+                                       (ftrace, "ftrace", "perf", "ftrace")):
+        write("in.txt", text)
+        for name in ("auto", own):
+            succeeds("import", "in.txt", "-o", f"{name}.quire", "--from", name, "-f")
+        same(read(f"{own}.quire"), read("auto.quire"), "the trace")
+        info = succeeds("trace", "info", "auto.quire", "--format", "json").json()
+        same(info["recorder"], f"quire import ({recorder})", "recorder")
+        refused_import(("in.txt:1: column 3", own, "auto", "--from"), text, "--from", other)
+    both = perf + ftrace.replace(" 100.", " 101.")
+    refused_import(("in.txt:101: column ", "--from"), both, "--from", "perf")
+    succeeds("import", "in.txt", "-o", "both.quire")
+    refuses(USAGE, ("'trace-cmd'", "auto, perf, ftrace"), "import", "in.txt", "--from", "trace-cmd")
+
+
 def failed_allocations_alone_make_a_trace():
     write("in.txt", alloc("100.0", 0).replace("pfn=0x0", "pfn=0xffffffffffffffff"))
     succeeds("import", "in.txt", "-o", "out.quire")
@@ -429,6 +447,97 @@ def the_input_is_not_replaced():
     before = read("in.txt")
     refuses(RUN, ("in.txt", "another output"), "import", "-f", "in.txt", "-o", "in.txt")
     same(read("in.txt"), before, "the input")
+
+
+# ---- generate ----
+
+WORKLOADS = ("frag", "bulk")
+
+
+def what_is_generated_is_told_and_the_same_each_time():
+    for name in WORKLOADS:
+        small = ("-p", "memory=16M", "-p", "cpus=2,seed=3")
+        document = succeeds("generate", name, *small, "--format", "json").json()
+        same(sorted(document), sorted(("schema", "trace", "workload", "events", "ops", "peak_frames",
+                                       "bytes", "digest")), name)
+        same((document["trace"], document["workload"]), (f"{name}.quire", name), "trace, workload")
+        info = succeeds("trace", "info", f"{name}.quire", "--format", "json").json()
+        for key in ("events", "ops", "digest"):
+            same(info[key], document[key], f"{name}: {key}")
+        same((info["identity"], info["cpus"], info["managed_frames"]), ("virtual", 2, 4096), name)
+        same(os.path.getsize(f"{name}.quire"), document["bytes"], "bytes")
+        check(0 < document["peak_frames"] <= 4096, str(document))
+        succeeds("trace", "check", f"{name}.quire")
+        row, = csv.DictReader(io.StringIO(succeeds("generate", name, *small, "-o", "again.quire",
+                                                   "-f", "--format", "csv").out))
+        same(row["digest"], document["digest"], "again")
+        same(read("again.quire"), read(f"{name}.quire"), "again")
+
+
+def a_generated_trace_replays_on_whoever_chooses_frames():
+    for name in WORKLOADS:
+        succeeds("generate", name, "-p", "memory=16M,cpus=2")
+        result = quire("replay", f"{name}.quire", "--format", "json")
+        judge(result, OK, ("left out", "recorded"))
+        for run in result.json()["runs"]:
+            same((run["status"], run["prefill"]), ("done", "none"), run["spec"])
+            for key in ("alloc_failures", "orphan_frees", "implicit_frees", "oracle_violations",
+                        "unreplayable"):
+                same(run["metrics"][key], 0, f"{name}, {run['spec']}: {key}")
+        refuses(RUN, ("generated",), "replay", f"{name}.quire", "-a", "recorded", "--format", "json")
+
+
+def what_cannot_be_generated_is_refused():
+    for words, *args in (
+            (("operand is missing", "usage: quire generate"),),
+            (("'frga'", "did you mean 'frag'"), "frga"),
+            (("'xyzzy'", *WORKLOADS), "xyzzy"),
+            (("frag", "'memroy'", "did you mean 'memory'"), "frag", "-p", "memroy=1G"),
+            (("bulk", "option cpus: 0", "1 to 4096"), "bulk", "-p", "cpus=0"),
+            (("frag", "option fill: 'x'"), "frag", "-p", "memory=1G", "-p", "fill=x"),
+            (("option memory: 32T", "16T"), "bulk", "-p", "memory=32T"),
+            (("frag: memory", "raise memory"), "frag", "-p", "memory=1M,cpus=64"),
+            (("bulk: memory", "raise memory"), "bulk", "-p", "memory=4M,order=10"),
+            (("8388609", "multiple of 4096"), "bulk", "-p", "memory=8388609")):
+        refuses(USAGE, words, "generate", *args, "--format", "json")
+    refuses(RUN, ("nodir/x.quire", "create the directory"), "generate", "bulk", "-p", "memory=16M",
+            "-o", "nodir/x.quire")
+    same(files(), [], "files left")
+
+
+def an_existing_trace_is_generated_anew_only_by_force():
+    write("bulk.quire", "old")
+    refuses(RUN, ("bulk.quire", "exists", "--force"), "generate", "bulk", "-p", "memory=16M")
+    same(read("bulk.quire"), b"old", "the old file")
+    succeeds("generate", "bulk", "-p", "memory=16M", "--force")
+    succeeds("trace", "check", "bulk.quire")
+
+
+def a_generation_that_ends_early_leaves_nothing():
+    result, left = on_small_disk(32, "generate", "frag", "-p", "memory=64M", "-o", "small/x.quire")
+    judge(result, RUN, ("small/x.quire", "No space left"))
+    same(left, [], "left behind")
+    os.rmdir("small")
+    os.unlink("left")
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        with running("generate", "bulk", "-p", "memory=16T", "-o", "out.quire") as process:
+            wait_for("a temporary file", files, process)
+            process.send_signal(number)
+            same(process.wait(PATIENCE_S), -number, "how it died")
+        same(files(), [], "files")
+
+
+def help_and_lists_tell_every_parameter():
+    text = succeeds("generate", "--help").out
+    listed = succeeds("list", "workloads", "--format", "json").json()["workloads"]
+    same(tuple(w["name"] for w in listed), WORKLOADS, "workloads")
+    for workload in listed:
+        check(f"{workload['name']}: {workload['summary']}" in text, text)
+        names = [option["name"] for option in workload["options"]]
+        for name in ("memory", "cpus", "events", "rate", "seed"):
+            check(name in names, f"{workload['name']}: no {name}")
+        for name in names:
+            check(f"\n  {name}=" in text, f"{name} is not in the help")
 
 
 # ---- usage ----
@@ -1302,15 +1411,15 @@ def a_benchmark_that_makes_no_sense_is_refused():
             (USAGE, ("--fill 100", "99"), ("rand", "--fill", "100")),
             (USAGE, ("--threads 4096", f"{len(os.sched_getaffinity(0))}"),
              ("bulk", "--threads", "4096")),
-            (USAGE, ("--threads 2", "--cpus"), ("bulk", "--threads", "2", "--cpus", "1")),
+            (USAGE, ("--threads 2", "raise cpus"), ("bulk", "--threads", "2", "--cpus", "1")),
             (USAGE, ("--threads 2", "one thread"), ("frag", "--threads", "2")),
             (USAGE, ("--rounds", "frag"), ("bulk", "--rounds", "3")),
             (USAGE, ("--memory", "4095"), ("bulk", "--memory", "4095")),
-            (USAGE, ("--memory 4M", "raise --memory"),
+            (USAGE, ("--memory", "raise memory"),
              ("bulk", "--memory", "4M", "--order", "10")),
-            (USAGE, ("--memory 4M", "raise --memory"),
+            (USAGE, ("--memory", "raise memory"),
              ("frag", "--memory", "4M", "--order", "9")),
-            (USAGE, ("--no-oracle",), ("frag", "--no-oracle")),
+            (USAGE, ("--oracle off", "leave it on"), ("frag", "--no-oracle")),
             (USAGE, ("--repetitions",), ("bulk", "--repetitions", "0")),
             (USAGE, ("'nul'", "null"), ("bulk", "-a", "nul")),
             (USAGE, ("--threads 0", "from 1"), ("bulk", "--threads", "0")),
@@ -1326,7 +1435,7 @@ def what_one_back_end_cannot_do_the_others_do():
         raise Skip("one CPU")
     result = quire("bench", "bulk", "-a", "firstfit", "--memory", "64M", "--threads", "1,2",
                    "--repetitions", "1", "--format", "json")
-    judge(result, OK, ("left out", "firstfit", "--threads 2"))
+    judge(result, OK, ("left out", "firstfit", "one thread at a time, so not 2"))
     same([(run["threads"], run["status"]) for run in result.json()["runs"]], [(1, "done")], "runs")
 
 
@@ -1524,8 +1633,15 @@ TESTS = [
     time_may_run_back_a_little,
     time_running_back_further_is_told,
     import_reads_standard_input,
+    from_says_what_the_text_must_be,
     failed_allocations_alone_make_a_trace,
     the_input_is_not_replaced,
+    what_is_generated_is_told_and_the_same_each_time,
+    a_generated_trace_replays_on_whoever_chooses_frames,
+    what_cannot_be_generated_is_refused,
+    an_existing_trace_is_generated_anew_only_by_force,
+    a_generation_that_ends_early_leaves_nothing,
+    help_and_lists_tell_every_parameter,
     unknown_names_get_a_suggestion,
     unknown_names_far_from_all_get_the_list,
     bad_values_are_told_with_what_would_do,

@@ -866,20 +866,20 @@ static void points_that_make_no_sense_are_refused(void **state)
 		__VA_ARGS__;                                                                       \
 		assert_refused(&p, rc, words);                                                     \
 	} while (0)
-	REFUSED(-EINVAL, "--order 11", BENCH_BULK, GOOD, p.order = 11);
-	REFUSED(-EINVAL, "--fill 100", BENCH_BULK, GOOD, p.fill = 100);
-	REFUSED(-EINVAL, "--fill 0", BENCH_FRAG, GOOD, p.fill = 0);
-	REFUSED(-EINVAL, "--repetitions 0", BENCH_BULK, GOOD, p.repetitions = 0);
-	REFUSED(-EINVAL, "--threads 0", BENCH_BULK, GOOD, p.threads = 0);
-	REFUSED(-EINVAL, "raise --cpus", BENCH_BULK, GOOD, p.threads = 2);
-	REFUSED(-EINVAL, "lower --threads", BENCH_BULK, GOOD, p.threads = p.cpus = 4096);
+	REFUSED(-EINVAL, "order 11", BENCH_BULK, GOOD, p.order = 11);
+	REFUSED(-EINVAL, "fill 100", BENCH_BULK, GOOD, p.fill = 100);
+	REFUSED(-EINVAL, "fill 0", BENCH_FRAG, GOOD, p.fill = 0);
+	REFUSED(-EINVAL, "repetitions 0", BENCH_BULK, GOOD, p.repetitions = 0);
+	REFUSED(-EINVAL, "threads 0", BENCH_BULK, GOOD, p.threads = 0);
+	REFUSED(-EINVAL, "raise cpus", BENCH_BULK, GOOD, p.threads = 2);
+	REFUSED(-EINVAL, "lower threads", BENCH_BULK, GOOD, p.threads = p.cpus = 4096);
 	REFUSED(-EINVAL, "played by one thread", BENCH_FRAG, GOOD, p.threads = 2);
-	REFUSED(-EINVAL, "raise --memory", BENCH_BULK, GOOD, p.memory_bytes = 4096);
-	REFUSED(-EINVAL, "raise --memory", BENCH_BULK, GOOD, p.order = 10, p.memory_bytes = 8 << 20,
+	REFUSED(-EINVAL, "raise memory", BENCH_BULK, GOOD, p.memory_bytes = 4096);
+	REFUSED(-EINVAL, "raise memory", BENCH_BULK, GOOD, p.order = 10, p.memory_bytes = 8 << 20,
 		p.fill = 50);
-	REFUSED(-EINVAL, "raise --memory", BENCH_FRAG, GOOD, p.order = 9);
-	REFUSED(-EINVAL, "--memory 4097", BENCH_BULK, GOOD, p.memory_bytes = 4097);
-	REFUSED(-EINVAL, "--no-oracle", BENCH_FRAG, GOOD, p.oracle = false);
+	REFUSED(-EINVAL, "raise memory", BENCH_FRAG, GOOD, p.order = 9);
+	REFUSED(-EINVAL, "memory: 4097", BENCH_BULK, GOOD, p.memory_bytes = 4097);
+	REFUSED(-EINVAL, "oracle off", BENCH_FRAG, GOOD, p.oracle = false);
 	REFUSED(-ENOTSUP, "no recording", BENCH_BULK, ECHOING, p.seed = 2);
 	REFUSED(-ENOTSUP, "fragmentation", BENCH_FRAG, UNCHECKED, p.seed = 2);
 	if (bench_host_cpus() >= 2)

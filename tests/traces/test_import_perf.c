@@ -526,6 +526,40 @@ static void samples_give_the_events_they_hold(void **state)
 	}
 }
 
+static void an_event_of_another_format_than_asked_for_is_refused(void **state)
+{
+	static const struct {
+		const char *text, *recorder;
+		enum import_format format, other;
+	} cases[] = {
+		{"script.txt", "quire import (perf script)", IMPORT_PERF, IMPORT_FTRACE},
+		{"ftrace.txt", "quire import (ftrace)", IMPORT_FTRACE, IMPORT_PERF},
+	};
+	const struct scratch *s = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct import_options options = {.overwrite = true};
+		struct import_stats told, asked;
+		struct trace_reader *reader;
+		struct error err;
+		size_t bytes;
+		char *text = read_sample(cases[i].text, &bytes);
+
+		assert_int_equal(import_text(s, text, &options, &told, &err), 0);
+		options.from = cases[i].format;
+		assert_int_equal(import_text(s, text, &options, &asked, &err), 0);
+		assert_string_equal(asked.totals.digest, told.totals.digest);
+		assert_int_equal(trace_reader_open(s->out, 0, &reader, &err), 0);
+		assert_string_equal(trace_reader_header(reader)->recorder, cases[i].recorder);
+		trace_reader_close(reader);
+		options.from = cases[i].other;
+		assert_int_equal(import_text(s, text, &options, &asked, &err), -EBADMSG);
+		assert_non_null(strstr(err.text, ": column "));
+		assert_non_null(strstr(err.text, import_format_names[cases[i].format]));
+		free(text);
+	}
+}
+
 #define LINE(pid, cpu, time, rest) "  task-1 " pid " [" cpu "] " time ": kmem:" rest "\n"
 #define FREE(pfn)		   "mm_page_free: page=0x0 pfn=" pfn " order=0"
 #define ALLOC(pfn)		   "mm_page_alloc: pfn=" pfn " order=0 migratetype=0 gfp_flags=GFP_KERNEL"
@@ -971,6 +1005,7 @@ int main(void)
 		cmocka_unit_test(mutated_lines_never_break_a_promise),
 #define WITH_FILES(f) cmocka_unit_test_setup_teardown(f, make_scratch, drop_scratch)
 		WITH_FILES(samples_give_the_events_they_hold),
+		WITH_FILES(an_event_of_another_format_than_asked_for_is_refused),
 		WITH_FILES(the_machine_is_described_from_what_was_seen),
 		WITH_FILES(the_kernel_release_of_a_perf_header_is_kept),
 		WITH_FILES(threads_are_numbered_by_first_appearance),

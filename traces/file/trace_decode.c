@@ -520,9 +520,9 @@ static int decode_events(struct block_decoder *d, uint32_t end, const struct eve
 		if (!s)
 			return bad(err, "a cpu has more events than ops");
 		if (i) {
-			unsigned int class =
+			unsigned int steps =
 				time_class(s->group, st.group_before, slot, st.slot_before);
-			uint64_t step = get_bucket(d, *st.time[class]++, &st.time_bits);
+			uint64_t step = get_bucket(d, *st.time[steps]++, &st.time_bits);
 
 			if (step > st.steps_max - st.steps)
 				return bad(err, "time beyond the block's end");

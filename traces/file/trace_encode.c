@@ -249,11 +249,11 @@ static uint64_t encode_times(struct block_encoder *b, const struct event *events
 	for (size_t i = 1; i < n; i++) {
 		uint64_t step = (events[i].time_ns - events[i - 1].time_ns) / unit;
 		unsigned int bucket = bucket_of(step);
-		unsigned int class = time_class(b->shapes[b->shape_of[i]].group,
+		unsigned int steps = time_class(b->shapes[b->shape_of[i]].group,
 						b->shapes[b->shape_of[i - 1]].group, b->cpu_of[i],
 						b->cpu_of[i - 1]);
 
-		put(&b->column[COLUMN_TIME + class], bucket);
+		put(&b->column[COLUMN_TIME + steps], bucket);
 		put_bits(&b->time_bits, step - bucket_base(bucket), bucket_bits(bucket));
 	}
 	flush_bits(&b->time_bits);

@@ -65,7 +65,7 @@ int file_header_decode(const uint8_t raw[FILE_HEADER_BYTES], uint32_t *version,
 {
 	if (memcmp(raw, QUIRE_MAGIC, QUIRE_MAGIC_BYTES) != 0)
 		return error_set(err, EBADMSG,
-				 "byte 0: not a quire trace; other formats need `quire import`");
+				 "byte 0: not a quire trace; other formats have to be imported");
 	*version = load_u32(raw + 8);
 	if (*version != TRACE_FORMAT_VERSION)
 		return error_set(err, EPROTONOSUPPORT,
@@ -764,20 +764,20 @@ int snapshot_check_start(const struct frame_map *map, struct error *err)
 int snapshot_decode(const struct snapshot_raw *raw, const struct machine *machine,
 		    enum trace_snapshot which, struct frame_map **map, struct error *err)
 {
-	struct frame_map *new = calloc(1, sizeof(*new));
+	struct frame_map *made = calloc(1, sizeof(*made));
 	int ret;
 
-	if (!new)
+	if (!made)
 		return error_set(err, ENOMEM, "out of memory for a snapshot");
-	new->machine = machine;
-	ret = get_map(raw, new, err);
+	made->machine = machine;
+	ret = get_map(raw, made, err);
 	if (!ret && which != TRACE_END)
-		ret = snapshot_check_start(new, err);
+		ret = snapshot_check_start(made, err);
 	if (ret) {
-		frame_map_destroy(new);
+		frame_map_destroy(made);
 		err->code = ret == -ENOMEM ? ENOMEM : EBADMSG;
 		return -err->code;
 	}
-	*map = new;
+	*map = made;
 	return 0;
 }

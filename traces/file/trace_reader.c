@@ -21,7 +21,7 @@
 #include "traces/file/trace_layout.h"
 
 /* Ends each message about damage. */
-#define DAMAGE_REMEDY "record it again, or use quire replay --salvage"
+#define DAMAGE_REMEDY "record it again, or salvage what is intact"
 
 #define SCAN_BYTES 65536U
 /* Events decoded at a time: they should still be in the second-level cache when they are used. */
@@ -564,28 +564,28 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 int trace_reader_open(const char *path, unsigned int flags, struct trace_reader **r,
 		      struct error *err)
 {
-	struct trace_reader *new = calloc(1, sizeof(*new));
+	struct trace_reader *made = calloc(1, sizeof(*made));
 	struct error failure = {0};
 	int ret;
 
-	if (!new)
+	if (!made)
 		return error_set(err, ENOMEM, "%s: out of memory", path);
-	new->fd = -1;
-	new->salvage = flags &TRACE_SALVAGE;
-	new->verify = (flags & TRACE_VERIFY) && !new->salvage;
-	new->want_burn_in = flags &TRACE_READ_BURN_IN;
-	new->path = strdup(path);
-	if (new->path)
-		ret = reader_begin(new, &failure);
+	made->fd = -1;
+	made->salvage = flags & TRACE_SALVAGE;
+	made->verify = (flags & TRACE_VERIFY) && !made->salvage;
+	made->want_burn_in = flags & TRACE_READ_BURN_IN;
+	made->path = strdup(path);
+	if (made->path)
+		ret = reader_begin(made, &failure);
 	else
 		ret = error_set(&failure, ENOMEM, "%s: out of memory", path);
 	if (ret) {
-		trace_reader_close(new);
+		trace_reader_close(made);
 		if (err)
 			*err = failure;
 		return ret;
 	}
-	*r = new;
+	*r = made;
 	return 0;
 }
 

@@ -148,10 +148,10 @@ static int header_pad(struct trace_writer *w, struct bytes *out, struct error *e
 
 static void set_limits(struct trace_writer *w)
 {
-	bool virtual = w->header.identity == IDENTITY_VIRTUAL;
+	bool is_virtual = w->header.identity == IDENTITY_VIRTUAL;
 
-	w->limits.pfn_end = virtual || w->header_reserved ? PFN_MAX + 1
-							  : machine_end(w->header.machine);
+	w->limits.pfn_end =
+		is_virtual || w->header_reserved ? PFN_MAX + 1 : machine_end(w->header.machine);
 	w->limits.nr_cpus = w->header_reserved ? MACHINE_CPUS_MAX : w->header.machine->nr_cpus;
 }
 
@@ -234,21 +234,21 @@ int trace_writer_create(const char *path, const struct trace_header *header,
 			const struct trace_write_options *options, struct trace_writer **w,
 			struct error *err)
 {
-	struct trace_writer *new = calloc(1, sizeof(*new));
+	struct trace_writer *made = calloc(1, sizeof(*made));
 	int ret;
 
-	if (new)
-		new->path = strdup(path);
-	if (!new || !new->path) {
-		free(new);
+	if (made)
+		made->path = strdup(path);
+	if (!made || !made->path) {
+		free(made);
 		return error_set(err, ENOMEM, "%s: out of memory", path);
 	}
-	ret = writer_begin(new, header, options, err);
+	ret = writer_begin(made, header, options, err);
 	if (ret) {
-		trace_writer_abort(new);
+		trace_writer_abort(made);
 		return ret;
 	}
-	*w = new;
+	*w = made;
 	return 0;
 }
 

@@ -12,7 +12,7 @@
 #include "traces/import/line_reader.h"
 #include "traces/file/trace_layout.h"
 
-const char *const import_format_names[] = {"auto", "perf", NULL};
+const char *const import_format_names[] = {"auto", "perf", "ftrace", NULL};
 
 /* Files that are often given instead of the text made from them. */
 #define MAGIC(s) s, sizeof(s) - 1
@@ -27,10 +27,10 @@ static const struct {
 	{MAGIC("\x17\x08\x44tracing"), "trace.dat",
 	 "run trace-cmd report on it and import its output"},
 	{MAGIC(QUIRE_MAGIC), "a trace already", "use it as it is"},
-	{MAGIC("\x1f\x8b"), "compressed by gzip", "unpack it: zcat FILE | quire import -"},
+	{MAGIC("\x1f\x8b"), "compressed by gzip", "unpack it with zcat and import its output"},
 	{MAGIC("\x28\xb5\x2f\xfd"), "compressed by zstd",
-	 "unpack it: zstdcat FILE | quire import -"},
-	{MAGIC("\xfd\x37zXZ"), "compressed by xz", "unpack it: xzcat FILE | quire import -"},
+	 "unpack it with zstdcat and import its output"},
+	{MAGIC("\xfd\x37zXZ"), "compressed by xz", "unpack it with xzcat and import its output"},
 };
 #undef MAGIC
 
@@ -86,8 +86,9 @@ int import_file(const char *in, const char *out, const struct import_options *op
 		import_sink_abort(sink);
 		return rc;
 	}
-	rc = import_sink_close(sink, options->kernel ? options->kernel : found.kernel,
-			       found.features, &result.totals, err);
+	if (options->kernel)
+		snprintf(found.kernel, sizeof(found.kernel), "%s", options->kernel);
+	rc = import_sink_close(sink, &found, &result.totals, err);
 	if (!rc && stats)
 		*stats = result;
 	return rc;

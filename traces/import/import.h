@@ -13,16 +13,17 @@
 #include "traces/file/trace.h"
 
 enum import_format {
-	IMPORT_AUTO,
-	IMPORT_PERF, /* text of `perf script`, of ftrace's `trace` file or of `trace-cmd report` */
+	IMPORT_AUTO,   /* either, as each line says */
+	IMPORT_PERF,   /* text of `perf script`, where events are called kmem:NAME */
+	IMPORT_FTRACE, /* text of ftrace's `trace` file or of `trace-cmd report`: NAME alone */
 };
 
-/** Names for --from, in the order of the enum, NULL-terminated. */
+/** Names as an option's choices, in the order of the enum, NULL-terminated. */
 extern const char *const import_format_names[];
 
 struct import_options {
-	enum import_format from;
-	uint64_t memory_bytes; /* highest address of the recording machine's memory, a multiple of
+	enum import_format from; /* an event of another format is refused */
+	uint64_t memory_bytes;	 /* highest address of the recording machine's memory, a multiple of
 				  4096; 0: the highest frame seen, rounded up to 128 MiB */
 	bool overwrite;
 	const char *note;   /* provenance, or NULL */
@@ -49,8 +50,8 @@ struct import_stats {
  * first appearance; names of commands are not kept. What each field becomes: docs/importing.md.
  *
  * Return: 0;
- * -EBADMSG @in is no text, a line is longer than 1 MiB, one of our events does not parse (message:
- * file, line, column, what was expected), or the last line is cut off;
+ * -EBADMSG @in is no text, a line is longer than 1 MiB, one of our events does not parse or is not of
+ * the format asked for (message: file, line, column, what was expected), or the last line is cut off;
  * -ERANGE order, pfn, cpu, pid out of range, or time backwards by more than 10 ms;
  * -ENODATA no allocation and no free at all (the message tells what to record);
  * -EINVAL memory_bytes, or @in and @out are one file; -EEXIST; or the errno of reading or writing.

@@ -16,6 +16,7 @@ struct perf_import {
 	struct perf_scanner scanner;
 	struct line_reader *reader;
 	struct import_sink *sink;
+	enum import_format from;
 	struct import_found *found;
 	uint64_t pfn_end;
 	bool any; /* an allocation or a free was there */
@@ -77,14 +78,38 @@ static int push_event(struct perf_import *in, struct perf_line *parsed, struct e
 	return rc;
 }
 
+/* Is an event of the format asked for, if one was? */
+static int check_format(struct perf_import *in, const char *line, const char *end,
+			const struct perf_line *parsed, struct error *err)
+{
+	enum import_format format = parsed->has_system ? IMPORT_PERF : IMPORT_FTRACE;
+	struct perf_fault fault = {.code = EBADMSG, .at = parsed->name};
+
+	if (in->found->format == IMPORT_AUTO)
+		in->found->format = format;
+	if (in->from == IMPORT_AUTO || in->from == format)
+		return 0;
+	if (format == IMPORT_PERF) {
+		fault.expected = "an event's name alone, as ftrace writes it";
+		fault.remedy = "import it as perf or auto";
+	} else {
+		fault.expected = "kmem: before the name, as perf script writes it";
+		fault.remedy = "import it as ftrace or auto";
+	}
+	return report_fault(in, line, end, &fault, err);
+}
+
 static int import_line(struct perf_import *in, const char *line, const char *end,
 		       struct import_stats *stats, struct error *err)
 {
 	struct perf_line parsed;
 	struct perf_fault fault;
+	int rc;
 
 	switch (perf_line_scan(&in->scanner, line, end, &parsed, &fault)) {
 	case PERF_LINE_EVENT:
+		rc = check_format(in, line, end, &parsed, err);
+		return rc ? rc : push_event(in, &parsed, err);
 	case PERF_LINE_LOST:
 		return push_event(in, &parsed, err);
 	case PERF_LINE_RELEASE:
@@ -130,6 +155,7 @@ int import_perf(struct line_reader *reader, struct import_sink *sink,
 		return error_set(err, ENOMEM, "%s: out of memory", reader->name);
 	in->reader = reader;
 	in->sink = sink;
+	in->from = options->from;
 	in->found = found;
 	in->pfn_end = import_sink_pfn_end(sink);
 	while ((rc = line_reader_next(reader, &line, &end, err)) > 0) {
@@ -143,11 +169,13 @@ int import_perf(struct line_reader *reader, struct import_sink *sink,
 					  reader->bytes_total);
 	}
 	if (!rc && !in->any)
-		rc = error_set(err, ENODATA,
-			       "%s: no page-allocator event in %" PRIu64
-			       " lines; record them: perf "
-			       "record -a -e kmem:mm_page_alloc,kmem:mm_page_free",
-			       reader->name, reader->line);
+		rc = error_set(
+			err, ENODATA,
+			"%s: no page-allocator event in %" PRIu64 " lines; record them: %s",
+			reader->name, reader->line,
+			in->from == IMPORT_FTRACE
+				? "enable kmem/mm_page_alloc and kmem/mm_page_free in tracefs"
+				: "perf record -a -e kmem:mm_page_alloc,kmem:mm_page_free");
 	stats->lines = reader->line;
 	stats->unknown_gfp_names = in->scanner.unknown_gfp_names;
 	free(in);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The importer of `perf script` text, behind import_file().
+ * The importer of `perf script` text and of ftrace's, behind import_file().
  */
 #ifndef TRACES_IMPORT_IMPORT_PERF_H
 #define TRACES_IMPORT_IMPORT_PERF_H
@@ -8,12 +8,6 @@
 #include "traces/import/import.h"
 #include "traces/import/import_sink.h"
 #include "traces/import/line_reader.h"
-
-/* What only the importer learns about the recording. */
-struct import_found {
-	char kernel[72];   /* release, ""  if the text does not tell */
-	uint64_t features; /* enum trace_feature */
-};
 
 /**
  * import_perf - all lines of @reader into @sink

@@ -105,7 +105,6 @@ int import_sink_create(const char *out, const struct import_options *options,
 	s->memory_frames = frames;
 	s->last_pid = -1;
 	s->header.identity = IDENTITY_PFN;
-	snprintf(s->header.recorder, sizeof(s->header.recorder), "quire import (perf script)");
 	snprintf(s->header.clock, sizeof(s->header.clock), "local");
 	if (options->note)
 		snprintf(s->header.note, sizeof(s->header.note), "%s", options->note);
@@ -211,7 +210,7 @@ int import_sink_push_untimed(struct import_sink *sink, const struct event *e, st
 	return import_sink_push(sink, &timed, err);
 }
 
-int import_sink_close(struct import_sink *sink, const char *kernel, uint64_t features,
+int import_sink_close(struct import_sink *sink, const struct import_found *found,
 		      struct trace_totals *totals, struct error *err)
 {
 	uint64_t frames = sink->memory_frames;
@@ -230,8 +229,10 @@ int import_sink_close(struct import_sink *sink, const char *kernel, uint64_t fea
 	if (!rc)
 		rc = write_batch(sink, err);
 	if (!rc) {
-		snprintf(sink->header.kernel, sizeof(sink->header.kernel), "%s", kernel);
-		sink->header.compatible_features = features;
+		snprintf(sink->header.recorder, sizeof(sink->header.recorder), "quire import (%s)",
+			 found->format == IMPORT_FTRACE ? "ftrace" : "perf script");
+		snprintf(sink->header.kernel, sizeof(sink->header.kernel), "%s", found->kernel);
+		sink->header.compatible_features = found->features;
 		rc = trace_writer_set_header(sink->writer, &sink->header, err);
 	}
 	if (!rc) {

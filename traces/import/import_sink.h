@@ -13,6 +13,13 @@
 
 struct import_sink;
 
+/* What only the importer learns about the recording. */
+struct import_found {
+	enum import_format format; /* of the first event */
+	char kernel[72];	   /* release, ""  if the text does not tell */
+	uint64_t features;	   /* enum trace_feature */
+};
+
 /**
  * import_sink_create - begin writing @out
  * @memory_bytes: of the machine, a multiple of 4096; 0: unknown
@@ -39,10 +46,8 @@ int import_sink_push_untimed(struct import_sink *sink, const struct event *e, st
 
 /**
  * import_sink_close - describe the machine, finish the file, free the sink
- * @kernel: release, or ""
- * @features: enum trace_feature
  */
-int import_sink_close(struct import_sink *sink, const char *kernel, uint64_t features,
+int import_sink_close(struct import_sink *sink, const struct import_found *found,
 		      struct trace_totals *totals, struct error *err);
 /** Remove what was written, free. NULL is allowed. */
 void import_sink_abort(struct import_sink *sink);

@@ -249,6 +249,8 @@ static enum perf_line_kind scan_head(const char *line, const char *name, struct 
 	if (perf)
 		for (p--; p > line && (is_letter(p[-1]) || is_digit(p[-1]) || p[-1] == '_'); p--)
 			;
+	out->name = p;
+	out->has_system = perf;
 	if (p > line && is_gap(p[-1])) {
 		p = skip_gap_back(line, p);
 		/* the period, with -F +period */

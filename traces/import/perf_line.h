@@ -28,7 +28,9 @@ enum perf_line_kind {
 
 struct perf_line {
 	struct event event;
-	int32_t pid; /* the thread's id as recorded; -1: the line has none */
+	int32_t pid;	  /* the thread's id as recorded; -1: the line has none */
+	const char *name; /* of the event, in the line, with its system if that is there */
+	bool has_system;  /* kmem:NAME, as perf writes it; ftrace writes NAME alone */
 	bool has_time;
 	bool has_irq_flags; /* the column of ftrace text is there */
 	const char *text;   /* points into the line */

@@ -110,9 +110,8 @@ static int check_output(struct recording *r, struct error *err)
 	if (!out[0] || out[strlen(out) - 1] == '/' || (stat(out, &st) == 0 && S_ISDIR(st.st_mode)))
 		return error_set(err, EISDIR, "record: '%s' is a directory; give a file name", out);
 	if (!r->options->overwrite && lstat(out, &st) == 0)
-		return error_set(
-			err, EEXIST,
-			"%s: exists already; choose another name, or --force to replace it", out);
+		return error_set(err, EEXIST,
+				 "%s: exists already; choose another name, or replace it", out);
 	if (access(r->directory, W_OK | X_OK) < 0)
 		return error_set(err, errno,
 				 "%s: cannot write into its directory: %s; name a file elsewhere",

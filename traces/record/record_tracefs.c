@@ -290,7 +290,7 @@ static int set_up_instance(struct tracer *t, uint64_t buffer_bytes, struct error
 	if (tracefs_instance_set_buffer_size(t->instance, (size_t)div_round_up(buffer_bytes, 1024),
 					     -1) < 0)
 		return fail_file(err, "buffer_size_kb",
-				 "not enough memory for the ring buffers; use a smaller --buffer");
+				 "not enough memory for the ring buffers; use a smaller buffer");
 	/* Names of tasks are neither wanted nor worth their cost. */
 	tracefs_instance_file_write(t->instance, "options/record-cmd", "0");
 	return 0;
@@ -574,8 +574,8 @@ int tracer_stop(struct tracer *t, struct error *err)
 	remove_instance(t);
 	if (code == ENOSPC)
 		return error_set(err, code,
-				 "spool: the disk is full; give a directory with more space "
-				 "(--spool) or record for a shorter time");
+				 "spool: the disk is full; record for a shorter time, or spool "
+				 "elsewhere");
 	if (code)
 		return error_set(err, code, "spool: %s", strerror(code));
 	return 0;
