@@ -338,6 +338,15 @@ void account(struct engine *e, struct batch *b, unsigned int from, unsigned int 
 
 /* ---- making and asking ---- */
 
+/* A result's bits are counted by the numbers results have for them. */
+#define SAME(name) _Static_assert(RESULT_##name == 1U << FLAG_##name, "told apart by one number")
+SAME(ZEROED);
+SAME(PCP_HIT);
+SAME(REFILL);
+SAME(FALLBACK);
+SAME(NEEDS_INSTALL);
+#undef SAME
+
 int account_create(struct engine *e, struct error *err)
 {
 	size_t cpus = e->machine->nr_cpus;

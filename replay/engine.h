@@ -147,46 +147,27 @@ const struct histogram *engine_latency(const struct engine *e, enum latency_op o
 /** Successful allocations by what their results said; one may have said several things. */
 void engine_flags(const struct engine *e, uint64_t of[FLAG_KINDS]);
 
-/* ---- who holds memory; needs births, and that nothing is planned ahead: flushed ---- */
-
-enum engine_holder_class {
-	HOLDER_PREFILL,	   /* an object of the start snapshot */
-	HOLDER_PAGE_CACHE, /* labelled as such */
-	HOLDER_OBJECT,	   /* any other */
-	HOLDER_CLASSES,
-};
-
-/** "prefill", "page_cache", "object". */
-const char *engine_holder_class_name(enum engine_holder_class c);
-
-/* The frames of one 2 MiB block that are alike in all of this. */
-struct engine_holder {
-	uint64_t block; /* pfn / 512 */
-	enum engine_holder_class class_of;
-	uint8_t order, migratetype;
-	uint32_t gfp, context;
-	uint32_t frames;
-	uint64_t since_ns; /* trace time of the oldest's birth, a millisecond or so early */
-};
+/* ---- who holds memory; with nothing planned ahead: in the sample() of a flush, or flushed ---- */
 
 #define ENGINE_HOLDERS_TOP 3
 
 /**
  * engine_holders - for each 2 MiB block with an unmovable frame: its ENGINE_HOLDERS_TOP largest
- * groups, largest first, blocks ascending
- * A @visit that does not return 0 ends it. Return: 0; -ENOMEM; -EAGAIN: something is planned, or
- * births are not kept; what @visit returned.
+ * groups of objects that are alike, largest first, blocks ascending
+ * @visit: all but `sample` is set; `since_ns` is early by up to 2^20 ns, or the start if births are
+ *         not kept. Something that does not return 0 ends it.
+ * Return: 0; -ENOMEM; -EAGAIN: something is planned; what @visit returned.
  */
-int engine_holders(struct engine *e, int (*visit)(void *arg, const struct engine_holder *holder),
+int engine_holders(struct engine *e, int (*visit)(void *arg, const struct result_holder *holder),
 		   void *arg);
 
 /**
- * engine_ages - births of the youngest and the oldest object of each 2 MiB block, in milliseconds
- * (2^20 ns) since engine_start()
- * @youngest, @oldest: engine_state()'s nr_blocks entries; UINT32_MAX: holds no object
- * Return: 0; -EAGAIN, as above.
+ * engine_ages - result_age_code() of the youngest and the oldest object of each 2 MiB block
+ * @youngest, @oldest: engine_state()'s nr_blocks entries; BLOCKMAP_ABSENT: holds no object, or has
+ *                     absent frames
+ * Return: 0; -ENOMEM; -EAGAIN: something is planned.
  */
-int engine_ages(struct engine *e, uint32_t *youngest, uint32_t *oldest);
+int engine_ages(struct engine *e, uint16_t *youngest, uint16_t *oldest);
 
 /* ---- objects that move; needs both_ways ---- */
 

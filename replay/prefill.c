@@ -47,6 +47,8 @@ static void place(struct engine *e, pfn_t pfn, object_t o, bool at)
 		placed = e->ops->alloc_at(e->a, pfn, &req) ? PFN_NONE : pfn;
 	else
 		placed = e->ops->alloc(e->a, &req).pfn;
+	if (e->exec.nr_moved)
+		moves_follow(e, 0);
 	if (placed != PFN_NONE && account_placement(e, &req, placed, 0)) {
 		enter(e, pfn, placed, o);
 		return;

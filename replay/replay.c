@@ -21,6 +21,7 @@
 const char *const replay_mode_names[] = {"sequential", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
 const char *const sample_by_names[] = {"events", "time", NULL};
+const char *const holders_at_names[] = {"end", "all", "none", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
@@ -51,15 +52,48 @@ struct run {
 	struct progress progress;
 };
 
-static int send_blockmap(struct run *r, uint32_t sample)
+static int send_blockmap(struct run *r, uint32_t sample, enum blockmap_layer layer)
 {
 	const struct memory_state *s = engine_state(r->engine);
-	uint16_t *held = s->scratch;
+	uint16_t *values = s->scratch;
 
-	for (uint64_t b = 0; b < s->nr_blocks; b++)
-		held[b] = s->block[b].absent ? BLOCKMAP_ABSENT : s->block[b].held;
-	return tell_blockmap(&r->tell, sample, BLOCKMAP_HELD, s->base / HUGE_FRAMES, held,
-			     s->nr_blocks);
+	for (uint64_t b = 0; b < s->nr_blocks; b++) {
+		const struct block_state *block = &s->block[b];
+
+		values[b] = layer == BLOCKMAP_HELD ? block->held : block->unmovable;
+		if (block->absent)
+			values[b] = BLOCKMAP_ABSENT;
+	}
+	return tell_blockmap(&r->tell, sample, layer, s->base / HUGE_FRAMES, values, s->nr_blocks);
+}
+
+static int send_holder(void *arg, const struct result_holder *holder)
+{
+	struct run *r = arg;
+	struct result_record record = {.kind = RESULT_HOLDER, .holder = *holder};
+
+	record.holder.sample = r->next_sample;
+	return tell_record(&r->tell, &record);
+}
+
+/* Who holds memory, and since when. */
+static int send_holders(struct run *r, uint32_t sample)
+{
+	const struct memory_state *s = engine_state(r->engine);
+	uint16_t *youngest = malloc(2 * s->nr_blocks * sizeof(*youngest));
+	uint16_t *oldest = youngest + s->nr_blocks;
+	int rc = youngest ? engine_ages(r->engine, youngest, oldest) : -ENOMEM;
+
+	if (!rc)
+		rc = tell_blockmap(&r->tell, sample, BLOCKMAP_YOUNGEST, s->base / HUGE_FRAMES,
+				   youngest, s->nr_blocks);
+	if (!rc)
+		rc = tell_blockmap(&r->tell, sample, BLOCKMAP_OLDEST, s->base / HUGE_FRAMES, oldest,
+				   s->nr_blocks);
+	if (!rc)
+		rc = engine_holders(r->engine, send_holder, r);
+	free(youngest);
+	return rc == -ENOMEM ? error_set(r->err, ENOMEM, "no memory to find who holds it") : rc;
 }
 
 static int send_sample(struct run *r, const struct engine_moment *moment)
@@ -87,9 +121,14 @@ static int send_sample(struct run *r, const struct engine_moment *moment)
 	if (!rc && has_backend)
 		rc = tell_freelist(&r->tell, r->next_sample, FREELIST_BACKEND, backend);
 	if (!rc)
-		rc = send_blockmap(r, r->next_sample);
+		rc = send_blockmap(r, r->next_sample, BLOCKMAP_HELD);
+	if (!rc)
+		rc = send_blockmap(r, r->next_sample, BLOCKMAP_UNMOVABLE);
 	if (!rc)
 		rc = tell_counters(&r->tell, r->config.spec, &r->stats, r->next_sample);
+	if (!rc && (r->played ? r->config.holders != HOLDERS_AT_NONE
+			      : r->config.holders == HOLDERS_AT_ALL))
+		rc = send_holders(r, r->next_sample);
 	r->next_sample++;
 	return rc;
 }
@@ -203,6 +242,8 @@ static void state_settings(const struct run *r, struct settings *s)
 		      backing_kind_names[BACKING_NONE]);
 	settings_text(s, SETTING_QUESTION, "machine", c->machine ? c->machine_name : "recorded",
 		      "recorded");
+	settings_text(s, SETTING_CARE, "holders", holders_at_names[c->holders],
+		      holders_at_names[HOLDERS_AT_END]);
 	settings_uint(s, SETTING_QUESTION, "list_seed", c->list_seed, "", 0);
 	settings_text(s, SETTING_QUESTION, "prefill", prefill_names[c->prefill],
 		      prefill_names[PREFILL_RECORDED]);
@@ -254,6 +295,8 @@ static int create_engine(struct run *r)
 		.identity = r->header->identity,
 		.oracle = r->config.oracle,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
+		.moves = r->instance->ops->capabilities & ALLOCATOR_MOVES,
+		.births = r->config.holders != HOLDERS_AT_NONE,
 		.sample = take_sample,
 		.arg = r,
 	};
@@ -346,8 +389,13 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 			return rc;
 		events += some;
 		n -= some;
-		if (n)
+		/* Who holds memory can be told only while nothing is planned beyond. */
+		if (n && r->config.holders == HOLDERS_AT_ALL)
+			rc = sample_now(r);
+		else if (n)
 			ask_for_sample(r);
+		if (rc)
+			return rc;
 	}
 	progress_update(&r->progress, engine_events(r->engine));
 	return tell_alive(&r->tell);
@@ -491,6 +539,21 @@ static int send_counts(struct run *r)
 	return rc ? rc : tell_counters(&r->tell, r->config.spec, &r->stats, RESULT_AT_END);
 }
 
+static int send_flags(struct run *r)
+{
+	uint64_t allocs[FLAG_KINDS];
+	int rc = 0;
+
+	engine_flags(r->engine, allocs);
+	for (unsigned int f = 0; !rc && f < FLAG_KINDS; f++) {
+		const struct result_record record = {.kind = RESULT_FLAG,
+						     .flag = {.flag = f, .allocs = allocs[f]}};
+
+		rc = tell_record(&r->tell, &record);
+	}
+	return rc;
+}
+
 /* The figures of an operation's times: the mean, the quantiles, the largest. */
 static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 
@@ -589,6 +652,8 @@ static int tell(struct run *r)
 
 	if (!rc)
 		rc = send_counts(r);
+	if (!rc)
+		rc = send_flags(r);
 	if (!rc)
 		rc = send_latency(r);
 	if (!rc)

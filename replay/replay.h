@@ -30,10 +30,18 @@ enum sample_by {
 	SAMPLE_BY_TIME,
 };
 
+/* At which samples who holds memory is told, and since when. */
+enum holders_at {
+	HOLDERS_AT_END,
+	HOLDERS_AT_ALL,
+	HOLDERS_AT_NONE, /* births are not kept, either */
+};
+
 /* Names for options, in the order of the enums, NULL-terminated. */
 extern const char *const replay_mode_names[];
 extern const char *const prefill_names[];
 extern const char *const sample_by_names[];
+extern const char *const holders_at_names[];
 
 struct replay_config {
 	const char *trace;
@@ -48,6 +56,7 @@ struct replay_config {
 	const char *machine_name; /* of another machine: what tables call it */
 	enum prefill prefill;
 	enum sample_by sample_by;
+	enum holders_at holders;
 	uint32_t samples; /* between start and end; the state at both is always told */
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
