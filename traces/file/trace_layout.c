@@ -141,7 +141,7 @@ bool end_decode(const uint8_t raw[END_BYTES], uint64_t file_bytes, struct file_e
 		totals->by_kind[i] = load_u64(p + 112 + 8 * i);
 	digest_format(end->digest, totals->digest);
 	return end->file_bytes == file_bytes && load_u32(p + 92) == 0 &&
-	       totals->first_ns <= totals->last_ns;
+	       totals->first_ns <= totals->last_ns && totals->last_ns <= TRACE_TIME_MAX;
 }
 
 void burn_in_end_encode(const struct burn_in_end *end, uint8_t raw[BURN_IN_END_BYTES])
@@ -162,7 +162,7 @@ bool burn_in_end_decode(const uint8_t raw[BURN_IN_END_BYTES], struct burn_in_end
 	end->first_ns = load_u64(raw + 24);
 	end->last_ns = load_u64(raw + 32);
 	memcpy(end->digest, raw + 40, 16);
-	return end->first_ns <= end->last_ns;
+	return end->first_ns <= end->last_ns && end->last_ns <= TRACE_TIME_MAX;
 }
 
 void burn_in_join_digest(const uint8_t without[16], const uint8_t burn_in[16], uint8_t digest[16])
@@ -538,7 +538,8 @@ static int get_machine(struct cursor *in, struct machine **machine, struct error
 		ret = machine_check(m, err);
 	if (ret) {
 		machine_destroy(m);
-		return ret == -ENOMEM ? ret : -EBADMSG;
+		err->code = ret == -ENOMEM ? ENOMEM : EBADMSG;
+		return -err->code;
 	}
 	*machine = m;
 	return 0;
@@ -709,6 +710,9 @@ static int get_map(const struct snapshot_raw *raw, struct frame_map *map, struct
 	int ret;
 
 	map->time_ns = cursor_varint(&in);
+	if (map->time_ns > TRACE_TIME_MAX)
+		return error_set(err, EBADMSG, "its time %" PRIu64 " ns is above 2^63 - 1",
+				 map->time_ns);
 	nr_runs = cursor_varint(&in);
 	nr_pageblocks = cursor_varint(&in);
 	nr_zones = cursor_varint(&in);

@@ -241,6 +241,7 @@ int packed_get(ZSTD_DCtx *zstd, struct cursor *in, struct bytes *raw, size_t max
 void header_encode(const struct trace_header *header, struct bytes *out);
 /**
  * header_decode - @header->machine becomes the caller's; features and version are not touched
+ * @err: not NULL
  * Return: 0; -EBADMSG; -ENOMEM. The message lacks the file's name.
  */
 int header_decode(const uint8_t *raw, size_t n, struct trace_header *header, struct error *err);

@@ -447,6 +447,8 @@ static int check_event(const struct trace_writer *w, const struct event *e, stru
 	const char *field = event_check(e, &w->limits), *what = in_burn_in(w) ? "burn-in " : "";
 	uint64_t n = in_burn_in(w) ? w->burn_in.end.events : w->totals.events;
 
+	if (!field && e->time_ns > TRACE_TIME_MAX)
+		field = "time_ns";
 	if (!field && e->time_ns < w->last_ns)
 		return error_set(err, ERANGE,
 				 "%s: %sevent %" PRIu64 ": time_ns runs back from %" PRIu64
@@ -461,13 +463,13 @@ static int check_event(const struct trace_writer *w, const struct event *e, stru
 		field = "kind";
 	if (field)
 		return error_set(err, ERANGE,
-				 "%s: %sevent %" PRIu64
-				 ": %s out of range (kind %u, order %u, pfn 0x%" PRIx64
-				 ", arg 0x%" PRIx64
+				 "%s: %sevent %" PRIu64 ": %s out of range (time_ns %" PRIu64
+				 ", kind %u, order %u, pfn 0x%" PRIx64 ", arg 0x%" PRIx64
 				 ", cpu %u, migratetype %u); the machine has %" PRIu64
 				 " frames, %" PRIu32 " cpus",
-				 w->path, what, n, field, e->kind, e->order, e->pfn, e->arg, e->cpu,
-				 e->migratetype, w->limits.pfn_end, w->limits.nr_cpus);
+				 w->path, what, n, field, e->time_ns, e->kind, e->order, e->pfn,
+				 e->arg, e->cpu, e->migratetype, w->limits.pfn_end,
+				 w->limits.nr_cpus);
 	return 0;
 }
 
@@ -526,6 +528,10 @@ static int check_snapshot(const struct trace_writer *w, enum trace_snapshot whic
 	if (!ok)
 		return error_set(err, EINVAL, "%s: a %s snapshot cannot come here", w->path,
 				 snapshot_names[which]);
+	if (map->time_ns > TRACE_TIME_MAX)
+		return error_set(err, EINVAL,
+				 "%s: the %s snapshot's time %" PRIu64 " ns is above 2^63 - 1",
+				 w->path, snapshot_names[which], map->time_ns);
 	if (which == TRACE_BURN_IN && map->time_ns > w->start_ns)
 		return error_set(err, EINVAL,
 				 "%s: the burn-in snapshot's time %" PRIu64
