@@ -568,7 +568,7 @@ int block_decode_begin(struct block_decoder *d, const uint8_t *payload, size_t b
 {
 	struct cursor in = {.at = payload + BLOCK_HEADER_BYTES, .end = payload + bytes};
 	uint32_t events;
-	int ret;
+	int ret = 0;
 
 	d->next = d->header.events = 0;
 	if (!block_header_decode(payload, bytes, &d->header)) {
@@ -576,12 +576,13 @@ int block_decode_begin(struct block_decoder *d, const uint8_t *payload, size_t b
 		return bad(err, "its counts are impossible");
 	}
 	events = d->header.events;
-	ret = decoder_reserve(d, events);
+	if (decoder_reserve(d, events))
+		return error_set(err, ENOMEM, "out of memory for %" PRIu32 " events", events);
 	for (size_t i = 0; !ret && i < COLUMNS; i++)
 		ret = packed_get(d->zstd, &in, &d->column[i], column_max((enum column)i, events),
 				 NULL, 0);
 	if (ret)
-		return error_set(err, -ret, "its columns do not unpack");
+		return packed_error(ret, "a column", err);
 	ret = decode_meta(d, limits, err);
 	if (!ret)
 		ret = decode_cpus(d, events, err);

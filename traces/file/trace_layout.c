@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xxhash.h>
+#include <zstd_errors.h>
 
 #include "base/bits.h"
 
@@ -317,19 +318,35 @@ void packed_configure(ZSTD_CCtx *zstd, int level)
 	ZSTD_CCtx_setParameter(zstd, ZSTD_c_dictIDFlag, 0);
 }
 
+/* zstd's error as an errno: what has to do with memory, and everything else. */
+static int zstd_error(size_t code, int otherwise)
+{
+	return ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation ? -ENOMEM : otherwise;
+}
+
+int packed_error(int ret, const char *what, struct error *err)
+{
+	if (ret == -ENOMEM)
+		return error_set(err, ENOMEM, "out of memory to unpack %s", what);
+	return error_set(err, -ret, "%s cannot be unpacked", what);
+}
+
 int packed_put(ZSTD_CCtx *zstd, struct bytes *out, const void *raw, size_t n, const void *prefix,
 	       size_t prefix_bytes)
 {
 	size_t bound = ZSTD_compressBound(n), stored;
-	uint8_t *p = bytes_reserve(out, 8 + bound);
+	uint8_t *p;
 
-	if (!p || n > UINT32_MAX)
+	if (n > UINT32_MAX)
+		return -E2BIG;
+	p = bytes_reserve(out, 8 + bound);
+	if (!p)
 		return -ENOMEM;
-	if (prefix_bytes && ZSTD_isError(ZSTD_CCtx_refPrefix(zstd, prefix, prefix_bytes)))
-		return -ENOMEM;
-	stored = n ? ZSTD_compress2(zstd, p + 8, bound, raw, n) : 0;
+	stored = prefix_bytes ? ZSTD_CCtx_refPrefix(zstd, prefix, prefix_bytes) : 0;
+	if (!ZSTD_isError(stored))
+		stored = n ? ZSTD_compress2(zstd, p + 8, bound, raw, n) : 0;
 	if (ZSTD_isError(stored))
-		return -ENOMEM;
+		return zstd_error(stored, -EIO);
 	if (stored >= n) {
 		stored = n;
 		if (n)
@@ -359,11 +376,11 @@ int packed_get(ZSTD_DCtx *zstd, struct cursor *in, struct bytes *raw, size_t max
 		raw->size = n;
 		return 0;
 	}
-	if (prefix_bytes && ZSTD_isError(ZSTD_DCtx_refPrefix(zstd, prefix, prefix_bytes)))
-		return -ENOMEM;
-	got = ZSTD_decompressDCtx(zstd, raw->data, n, p, stored);
+	got = prefix_bytes ? ZSTD_DCtx_refPrefix(zstd, prefix, prefix_bytes) : 0;
+	if (!ZSTD_isError(got))
+		got = ZSTD_decompressDCtx(zstd, raw->data, n, p, stored);
 	if (got != n)
-		return -EBADMSG;
+		return zstd_error(got, -EBADMSG);
 	raw->size = n;
 	return 0;
 }

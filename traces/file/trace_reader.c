@@ -249,7 +249,7 @@ static int read_header(struct trace_reader *r, struct error *err)
 	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
 	ret = packed_get(r->zstd, &in, &column, HEADER_RAW_MAX, NULL, 0);
 	if (ret)
-		error_set(err, -ret, "the header does not unpack");
+		packed_error(ret, "the header", err);
 	else
 		ret = header_decode(column.data, column.size, &r->header, err);
 	if (ret)
@@ -427,10 +427,10 @@ static int read_marks(struct trace_reader *r, struct error *err)
 		return ret;
 	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
 	ret = packed_get(r->zstd, &in, &r->marks, MARKS_RAW_MAX, NULL, 0);
-	if (ret)
-		return error_set(err, -ret,
-				 "%s: byte %" PRIu64 ": the names of marks do not unpack", r->path,
-				 s.offset);
+	if (ret) {
+		packed_error(ret, "the column of marks' names", err);
+		return error_prefix(err, "%s: byte %" PRIu64, r->path, s.offset);
+	}
 	layout_digest(r->marks.data, r->marks.size, r->digest[DIGEST_MARKS]);
 	r->mark_names = calloc(MARKS_MAX, sizeof(*r->mark_names));
 	if (!r->mark_names)
@@ -756,9 +756,10 @@ static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
 				 i == SNAPSHOT_PAGEBLOCKS ? PAGEBLOCKS_RAW_MAX : max,
 				 refer ? start.column[i].data : NULL,
 				 refer ? start.column[i].size : 0);
-		if (ret)
-			error_set(err, -ret, "%s: byte %" PRIu64 ": a snapshot does not unpack",
-				  r->path, offset);
+		if (ret) {
+			packed_error(ret, "a snapshot", err);
+			error_prefix(err, "%s: byte %" PRIu64, r->path, offset);
+		}
 	}
 	snapshot_raw_free(&start);
 	return ret == -ENOENT ? -EBADMSG : ret;
