@@ -10,6 +10,7 @@
 #include "base/bits.h"
 #include "sim/gfp.h"
 #include "traces/file/trace.h"
+#include "traces/file/trace_check.h"
 
 static const struct option trace_options[] = {
 	CLI_OPTION_FORMAT,
@@ -33,6 +34,21 @@ static const struct option trace_options[] = {
 	 .help = "info, cat: go on behind damage"},
 	{.name = NULL},
 };
+
+/* Return: NULL after telling why. */
+static struct trace_reader *open_file(const struct option_set *o, const char *path,
+				      unsigned int flags)
+{
+	struct trace_reader *r;
+	struct error err = {0};
+
+	if (option_bool(o, "salvage"))
+		flags |= TRACE_SALVAGE;
+	if (!trace_reader_open(path, flags, &r, &err))
+		return r;
+	cli_fail(EXIT_RUN, &err);
+	return NULL;
+}
 
 /* ---- info ---- */
 
@@ -180,14 +196,20 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 	return rc;
 }
 
-static int trace_info(const struct option_set *o, struct trace_reader *r, const char *path)
+static int info_file(const struct option_set *o, const char *path)
 {
-	struct emitter *e = cli_emitter(o);
+	struct trace_reader *r = open_file(o, path, 0);
 	struct error err = {0};
 	int code = EXIT_OK;
+	struct emitter *e;
 
-	if (!e)
+	if (!r)
 		return EXIT_RUN;
+	e = cli_emitter(o);
+	if (!e) {
+		trace_reader_close(r);
+		return EXIT_RUN;
+	}
 	cli_schema(e);
 	emitter_string(e, "trace", path);
 	emit_header(e, trace_reader_header(r));
@@ -196,84 +218,39 @@ static int trace_info(const struct option_set *o, struct trace_reader *r, const 
 	emit_kinds(e, trace_reader_totals(r));
 	if (emit_snapshots(e, r, &err))
 		code = cli_fail(EXIT_RUN, &err);
+	trace_reader_close(r);
 	return cli_emitter_end(e, code);
 }
 
 /* ---- check ---- */
 
-struct check_counts {
-	uint64_t events, lost, damage, lost_to_damage;
-};
-
-/* Every block, every snapshot; each damage gets its line. */
-static int check_all(struct trace_reader *r, struct check_counts *c)
+static void tell_damage(void *arg, const struct error *damage)
 {
-	const struct event *events;
-	struct error err = {0};
-	bool behind_damage = false;
-	size_t n;
-	int rc;
-
-	for (int which = TRACE_START; which <= TRACE_BURN_IN; which++) {
-		struct frame_map *map = NULL;
-
-		rc = trace_reader_snapshot(r, (enum trace_snapshot)which, &map, &err);
-		if (rc && rc != -ENOENT) {
-			cli_fail(EXIT_CHECK, &err);
-			c->damage++;
-		}
-		if (!rc)
-			frame_map_destroy(map);
-	}
-	while ((rc = trace_reader_next(r, &events, &n, &err)) != 0) {
-		if (rc == -EBADMSG) {
-			cli_fail(EXIT_CHECK, &err);
-			c->damage++;
-			behind_damage = true;
-			continue;
-		}
-		if (rc < 0)
-			return cli_fail(EXIT_RUN, &err);
-		if (behind_damage && events->kind == EVENT_LOST) {
-			/* The reader's own word on what it skipped. */
-			c->lost_to_damage += events->arg;
-			events++;
-			n--;
-		}
-		behind_damage = false;
-		c->events += n;
-		for (size_t i = 0; i < n; i++)
-			if (events[i].kind == EVENT_LOST)
-				c->lost += events[i].arg;
-	}
-	return EXIT_OK;
+	(void)arg;
+	cli_fail(EXIT_CHECK, damage);
 }
 
-static int trace_check(const struct option_set *o, struct trace_reader *r, const char *path)
+static int check_file(const struct option_set *o, const char *path)
 {
-	struct check_counts c = {0};
-	struct emitter *e = cli_emitter(o);
-	int code;
+	struct trace_check c;
+	struct error err = {0};
+	struct emitter *e;
 
+	if (trace_check(path, tell_damage, NULL, &c, &err))
+		return cli_fail(EXIT_RUN, &err);
+	e = cli_emitter(o);
 	if (!e)
 		return EXIT_RUN;
-	code = check_all(r, &c);
-	if (!trace_reader_totals(r))
-		c.damage++;
 	cli_schema(e);
 	emitter_string(e, "trace", path);
-	emitter_bool(e, "intact", !c.damage && code == EXIT_OK);
+	emitter_bool(e, "intact", c.intact);
 	emitter_uint(e, "events_read", c.events);
-	if (trace_reader_totals(r))
-		emitter_uint(e, "events_written",
-			     trace_reader_totals(r)->events +
-				     trace_reader_totals(r)->burn_in_events);
-	emitter_uint(e, "damaged_places", c.damage);
+	if (c.has_footer)
+		emitter_uint(e, "events_written", c.events_written);
+	emitter_uint(e, "damaged_places", c.damages);
 	emitter_uint(e, "lost_to_damage", c.lost_to_damage);
-	emitter_uint(e, "lost_when_recorded", c.lost);
-	if (code == EXIT_OK && c.damage)
-		code = EXIT_CHECK;
-	return cli_emitter_end(e, code);
+	emitter_uint(e, "lost_when_recorded", c.lost_when_recorded);
+	return cli_emitter_end(e, c.intact ? EXIT_OK : EXIT_CHECK);
 }
 
 /* ---- cat ---- */
@@ -342,56 +319,41 @@ static int cat_events(const struct option_set *o, struct trace_reader *r, struct
 	return EXIT_OK;
 }
 
-static int trace_cat(const struct option_set *o, struct trace_reader *r, const char *path)
+static int cat_file(const struct option_set *o, const char *path)
 {
-	struct emitter *e = cli_emitter(o);
+	bool burn_in = option_bool(o, "burn-in");
+	struct trace_reader *r = open_file(o, path, burn_in ? TRACE_READ_BURN_IN : 0);
+	struct emitter *e;
 	int code;
 
-	(void)path;
-	if (!e)
+	if (!r)
 		return EXIT_RUN;
+	e = cli_emitter(o);
+	if (!e) {
+		trace_reader_close(r);
+		return EXIT_RUN;
+	}
 	cli_catch_stop();
 	emitter_rows_begin(e, "events", event_columns, ARRAY_SIZE(event_columns));
 	code = cat_events(o, r, e);
 	emitter_rows_end(e);
+	trace_reader_close(r);
 	return cli_emitter_end(e, code);
 }
 
 /* ---- the verb ---- */
 
-enum action {
-	ACTION_INFO,
-	ACTION_CHECK,
-	ACTION_CAT,
-};
-
 static int run(const struct option_set *options, int n, char **operands)
 {
 	static const char *const names[] = {"info", "check", "cat", NULL};
-	static int (*const actions[])(const struct option_set *, struct trace_reader *,
-				      const char *path) = {trace_info, trace_check, trace_cat};
+	static int (*const actions[])(const struct option_set *,
+				      const char *path) = {info_file, check_file, cat_file};
 	int action = cli_pick("trace", operands[0], names), code = EXIT_OK;
-	unsigned int flags = 0;
 
 	if (action < 0)
 		return EXIT_USAGE;
-	if (action == ACTION_CHECK || option_bool(options, "salvage"))
-		flags |= TRACE_SALVAGE;
-	if (action == ACTION_CHECK || (action == ACTION_CAT && option_bool(options, "burn-in")))
-		flags |= TRACE_READ_BURN_IN;
-	for (int t = 1; t < n; t++) {
-		struct trace_reader *r;
-		struct error err = {0};
-		int one;
-
-		if (trace_reader_open(operands[t], flags, &r, &err)) {
-			code = cli_fail(EXIT_RUN, &err);
-			continue;
-		}
-		one = actions[action](options, r, operands[t]);
-		code = one > code ? one : code;
-		trace_reader_close(r);
-	}
+	for (int t = 1; t < n; t++)
+		cli_raise(&code, actions[action](options, operands[t]));
 	return code;
 }
 
@@ -400,7 +362,7 @@ const struct verb verb_trace = {
 	.summary = "look into trace files: info, check, cat",
 	.operands = "info|check|cat T.quire...",
 	.details = "info   what was recorded, where, how much, and both snapshots in numbers\n"
-		   "check  read every block and snapshot; exit 1 and a line for each damage\n"
+		   "check  read everything and compare it; exit 1 and a line for each damage\n"
 		   "cat    print the events\n",
 	.options = trace_options,
 	.min_operands = 2,

@@ -295,7 +295,6 @@ static int create_engine(struct run *r)
 		.identity = r->header->identity,
 		.oracle = r->config.oracle,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
-		.moves = r->instance->ops->capabilities & ALLOCATOR_MOVES,
 		.births = r->config.holders != HOLDERS_AT_NONE,
 		.sample = take_sample,
 		.arg = r,

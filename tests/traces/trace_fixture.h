@@ -205,7 +205,7 @@ static inline struct event *wild_events(uint64_t seed, size_t n, uint64_t end, u
 			e->arg = 1 + extreme(&random, end - e->pfn - 1);
 		if (event_kinds[e->kind].arg == EVENT_ARG_PFN)
 			e->arg = extreme(&random, end - (UINT64_C(1) << e->order));
-		time += extreme(&random, (UINT64_MAX - time) >> (below(&random, 50)));
+		time += extreme(&random, (TRACE_TIME_MAX - time) >> (below(&random, 50)));
 		e->time_ns = time;
 	}
 	return events;

@@ -21,6 +21,12 @@
 
 #define TRACE_FORMAT_VERSION 1
 
+/*
+ * The latest time of an event or a snapshot, ns: some 292 years. So a time fits a signed number, a back
+ * end may add any span of its own to one, and 2^64 - 1 is free to mean "never".
+ */
+#define TRACE_TIME_MAX ((UINT64_C(1) << 63) - 1)
+
 enum trace_identity {
 	IDENTITY_PFN,	  /* an object's pfn is the kernel's */
 	IDENTITY_VIRTUAL, /* an id aligned to 2^order, of a generated trace */
@@ -105,14 +111,15 @@ int trace_writer_set_header(struct trace_writer *w, const struct trace_header *h
  * right after START, END after the last event
  * Return: 0; -EINVAL out of place, not whole (frame_map_check()), or a START or BURN_IN in which frames
  * are managed that the header's absent ranges exclude, or the other way round, or a BURN_IN later than
- * START; -E2BIG; -ENOMEM; or an I/O errno.
+ * START, or a time above TRACE_TIME_MAX; -E2BIG; -ENOMEM; or an I/O errno.
  */
 int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 			  const struct frame_map *map, struct error *err);
 
 /**
  * trace_writer_events - append, in non-decreasing time
- * Return: 0; -ERANGE time backwards, pfn, order, cpu or kind out of range (the message gives the
+ * Return: 0; -ERANGE time backwards or above TRACE_TIME_MAX, pfn, order, cpu or kind out of range (the
+ * message gives the
  * event's number and field; nothing of the call is appended from that event on).
  */
 int trace_writer_events(struct trace_writer *w, const struct event *events, size_t n,
@@ -146,15 +153,17 @@ struct trace_reader;
 
 enum trace_open_flag {
 	TRACE_SALVAGE = 1, /* on damage, go on with the next intact block */
-	TRACE_VERIFY = 2,  /* at the last event, compare the contents' digest: -EBADMSG */
+	TRACE_VERIFY = 2,  /* compare the contents with all the file says of them: indexes, and
+			      at the last event the footer's counts and digest: -EBADMSG */
 	TRACE_READ_BURN_IN =
 		4, /* deliver the burn-in's events first, if there are any; with VERIFY,
-				   compare their digest too */
+				   compare them too */
 };
 
 /**
- * trace_reader_open - read and check everything but the events
- * A missing index (truncated file) is an error unless SALVAGE; a damaged header always is.
+ * trace_reader_open - read and check everything but the events and what snapshots say
+ * A missing footer (truncated file) is an error unless SALVAGE, as is a section that comes twice, is
+ * missing or out of place. A damaged header always is one, and so is what only a newer program may read.
  */
 int trace_reader_open(const char *path, unsigned int flags, struct trace_reader **r,
 		      struct error *err);

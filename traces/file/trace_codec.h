@@ -28,7 +28,7 @@ void block_encoder_destroy(struct block_encoder *encoder); /* NULL is allowed */
 /**
  * block_encode - append a payload to @out
  * @events: 1 .. BLOCK_EVENTS_MAX, each passed by event_check(), in non-decreasing time
- * Return: 0 or -ENOMEM.
+ * Return: 0; or as packed_put().
  */
 int block_encode(struct block_encoder *encoder, const struct event *events, size_t n,
 		 uint64_t first_event, struct bytes *out);

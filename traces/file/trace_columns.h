@@ -63,6 +63,8 @@ static inline unsigned int bucket_of(uint64_t v)
 	return (e - 1) << 2 | (unsigned int)(v >> (e - 2) & 3);
 }
 
+#define BUCKETS 252U /* that 64 bits need */
+
 /* How many bits say where in its bucket a number is. */
 static inline unsigned int bucket_bits(unsigned int bucket)
 {

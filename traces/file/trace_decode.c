@@ -84,8 +84,9 @@ int block_decoder_create(struct block_decoder **decoder)
 		return -ENOMEM;
 	d->zstd = ZSTD_createDCtx();
 	for (unsigned int i = 0; i < ARRAY_SIZE(d->bucket); i++) {
-		d->bucket[i].base = bucket_base(i);
-		d->bucket[i].bits = bucket_bits(i);
+		/* Behind the last bucket: a step that no check lets pass. */
+		d->bucket[i].base = i < BUCKETS ? bucket_base(i) : UINT64_MAX;
+		d->bucket[i].bits = i < BUCKETS ? bucket_bits(i) : 0;
 	}
 	if (!d->zstd) {
 		free(d);
@@ -135,7 +136,8 @@ bool block_header_decode(const uint8_t *payload, size_t bytes, struct block_head
 	header->last_ns = load_u64(payload + 16);
 	header->events = load_u32(payload + 24);
 	return header->events && header->events <= BLOCK_EVENTS_MAX &&
-	       header->first_ns <= header->last_ns && !load_u32(payload + 28);
+	       header->first_ns <= header->last_ns && header->last_ns <= TRACE_TIME_MAX &&
+	       !load_u32(payload + 28);
 }
 
 static struct cursor column_cursor(const struct block_decoder *d, enum column column)
@@ -355,11 +357,18 @@ static void decode_start(const struct block_decoder *d, const struct block_heade
 	st->slot_before = 0;
 }
 
+/* Only bits that fill up the last byte may be left over; what they are is no matter. */
+static bool bits_used_up(const struct block_decoder *d, enum column column,
+			 const struct bit_reader *r)
+{
+	return div_round_up(r->at, 8) == d->column[column].size;
+}
+
 static int decode_finish(const struct block_decoder *d, const struct block_header *header,
 			 const struct decode_state *st, struct error *err)
 {
-	bool ok = st->time_bits.at <= 8 * d->column[COLUMN_TIME_BITS].size &&
-		  st->pfn_bits.at <= 8 * d->column[COLUMN_PFN_BITS].size && !st->arg.failed &&
+	bool ok = bits_used_up(d, COLUMN_TIME_BITS, &st->time_bits) &&
+		  bits_used_up(d, COLUMN_PFN_BITS, &st->pfn_bits) && !st->arg.failed &&
 		  !cursor_left(&st->arg);
 
 	for (size_t i = 0; i < 4; i++)
@@ -560,7 +569,7 @@ int block_decode_begin(struct block_decoder *d, const uint8_t *payload, size_t b
 {
 	struct cursor in = {.at = payload + BLOCK_HEADER_BYTES, .end = payload + bytes};
 	uint32_t events;
-	int ret;
+	int ret = 0;
 
 	d->next = d->header.events = 0;
 	if (!block_header_decode(payload, bytes, &d->header)) {
@@ -568,12 +577,13 @@ int block_decode_begin(struct block_decoder *d, const uint8_t *payload, size_t b
 		return bad(err, "its counts are impossible");
 	}
 	events = d->header.events;
-	ret = decoder_reserve(d, events);
+	if (decoder_reserve(d, events))
+		return error_set(err, ENOMEM, "out of memory for %" PRIu32 " events", events);
 	for (size_t i = 0; !ret && i < COLUMNS; i++)
 		ret = packed_get(d->zstd, &in, &d->column[i], column_max((enum column)i, events),
 				 NULL, 0);
 	if (ret)
-		return error_set(err, -ret, "its columns do not unpack");
+		return packed_error(ret, "a column", err);
 	ret = decode_meta(d, limits, err);
 	if (!ret)
 		ret = decode_cpus(d, events, err);

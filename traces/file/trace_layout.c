@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include <xxhash.h>
+#include <zstd_errors.h>
 
 #include "base/bits.h"
 
@@ -141,7 +142,7 @@ bool end_decode(const uint8_t raw[END_BYTES], uint64_t file_bytes, struct file_e
 		totals->by_kind[i] = load_u64(p + 112 + 8 * i);
 	digest_format(end->digest, totals->digest);
 	return end->file_bytes == file_bytes && load_u32(p + 92) == 0 &&
-	       totals->first_ns <= totals->last_ns;
+	       totals->first_ns <= totals->last_ns && totals->last_ns <= TRACE_TIME_MAX;
 }
 
 void burn_in_end_encode(const struct burn_in_end *end, uint8_t raw[BURN_IN_END_BYTES])
@@ -162,7 +163,7 @@ bool burn_in_end_decode(const uint8_t raw[BURN_IN_END_BYTES], struct burn_in_end
 	end->first_ns = load_u64(raw + 24);
 	end->last_ns = load_u64(raw + 32);
 	memcpy(end->digest, raw + 40, 16);
-	return end->first_ns <= end->last_ns;
+	return end->first_ns <= end->last_ns && end->last_ns <= TRACE_TIME_MAX;
 }
 
 void burn_in_join_digest(const uint8_t without[16], const uint8_t burn_in[16], uint8_t digest[16])
@@ -317,19 +318,35 @@ void packed_configure(ZSTD_CCtx *zstd, int level)
 	ZSTD_CCtx_setParameter(zstd, ZSTD_c_dictIDFlag, 0);
 }
 
+/* zstd's error as an errno: what has to do with memory, and everything else. */
+static int zstd_error(size_t code, int otherwise)
+{
+	return ZSTD_getErrorCode(code) == ZSTD_error_memory_allocation ? -ENOMEM : otherwise;
+}
+
+int packed_error(int ret, const char *what, struct error *err)
+{
+	if (ret == -ENOMEM)
+		return error_set(err, ENOMEM, "out of memory to unpack %s", what);
+	return error_set(err, -ret, "%s cannot be unpacked", what);
+}
+
 int packed_put(ZSTD_CCtx *zstd, struct bytes *out, const void *raw, size_t n, const void *prefix,
 	       size_t prefix_bytes)
 {
 	size_t bound = ZSTD_compressBound(n), stored;
-	uint8_t *p = bytes_reserve(out, 8 + bound);
+	uint8_t *p;
 
-	if (!p || n > UINT32_MAX)
+	if (n > UINT32_MAX)
+		return -E2BIG;
+	p = bytes_reserve(out, 8 + bound);
+	if (!p)
 		return -ENOMEM;
-	if (prefix_bytes && ZSTD_isError(ZSTD_CCtx_refPrefix(zstd, prefix, prefix_bytes)))
-		return -ENOMEM;
-	stored = n ? ZSTD_compress2(zstd, p + 8, bound, raw, n) : 0;
+	stored = prefix_bytes ? ZSTD_CCtx_refPrefix(zstd, prefix, prefix_bytes) : 0;
+	if (!ZSTD_isError(stored))
+		stored = n ? ZSTD_compress2(zstd, p + 8, bound, raw, n) : 0;
 	if (ZSTD_isError(stored))
-		return -ENOMEM;
+		return zstd_error(stored, -EIO);
 	if (stored >= n) {
 		stored = n;
 		if (n)
@@ -359,11 +376,11 @@ int packed_get(ZSTD_DCtx *zstd, struct cursor *in, struct bytes *raw, size_t max
 		raw->size = n;
 		return 0;
 	}
-	if (prefix_bytes && ZSTD_isError(ZSTD_DCtx_refPrefix(zstd, prefix, prefix_bytes)))
-		return -ENOMEM;
-	got = ZSTD_decompressDCtx(zstd, raw->data, n, p, stored);
+	got = prefix_bytes ? ZSTD_DCtx_refPrefix(zstd, prefix, prefix_bytes) : 0;
+	if (!ZSTD_isError(got))
+		got = ZSTD_decompressDCtx(zstd, raw->data, n, p, stored);
 	if (got != n)
-		return -EBADMSG;
+		return zstd_error(got, -EBADMSG);
 	raw->size = n;
 	return 0;
 }
@@ -538,7 +555,8 @@ static int get_machine(struct cursor *in, struct machine **machine, struct error
 		ret = machine_check(m, err);
 	if (ret) {
 		machine_destroy(m);
-		return ret == -ENOMEM ? ret : -EBADMSG;
+		err->code = ret == -ENOMEM ? ENOMEM : EBADMSG;
+		return -err->code;
 	}
 	*machine = m;
 	return 0;
@@ -709,6 +727,9 @@ static int get_map(const struct snapshot_raw *raw, struct frame_map *map, struct
 	int ret;
 
 	map->time_ns = cursor_varint(&in);
+	if (map->time_ns > TRACE_TIME_MAX)
+		return error_set(err, EBADMSG, "its time %" PRIu64 " ns is above 2^63 - 1",
+				 map->time_ns);
 	nr_runs = cursor_varint(&in);
 	nr_pageblocks = cursor_varint(&in);
 	nr_zones = cursor_varint(&in);

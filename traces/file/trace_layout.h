@@ -221,7 +221,7 @@ void packed_configure(ZSTD_CCtx *zstd, int level);
 /**
  * packed_put - append @n raw bytes as a packed column
  * @prefix: bytes both sides have, which matches may refer to; NULL: none
- * Return: 0 or -ENOMEM.
+ * Return: 0; -E2BIG: more than 4 GiB; -EIO: zstd will not; -ENOMEM.
  */
 int packed_put(ZSTD_CCtx *zstd, struct bytes *out, const void *raw, size_t n, const void *prefix,
 	       size_t prefix_bytes);
@@ -234,6 +234,8 @@ int packed_put(ZSTD_CCtx *zstd, struct bytes *out, const void *raw, size_t n, co
  */
 int packed_get(ZSTD_DCtx *zstd, struct cursor *in, struct bytes *raw, size_t max,
 	       const void *prefix, size_t prefix_bytes);
+/** Say why packed_get() gave @ret. @what: "the header", in the message. Return: @ret. */
+int packed_error(int ret, const char *what, struct error *err);
 
 /* ---- payloads ---- */
 
@@ -241,6 +243,7 @@ int packed_get(ZSTD_DCtx *zstd, struct cursor *in, struct bytes *raw, size_t max
 void header_encode(const struct trace_header *header, struct bytes *out);
 /**
  * header_decode - @header->machine becomes the caller's; features and version are not touched
+ * @err: not NULL
  * Return: 0; -EBADMSG; -ENOMEM. The message lacks the file's name.
  */
 int header_decode(const uint8_t *raw, size_t n, struct trace_header *header, struct error *err);
@@ -260,7 +263,7 @@ struct snapshot_raw {
 
 void snapshot_raw_free(struct snapshot_raw *raw);
 void snapshot_raw_digest(const struct snapshot_raw *raw, uint8_t digest[16]);
-/** Return: 0 or -ENOMEM. */
+/** Return: 0 or -ENOMEM; then @raw may hold a part. */
 int snapshot_encode(const struct frame_map *map, struct snapshot_raw *raw);
 /**
  * snapshot_check_start - does a map that frame_map_check() finds whole say the same as its machine's

@@ -37,6 +37,15 @@ struct reader_burn_in {
 	uint64_t from_ns, to_ns; /* times of the burn-in and the start snapshot */
 };
 
+/* With VERIFY: what was found, to be compared with what the file says of itself. */
+struct reader_audit {
+	struct trace_totals seen;   /* of the recording's own events; contexts: of all */
+	struct burn_in_end burn_in; /* of the burn-in's */
+	uint64_t last_index;	    /* offset of the INDEX read last; 0: none */
+	uint32_t nr_index;
+	uint8_t index[INDEX_ENTRIES_MAX * INDEX_ENTRY_BYTES]; /* of the blocks since */
+};
+
 struct trace_reader {
 	char *path;
 	int fd;
@@ -54,6 +63,8 @@ struct trace_reader {
 	char **mark_names;
 	size_t nr_marks;
 	struct event *events; /* BATCH_EVENTS of them */
+	/* With VERIFY. */
+	struct reader_audit *audit;
 	XXH3_state_t *hash;
 	uint8_t digest[DIGEST_PARTS][16];
 	uint8_t *canonical;
@@ -238,7 +249,7 @@ static int read_header(struct trace_reader *r, struct error *err)
 	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
 	ret = packed_get(r->zstd, &in, &column, HEADER_RAW_MAX, NULL, 0);
 	if (ret)
-		error_set(err, -ret, "the header does not unpack");
+		packed_error(ret, "the header", err);
 	else
 		ret = header_decode(column.data, column.size, &r->header, err);
 	if (ret)
@@ -288,31 +299,53 @@ static int read_burn_in_end(struct trace_reader *r, const struct section *s, str
 	return 0;
 }
 
+/* Nobody may go on without a critical section; a later program knows what it is. */
+static int check_known(const struct trace_reader *r, const struct section *s, struct error *err)
+{
+	if (s->type < SECTION_TYPES || !(s->flags & SECTION_CRITICAL))
+		return 0;
+	return error_set(
+		err, EPROTONOSUPPORT,
+		"%s: byte %" PRIu64
+		": section of unknown type %u that must not be skipped; use a newer program",
+		r->path, s->offset, s->type);
+}
+
 /* What is intact of the burn-in, found while surveying. */
-static void survey_burn_in(struct trace_reader *r, const struct section *s)
+static int survey_burn_in(struct trace_reader *r, const struct section *s, struct error *err)
 {
 	struct reader_burn_in *b = &r->burn_in;
+	int ret;
 
 	b->present |= s->type >= SECTION_BURN_IN_SNAPSHOT && s->type <= SECTION_BURN_IN_END;
 	if (s->type == SECTION_BURN_IN_SNAPSHOT && !b->snapshot)
 		b->snapshot = s->offset;
-	if (s->type == SECTION_BURN_IN_END && !b->have_end && read_burn_in_end(r, s, NULL))
+	if (s->type != SECTION_BURN_IN_END || b->have_end)
+		return 0;
+	ret = read_burn_in_end(r, s, err);
+	if (ret)
 		b->end = (struct burn_in_end){0};
+	return ret == -EBADMSG ? 0 : ret;
 }
 
 /* With salvage: find what the footer, if missing, would name, and the burn-in. Only headers are read. */
-static void survey(struct trace_reader *r)
+static int survey(struct trace_reader *r, struct error *err)
 {
 	struct file_end end = {0};
 	uint64_t at = r->first_section;
 	struct section s;
+	int ret;
 
 	while (at < r->file_bytes) {
 		if (section_at(r, at, &s, NULL)) {
 			at = find_section(r, at + 1);
 			continue;
 		}
-		survey_burn_in(r, &s);
+		ret = check_known(r, &s, err);
+		if (!ret)
+			ret = survey_burn_in(r, &s, err);
+		if (ret)
+			return ret;
 		if (s.type == SECTION_MARKS)
 			end.marks = at;
 		if (s.type == SECTION_SNAPSHOT && s.payload_bytes) {
@@ -329,6 +362,7 @@ static void survey(struct trace_reader *r)
 	}
 	if (!r->have_end)
 		r->end = end;
+	return 0;
 }
 
 static int named_section(struct trace_reader *r, uint64_t offset, enum section_type type,
@@ -393,10 +427,10 @@ static int read_marks(struct trace_reader *r, struct error *err)
 		return ret;
 	in = (struct cursor){.at = r->payload.data, .end = r->payload.data + r->payload.size};
 	ret = packed_get(r->zstd, &in, &r->marks, MARKS_RAW_MAX, NULL, 0);
-	if (ret)
-		return error_set(err, -ret,
-				 "%s: byte %" PRIu64 ": the names of marks do not unpack", r->path,
-				 s.offset);
+	if (ret) {
+		packed_error(ret, "the column of marks' names", err);
+		return error_prefix(err, "%s: byte %" PRIu64, r->path, s.offset);
+	}
 	layout_digest(r->marks.data, r->marks.size, r->digest[DIGEST_MARKS]);
 	r->mark_names = calloc(MARKS_MAX, sizeof(*r->mark_names));
 	if (!r->mark_names)
@@ -404,7 +438,7 @@ static int read_marks(struct trace_reader *r, struct error *err)
 	in = (struct cursor){.at = r->marks.data, .end = r->marks.data + r->marks.size};
 	while (cursor_left(&in) && !in.failed) {
 		uint64_t n = cursor_varint(&in);
-		const uint8_t *p = n <= MARK_NAME_MAX ? cursor_take(&in, (size_t)n) : NULL;
+		const uint8_t *p = n && n <= MARK_NAME_MAX ? cursor_take(&in, (size_t)n) : NULL;
 
 		if (!p || r->nr_marks == MARKS_MAX)
 			return error_set(err, EBADMSG,
@@ -475,9 +509,49 @@ static int check_burn_in(struct trace_reader *r, const struct section *s, unsign
 	return read_burn_in_end(r, s, err);
 }
 
+/* A section the footer names. */
+struct named {
+	enum section_type type;
+	uint64_t offset; /* 0: there is none, or it has been met */
+};
+
+/*
+ * Of what the footer names there is one each, where it says, or some readers would see another trace
+ * than others. INDEX sections are many; the last one is named.
+ */
+static int check_place(const struct trace_reader *r, const struct section *s, struct named *named,
+		       size_t n, struct error *err)
+{
+	bool right = s->type != SECTION_HEADER;
+
+	for (size_t i = 0; i < n; i++) {
+		if (s->type != named[i].type)
+			continue;
+		if (s->offset == named[i].offset) {
+			named[i].offset = 0;
+			return 0;
+		}
+		right = s->type == SECTION_INDEX;
+	}
+	if (!right)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64
+				 ": a second section of type %u, or not the one "
+				 "the footer names; " DAMAGE_REMEDY,
+				 r->path, s->offset, s->type);
+	return 0;
+}
+
 /* Is the whole file made of sections this build knows or may skip? Only headers are read. */
 static int check_sections(struct trace_reader *r, struct error *err)
 {
+	struct named named[] = {
+		{SECTION_SNAPSHOT, r->end.start_snapshot},
+		{SECTION_SNAPSHOT, r->end.end_snapshot},
+		{SECTION_MARKS, r->end.marks},
+		{SECTION_INDEX, r->end.index},
+		{SECTION_END, r->file_bytes - END_BYTES},
+	};
 	uint64_t at = r->first_section;
 	unsigned int place = 0;
 	struct section s;
@@ -485,21 +559,22 @@ static int check_sections(struct trace_reader *r, struct error *err)
 	while (at < r->file_bytes) {
 		int ret = section_at(r, at, &s, err);
 
-		if (ret)
-			return ret;
-		if (s.type >= SECTION_TYPES && (s.flags & SECTION_CRITICAL))
-			return error_set(
-				err, EPROTONOSUPPORT,
-				"%s: byte %" PRIu64
-				": section of unknown type %u that must not be skipped; use a "
-				"newer program",
-				r->path, s.offset, s.type);
-		if (s.type < SECTION_TYPES)
+		if (!ret)
+			ret = check_known(r, &s, err);
+		if (!ret)
+			ret = check_place(r, &s, named, ARRAY_SIZE(named), err);
+		if (!ret && s.type < SECTION_TYPES)
 			ret = check_burn_in(r, &s, &place, err);
 		if (ret)
 			return ret;
 		at = section_end(&s);
 	}
+	for (size_t i = 0; i < ARRAY_SIZE(named); i++)
+		if (named[i].offset)
+			return error_set(err, EBADMSG,
+					 "%s: byte %" PRIu64 ": no section of type %u, although "
+					 "the footer says so; " DAMAGE_REMEDY,
+					 r->path, named[i].offset, named[i].type);
 	if (r->burn_in.snapshot && !r->burn_in.have_end)
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64 ": the burn-in that begins here has no end",
@@ -543,7 +618,7 @@ static int reader_begin(struct trace_reader *r, struct error *err)
 	if (ret == -EBADMSG && r->salvage)
 		ret = 0;
 	if (!ret && r->salvage)
-		survey(r);
+		ret = survey(r, err);
 	if (!ret)
 		ret = read_marks(r, err);
 	if (ret && r->salvage && ret == -EBADMSG)
@@ -602,6 +677,7 @@ void trace_reader_close(struct trace_reader *r)
 	ZSTD_freeDCtx(r->zstd);
 	block_decoder_destroy(r->decoder);
 	XXH3_freeState(r->hash);
+	free(r->audit);
 	bytes_free(&r->payload);
 	bytes_free(&r->marks);
 	free(r->canonical);
@@ -680,9 +756,10 @@ static int read_snapshot(struct trace_reader *r, enum trace_snapshot which,
 				 i == SNAPSHOT_PAGEBLOCKS ? PAGEBLOCKS_RAW_MAX : max,
 				 refer ? start.column[i].data : NULL,
 				 refer ? start.column[i].size : 0);
-		if (ret)
-			error_set(err, -ret, "%s: byte %" PRIu64 ": a snapshot does not unpack",
-				  r->path, offset);
+		if (ret) {
+			packed_error(ret, "a snapshot", err);
+			error_prefix(err, "%s: byte %" PRIu64, r->path, offset);
+		}
 	}
 	snapshot_raw_free(&start);
 	return ret == -ENOENT ? -EBADMSG : ret;
@@ -712,9 +789,10 @@ static int digest_snapshots(struct trace_reader *r, struct error *err)
 				    r->burn_in.digest[0]};
 	int ret = 0;
 
+	r->audit = calloc(1, sizeof(*r->audit));
 	r->hash = XXH3_createState();
 	r->canonical = malloc((size_t)BATCH_EVENTS * EVENT_DIGEST_BYTES);
-	if (!r->hash || !r->canonical)
+	if (!r->audit || !r->hash || !r->canonical)
 		return out_of_memory(r, err);
 	for (int which = TRACE_START; !ret && which <= TRACE_BURN_IN; which++) {
 		struct snapshot_raw raw = {0};
@@ -768,6 +846,11 @@ static int open_burn_in(struct trace_reader *r, struct error *err)
 		ret = error_set(err, EBADMSG,
 				"%s: byte %" PRIu64 ": a burn-in, but no start snapshot", r->path,
 				b->snapshot);
+	if (!ret && !r->salvage && b->from_ns > b->to_ns)
+		ret = error_set(err, EBADMSG,
+				"%s: byte %" PRIu64
+				": the burn-in snapshot is later than the start snapshot",
+				r->path, b->snapshot);
 	return ret;
 }
 
@@ -786,6 +869,8 @@ int trace_reader_rewind(struct trace_reader *r, struct error *err)
 	r->failed = 0;
 	if (r->hash)
 		XXH3_128bits_reset(r->hash);
+	if (r->audit)
+		memset(r->audit, 0, sizeof(*r->audit));
 	return 0;
 }
 
@@ -800,6 +885,72 @@ static void lose(struct trace_reader *r, uint64_t events, uint64_t time_ns)
 	r->have_lost = true;
 }
 
+/* What the next INDEX has to say of this block; it has no room for one more than the most. */
+static void audit_block(struct reader_audit *a, const struct section *s,
+			const struct block_header *header)
+{
+	uint8_t *p = a->index + (size_t)a->nr_index * INDEX_ENTRY_BYTES;
+
+	if (a->nr_index++ >= INDEX_ENTRIES_MAX)
+		return;
+	store_u64(p, s->offset);
+	store_u64(p + 8, header->first_event);
+	store_u64(p + 16, header->events);
+	store_u64(p + 24, header->first_ns);
+	store_u64(p + 32, header->last_ns);
+}
+
+/* Does an INDEX say what was read since the one before? */
+static int audit_index(struct trace_reader *r, const struct section *s, struct error *err)
+{
+	struct reader_audit *a = r->audit;
+	int ret = load_payload(r, s, INDEX_HEADER_BYTES + sizeof(a->index), err);
+
+	if (ret)
+		return ret;
+	if (r->payload.size != INDEX_HEADER_BYTES + (size_t)a->nr_index * INDEX_ENTRY_BYTES ||
+	    load_u64(r->payload.data) != a->last_index ||
+	    load_u32(r->payload.data + 8) != a->nr_index ||
+	    memcmp(r->payload.data + INDEX_HEADER_BYTES, a->index,
+		   r->payload.size - INDEX_HEADER_BYTES) != 0)
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64
+				 ": the index does not list the blocks before it; " DAMAGE_REMEDY,
+				 r->path, s->offset);
+	a->last_index = s->offset;
+	a->nr_index = 0;
+	return 0;
+}
+
+/* Count what the footer, or the burn-in's end, has counted. */
+static void audit_events(struct trace_reader *r, const struct event *events, size_t n)
+{
+	struct trace_totals *t = &r->audit->seen;
+	struct burn_in_end *b = &r->audit->burn_in;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct event *e = &events[i];
+
+		t->contexts = e->context > t->contexts ? e->context : t->contexts;
+		if (r->in_burn_in) {
+			b->lost_events += e->kind == EVENT_LOST ? e->arg : 0;
+			continue;
+		}
+		t->by_kind[e->kind]++;
+		t->ops += event_is_op(e);
+		t->lost_events += e->kind == EVENT_LOST ? e->arg : 0;
+	}
+	if (r->in_burn_in) {
+		b->first_ns = b->events ? b->first_ns : events[0].time_ns;
+		b->last_ns = events[n - 1].time_ns;
+		b->events += n;
+	} else {
+		t->first_ns = t->events ? t->first_ns : events[0].time_ns;
+		t->last_ns = events[n - 1].time_ns;
+		t->events += n;
+	}
+}
+
 /* A block's columns into the decoder. */
 static int read_block(struct trace_reader *r, const struct section *s, struct error *err)
 {
@@ -808,8 +959,13 @@ static int read_block(struct trace_reader *r, const struct section *s, struct er
 
 	if (ret)
 		return ret;
-	if (!block_header_decode(r->payload.data, r->payload.size, &header) ||
-	    header.first_ns < r->last_ns || header.first_event < r->next_event ||
+	if (!block_header_decode(r->payload.data, r->payload.size, &header))
+		return error_set(err, EBADMSG,
+				 "%s: block %" PRIu64 " at byte %" PRIu64
+				 ": its counts are impossible, or its times run back or beyond "
+				 "2^63 - 1 ns",
+				 r->path, r->blocks, s->offset);
+	if (header.first_ns < r->last_ns || header.first_event < r->next_event ||
 	    header.first_event > UINT64_MAX - header.events)
 		return error_set(err, EBADMSG,
 				 "%s: block %" PRIu64 " at byte %" PRIu64
@@ -833,6 +989,8 @@ static int read_block(struct trace_reader *r, const struct section *s, struct er
 			     s->offset);
 		return ret == -ENOMEM ? ret : -EBADMSG;
 	}
+	if (r->verify && !r->in_burn_in)
+		audit_block(r->audit, s, &header);
 	r->gap = header.first_event - r->next_event;
 	r->in_block = true;
 	r->block_offset = s->offset;
@@ -883,6 +1041,28 @@ static void take_digest(const struct trace_reader *r, uint8_t digest[16])
 	memcpy(digest, canonical.digest, 16);
 }
 
+/* Is what the burn-in's end and the footer have counted what was read? */
+static bool burn_in_counts_right(const struct trace_reader *r)
+{
+	const struct burn_in_end *seen = &r->audit->burn_in, *told = &r->burn_in.end;
+
+	return seen->lost_events == told->lost_events && seen->first_ns == told->first_ns &&
+	       seen->last_ns == told->last_ns;
+}
+
+static bool counts_right(const struct trace_reader *r)
+{
+	const struct trace_totals *seen = &r->audit->seen, *told = &r->totals;
+	bool all_seen = r->want_burn_in || !r->burn_in.present;
+
+	if (r->end.index && (r->audit->last_index != r->end.index || r->audit->nr_index))
+		return false;
+	return seen->ops == told->ops && seen->lost_events == told->lost_events &&
+	       seen->first_ns == told->first_ns && seen->last_ns == told->last_ns &&
+	       memcmp(seen->by_kind, told->by_kind, sizeof(seen->by_kind)) == 0 &&
+	       (all_seen ? seen->contexts == told->contexts : seen->contexts <= told->contexts);
+}
+
 /* Behind the burn-in's last event: is everything there? The recording's own events follow. */
 static int end_burn_in(struct trace_reader *r, struct error *err)
 {
@@ -909,11 +1089,12 @@ static int end_burn_in(struct trace_reader *r, struct error *err)
 	take_digest(r, b->digest[1]);
 	XXH3_128bits_reset(r->hash);
 	layout_digest(b->digest, sizeof(b->digest), digest);
-	if (memcmp(digest, b->end.digest, 16) != 0)
-		return error_set(err, EBADMSG,
-				 "%s: byte %" PRIu64
-				 ": the burn-in does not have the digest its end says",
-				 r->path, r->at);
+	if (memcmp(digest, b->end.digest, 16) != 0 || !burn_in_counts_right(r))
+		return error_set(
+			err, EBADMSG,
+			"%s: byte %" PRIu64
+			": the burn-in does not have the counts or the digest its end says",
+			r->path, r->at);
 	return 0;
 }
 
@@ -943,6 +1124,12 @@ static int read_last(struct trace_reader *r, struct error *err)
 		return error_set(err, EBADMSG,
 				 "%s: byte %" PRIu64
 				 ": the contents do not have the footer's digest",
+				 r->path, r->at);
+	if (!counts_right(r))
+		return error_set(err, EBADMSG,
+				 "%s: byte %" PRIu64
+				 ": the footer does not have the events' counts, or names an index "
+				 "that is not the last",
 				 r->path, r->at);
 	return 0;
 }
@@ -975,6 +1162,8 @@ static int read_section(struct trace_reader *r, struct error *err)
 		ret = read_block(r, &s, err);
 	} else if (s.type == SECTION_END && section_end(&s) == r->file_bytes && r->have_end) {
 		ret = read_last(r, err);
+	} else if (s.type == SECTION_INDEX && r->verify) {
+		ret = audit_index(r, &s, err);
 	} else if (s.type != SECTION_INDEX && s.type != SECTION_SNAPSHOT &&
 		   s.type != SECTION_MARKS && !r->salvage) {
 		ret = check_payload(r, &s, err);
@@ -1026,6 +1215,7 @@ int trace_reader_next(struct trace_reader *r, const struct event **events, size_
 	if (!r->pending)
 		return 0;
 	if (r->verify) {
+		audit_events(r, r->events, r->pending);
 		events_canonical(r->events, r->pending, r->canonical);
 		XXH3_128bits_update(r->hash, r->canonical, r->pending * EVENT_DIGEST_BYTES);
 	}

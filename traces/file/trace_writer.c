@@ -64,6 +64,20 @@ static int out_of_memory(struct trace_writer *w, struct error *err)
 	return error_set(err, ENOMEM, "%s: out of memory while writing a trace", w->path);
 }
 
+/* Of a writer whose file lacks something already. */
+static int still_broken(const struct trace_writer *w, struct error *err)
+{
+	return error_set(err, -w->broken, "%s: an earlier write failed: %s", w->path,
+			 strerror(-w->broken));
+}
+
+static int cannot_pack(struct trace_writer *w, int ret, struct error *err)
+{
+	if (ret == -ENOMEM)
+		return out_of_memory(w, err);
+	return error_set(err, -ret, "%s: a column cannot be packed: %s", w->path, strerror(-ret));
+}
+
 static int section_write(struct trace_writer *w, unsigned int type, unsigned int flags,
 			 const void *payload, size_t n, uint64_t *offset, struct error *err)
 {
@@ -78,7 +92,7 @@ static int section_write(struct trace_writer *w, unsigned int type, unsigned int
 	int ret;
 
 	if (w->broken)
-		return error_set(err, -w->broken, "%s: an earlier write failed", w->path);
+		return still_broken(w, err);
 	section_encode(&s, raw);
 	ret = outfile_write(w->file, raw, sizeof(raw), err);
 	if (!ret)
@@ -89,23 +103,25 @@ static int section_write(struct trace_writer *w, unsigned int type, unsigned int
 	return ret;
 }
 
-/* A HEADER section as bytes, ready for its place at @offset; its raw form gives the digest. */
+/* A HEADER section as bytes, ready for its place, and the digest of its raw form. */
 static int header_section(struct trace_writer *w, const struct trace_header *header,
-			  struct bytes *out, struct error *err)
+			  struct bytes *out, uint8_t digest[16], struct error *err)
 {
 	uint8_t section[SECTION_HEADER_BYTES] = {0};
 	struct bytes raw = {0};
-	int ret = 0;
+	int ret;
 
 	header_encode(header, &raw);
 	bytes_put(out, section, sizeof(section));
-	if (raw.failed || packed_put(w->zstd, out, raw.data, raw.size, NULL, 0))
-		ret = out_of_memory(w, err);
+	ret = raw.failed || out->failed ? -ENOMEM
+					: packed_put(w->zstd, out, raw.data, raw.size, NULL, 0);
+	if (ret)
+		cannot_pack(w, ret, err);
 	else if (raw.size > HEADER_RAW_MAX)
 		ret = error_set(err, E2BIG, "%s: the machine has too many absent ranges (%zu)",
 				w->path, header->machine->nr_absent);
 	else
-		layout_digest(raw.data, raw.size, w->digest[DIGEST_HEADER]);
+		layout_digest(raw.data, raw.size, digest);
 	bytes_free(&raw);
 	if (ret)
 		return ret;
@@ -169,8 +185,9 @@ static int write_file_header(struct trace_writer *w, struct error *err)
 static int write_header(struct trace_writer *w, const struct trace_header *header,
 			struct error *err)
 {
+	uint8_t digest[16];
 	struct bytes out = {0};
-	int ret = header_section(w, header, &out, err);
+	int ret = header_section(w, header, &out, digest, err);
 
 	if (!ret && w->header_reserved)
 		ret = header_pad(w, &out, err);
@@ -178,6 +195,8 @@ static int write_header(struct trace_writer *w, const struct trace_header *heade
 		ret = outfile_patch(w->file, w->header_offset, out.data, out.size, err);
 	else if (!ret)
 		ret = outfile_write(w->file, out.data, out.size, err);
+	if (!ret)
+		memcpy(w->digest[DIGEST_HEADER], digest, sizeof(digest));
 	bytes_free(&out);
 	return ret;
 }
@@ -292,6 +311,8 @@ int trace_writer_set_header(struct trace_writer *w, const struct trace_header *h
 {
 	int ret;
 
+	if (w->broken)
+		return still_broken(w, err);
 	if (!w->header_reserved)
 		return error_set(err, EINVAL, "%s: no space was reserved for a new header",
 				 w->path);
@@ -301,7 +322,11 @@ int trace_writer_set_header(struct trace_writer *w, const struct trace_header *h
 	ret = check_machine(w, header, err);
 	if (!ret)
 		ret = write_header(w, header, err);
-	return ret ? ret : copy_header(w, header, err);
+	if (ret)
+		return ret;
+	ret = copy_header(w, header, err);
+	w->broken = w->broken ? w->broken : ret; /* the file says one thing, the writer another */
+	return ret;
 }
 
 /* ---- events ---- */
@@ -335,10 +360,13 @@ static void add_index(struct trace_writer *w, uint64_t offset, uint64_t first_ev
 static int write_block(struct trace_writer *w, enum section_type type, unsigned int flags,
 		       uint64_t first_event, uint64_t *offset, struct error *err)
 {
+	int ret;
+
 	w->payload.size = 0;
-	if (block_encode(w->encoder, w->events, w->nr_events, first_event, &w->payload)) {
-		w->broken = -ENOMEM;
-		return out_of_memory(w, err);
+	ret = block_encode(w->encoder, w->events, w->nr_events, first_event, &w->payload);
+	if (ret) {
+		w->broken = ret;
+		return cannot_pack(w, ret, err);
 	}
 	events_canonical(w->events, w->nr_events, w->canonical);
 	XXH3_128bits_update(w->hash, w->canonical, w->nr_events * EVENT_DIGEST_BYTES);
@@ -435,6 +463,8 @@ static int check_event(const struct trace_writer *w, const struct event *e, stru
 	const char *field = event_check(e, &w->limits), *what = in_burn_in(w) ? "burn-in " : "";
 	uint64_t n = in_burn_in(w) ? w->burn_in.end.events : w->totals.events;
 
+	if (!field && e->time_ns > TRACE_TIME_MAX)
+		field = "time_ns";
 	if (!field && e->time_ns < w->last_ns)
 		return error_set(err, ERANGE,
 				 "%s: %sevent %" PRIu64 ": time_ns runs back from %" PRIu64
@@ -449,13 +479,13 @@ static int check_event(const struct trace_writer *w, const struct event *e, stru
 		field = "kind";
 	if (field)
 		return error_set(err, ERANGE,
-				 "%s: %sevent %" PRIu64
-				 ": %s out of range (kind %u, order %u, pfn 0x%" PRIx64
-				 ", arg 0x%" PRIx64
+				 "%s: %sevent %" PRIu64 ": %s out of range (time_ns %" PRIu64
+				 ", kind %u, order %u, pfn 0x%" PRIx64 ", arg 0x%" PRIx64
 				 ", cpu %u, migratetype %u); the machine has %" PRIu64
 				 " frames, %" PRIu32 " cpus",
-				 w->path, what, n, field, e->kind, e->order, e->pfn, e->arg, e->cpu,
-				 e->migratetype, w->limits.pfn_end, w->limits.nr_cpus);
+				 w->path, what, n, field, e->time_ns, e->kind, e->order, e->pfn,
+				 e->arg, e->cpu, e->migratetype, w->limits.pfn_end,
+				 w->limits.nr_cpus);
 	return 0;
 }
 
@@ -465,7 +495,7 @@ static int append_events(struct trace_writer *w, const struct event *events, siz
 	int ret = 0;
 
 	if (w->broken)
-		return error_set(err, -w->broken, "%s: an earlier write failed", w->path);
+		return still_broken(w, err);
 	for (size_t i = 0; !ret && i < n; i++) {
 		ret = check_event(w, &events[i], err);
 		if (ret)
@@ -514,6 +544,10 @@ static int check_snapshot(const struct trace_writer *w, enum trace_snapshot whic
 	if (!ok)
 		return error_set(err, EINVAL, "%s: a %s snapshot cannot come here", w->path,
 				 snapshot_names[which]);
+	if (map->time_ns > TRACE_TIME_MAX)
+		return error_set(err, EINVAL,
+				 "%s: the %s snapshot's time %" PRIu64 " ns is above 2^63 - 1",
+				 w->path, snapshot_names[which], map->time_ns);
 	if (which == TRACE_BURN_IN && map->time_ns > w->start_ns)
 		return error_set(err, EINVAL,
 				 "%s: the burn-in snapshot's time %" PRIu64
@@ -546,7 +580,7 @@ static int write_snapshot(struct trace_writer *w, enum trace_snapshot which,
 				 refer ? w->start.column[i].data : NULL,
 				 refer ? w->start.column[i].size : 0);
 	if (ret)
-		return out_of_memory(w, err);
+		return cannot_pack(w, ret, err);
 	if (map->nr_runs > SNAPSHOT_RUNS_BASE + SNAPSHOT_RUN_RATIO * payload->size)
 		return error_set(err, E2BIG, "%s: a snapshot of %zu runs is too large", w->path,
 				 map->nr_runs);
@@ -571,6 +605,8 @@ int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 
 	err = err ? err : &unread;
 	own.machine = w->header.machine;
+	if (w->broken)
+		return still_broken(w, err);
 	ret = check_snapshot(w, which, &own, err);
 	if (ret)
 		return ret;
@@ -583,6 +619,7 @@ int trace_writer_snapshot(struct trace_writer *w, enum trace_snapshot which,
 		w->ended = true;
 	}
 	ret = write_snapshot(w, which, &own, raw, offsets[which], err);
+	w->broken = ret;
 	if (!ret) {
 		snapshot_raw_digest(raw, digests[which]);
 		if (which == TRACE_START)
@@ -601,6 +638,8 @@ int trace_writer_mark_name(struct trace_writer *w, const char *name, uint64_t *i
 {
 	size_t n = strlen(name);
 
+	if (w->broken)
+		return still_broken(w, err);
 	if (n == 0 || n > MARK_NAME_MAX)
 		return error_set(err, EINVAL, "%s: the name of a mark has 1 to %u bytes", w->path,
 				 MARK_NAME_MAX);
@@ -609,19 +648,24 @@ int trace_writer_mark_name(struct trace_writer *w, const char *name, uint64_t *i
 				 MARKS_MAX);
 	bytes_put_varint(&w->marks, n);
 	bytes_put(&w->marks, name, n);
-	if (w->marks.failed)
+	if (w->marks.failed) {
+		w->broken = -ENOMEM; /* half a name may be there */
 		return out_of_memory(w, err);
+	}
 	*id = w->nr_marks++;
 	return 0;
 }
 
 static int write_marks(struct trace_writer *w, struct error *err)
 {
+	int ret;
+
 	if (!w->nr_marks)
 		return 0;
 	w->payload.size = 0;
-	if (packed_put(w->zstd, &w->payload, w->marks.data, w->marks.size, NULL, 0))
-		return out_of_memory(w, err);
+	ret = packed_put(w->zstd, &w->payload, w->marks.data, w->marks.size, NULL, 0);
+	if (ret)
+		return cannot_pack(w, ret, err);
 	layout_digest(w->marks.data, w->marks.size, w->digest[DIGEST_MARKS]);
 	return section_write(w, SECTION_MARKS, 0, w->payload.data, w->payload.size, &w->end.marks,
 			     err);
@@ -665,7 +709,7 @@ int trace_writer_close(struct trace_writer *w, struct trace_totals *totals, stru
 	int ret = w->broken;
 
 	if (ret)
-		error_set(err, -ret, "%s: an earlier write failed", w->path);
+		still_broken(w, err);
 	else
 		ret = end_burn_in(w, err);
 	if (!ret)
