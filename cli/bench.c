@@ -10,6 +10,7 @@
 
 #include "base/bits.h"
 #include "cli/job.h"
+#include "cli/machine.h"
 #include "replay/bench/bench.h"
 #include "traces/generate/churn.h"
 
@@ -63,6 +64,7 @@ static const struct option bench_options[] = {
 	 .help = "how often each point is measured, all points in turn; times are the median "
 		 "(default 5; frag, which is exact: 1)"},
 	{.name = "seed", .type = OPTION_UINT, .fallback = "1", .help = "of everything random"},
+	CLI_OPTION_MACHINE,
 	{.name = "oracle",
 	 .type = OPTION_BOOL,
 	 .fallback = "on",
@@ -86,6 +88,8 @@ struct bench_job {
 	enum bench_kind kind;
 	struct list threads, orders, fills;
 	uint32_t cpus, repetitions;
+	uint64_t memory_bytes;
+	struct cli_machine machine;
 	struct bench_point *points;
 	size_t nr_points;
 };
@@ -154,7 +158,9 @@ static struct bench_point point_of(const struct bench_job *job, const struct all
 	return (struct bench_point){
 		.kind = job->kind,
 		.spec = spec,
-		.memory_bytes = option_uint(o, "memory"),
+		.memory_bytes = job->memory_bytes,
+		.machine = job->machine.machine,
+		.machine_name = job->machine.name,
 		.cpus = job->cpus,
 		.threads = threads,
 		.order = order,
@@ -282,11 +288,32 @@ static void measure(struct bench_job *job)
 		job_fail(&job->job, &err);
 }
 
+/* Memory and cpus: of a machine that was named, or as the options say. Return: an exit code. */
+static int read_machine(struct bench_job *job)
+{
+	const struct option_set *o = job->job.options;
+	const struct machine *m;
+	int code = cli_machine_read(o, &job->machine);
+
+	job->memory_bytes = option_uint(o, "memory");
+	if (code != EXIT_OK || !job->machine.machine)
+		return code;
+	if (option_given(o, "memory") || option_given(o, "cpus"))
+		return cli_usage("bench: --machine says how much memory and how many cpus there "
+				 "are; drop --memory and --cpus, or --machine");
+	m = job->machine.machine;
+	job->memory_bytes = machine_managed(m) << m->page_shift;
+	job->cpus = m->nr_cpus;
+	return EXIT_OK;
+}
+
 /* What is to be measured. Return: an exit code. */
 static int prepare(struct bench_job *job)
 {
 	int code = parse_numbers(job);
 
+	if (code == EXIT_OK)
+		code = read_machine(job);
 	return code == EXIT_OK ? make_points(job) : code;
 }
 
@@ -307,6 +334,7 @@ static int run(const struct option_set *options, int n, char **operands)
 	}
 	code = job_end(&job.job);
 	free(job.points);
+	cli_machine_release(&job.machine);
 	return code;
 }
 

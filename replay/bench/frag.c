@@ -5,7 +5,7 @@
  */
 #include <string.h>
 
-#include "replay/bench/rig.h"
+#include "replay/bench/kinds.h"
 
 #define ALIVE_EVERY 65536 /* operations between two looks at the clock */
 
@@ -95,7 +95,7 @@ static int tell(struct frag *f)
 
 int bench_frag(struct bench_rig *rig)
 {
-	const struct churn_plan plan = bench_churn_plan(rig->point);
+	const struct churn_plan plan = bench_churn_plan(rig->point, rig->machine);
 	struct frag f = {
 		.player = {.alloc = frag_alloc, .free = frag_free, .round_over = frag_round_over},
 		.rig = rig,

@@ -9,7 +9,8 @@
 #include <string.h>
 
 #include "base/progress.h"
-#include "replay/bench/rig.h"
+#include "replay/bench/bench.h"
+#include "replay/bench/kinds.h"
 #include "replay/bench/tally.h"
 #include "replay/clock.h"
 #include "replay/isolate.h"

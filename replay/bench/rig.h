@@ -9,20 +9,20 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "replay/bench/bench.h"
+#include "replay/bench/point.h"
 #include "replay/memory_state.h"
 #include "replay/tell.h"
-#include "traces/generate/churn.h"
+#include "replay/world.h"
 
 struct bench_rig {
 	const struct bench_point *point;
 	struct tell tell; /* what it says goes through here */
 	struct error *err;
 	struct machine *machine;
-	struct allocator_instance *instance;
-	const struct allocator_ops *ops; /* the instance's, for short */
+	struct world *world;
+	const struct allocator_ops *ops; /* the world's, for short */
 	struct allocator *a;
-	struct alloc_request request; /* what is asked for; cpu is to be filled in */
+	struct alloc_request request; /* what is asked for, but as which cpu */
 	uint64_t blocks;	      /* of 2^order frames in the machine */
 	struct memory_state *state;   /* frames handed out; NULL: nobody looks */
 	uint64_t allocs, frees;	      /* asked for in what is measured */
@@ -31,11 +31,6 @@ struct bench_rig {
 	char first_violation[120];
 };
 
-/** Blocks that `fill` percent of the machine are. */
-uint64_t bench_fill_blocks(const struct bench_point *point);
-/** What frag does at @point. */
-struct churn_plan bench_churn_plan(const struct bench_point *point);
-
 /**
  * Everything made, nothing allocated. Released also after an error: bench_rig_destroy().
  * Return: 0; -ENOMEM; the back end's.
@@ -43,6 +38,9 @@ struct churn_plan bench_churn_plan(const struct bench_point *point);
 int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 		     struct result_sink *sink, struct error *err);
 void bench_rig_destroy(struct bench_rig *rig);
+
+/** What is asked for as @cpu, of its own node. */
+struct alloc_request bench_rig_request(const struct bench_rig *rig, uint32_t cpu);
 
 /**
  * bench_rig_hold - the back end has handed out a block: did it lie in the machine, aligned, and free?
@@ -61,18 +59,5 @@ void bench_rig_free(struct bench_rig *rig, pfn_t pfn, uint32_t cpu);
 
 /** An array of @n pfns, its pages touched. free(); NULL: no memory. */
 pfn_t *bench_pfns(uint64_t n);
-
-/* ---- the kinds ---- */
-
-/** Both measure, and tell their metrics and samples. Return: 0 or a negative errno. */
-int bench_time(struct bench_rig *rig); /* bulk, repeat, rand */
-int bench_frag(struct bench_rig *rig);
-
-/** RESULT_RUN and the settings of a point, begun at @start_ns (since 1970). */
-int bench_send_run(const struct bench_point *point, uint64_t start_ns, struct result_sink *sink,
-		   struct error *err);
-
-/** How many CPUs of the host this process may run on. */
-uint32_t bench_host_cpus(void);
 
 #endif

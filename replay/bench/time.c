@@ -15,7 +15,7 @@
 
 #include "base/bits.h"
 #include "base/random.h"
-#include "replay/bench/rig.h"
+#include "replay/bench/kinds.h"
 #include "replay/clock.h"
 
 /* A back end that is out of memory may take long to say so, each time. */
@@ -51,21 +51,11 @@ struct crew {
 	struct worker *workers;
 	uint32_t n;
 	_Atomic uint32_t waiting;
-	struct stamp_clock clock;
 	double cas_ns;
 	double alloc_ns, free_ns, pair_ns; /* averages over the threads */
 };
 
 /* ---- CPUs of the host ---- */
-
-uint32_t bench_host_cpus(void)
-{
-	cpu_set_t set;
-
-	if (sched_getaffinity(0, sizeof(set), &set))
-		return 1;
-	return (uint32_t)CPU_COUNT(&set);
-}
 
 static int nth_cpu(const cpu_set_t *set, uint32_t n)
 {
@@ -139,7 +129,7 @@ static int run_phase(struct crew *crew, void (*phase)(struct worker *w))
 
 static double mean_ns(const struct worker *w, uint64_t ticks, uint64_t n)
 {
-	return n ? (double)clock_ns(&w->crew->clock, ticks) / (double)n : (double)NAN;
+	return n ? (double)clock_ns(&w->crew->rig->world->clock, ticks) / (double)n : (double)NAN;
 }
 
 static double crew_mean(const struct crew *crew)
@@ -240,7 +230,7 @@ static void repeat_stamped(struct worker *w)
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
 	uint64_t n = 0, i = 0, bad = 0, got = w->got, alloc_ticks = 0, free_ticks = 0, before;
-	const double tick_ns = (double)w->crew->clock.multiplier / 4294967296.0;
+	const double tick_ns = (double)w->crew->rig->world->clock.multiplier / 4294967296.0;
 	const double stamp_ns = stamp_cost() * tick_ns;
 	pfn_t *frames = w->frames;
 
@@ -307,7 +297,7 @@ static void gather_counts(struct crew *crew)
 
 static void measure_cas(struct crew *crew)
 {
-	double ns = clock_cas_ns(&crew->clock);
+	double ns = clock_cas_ns(&crew->rig->world->clock);
 
 	if (!(crew->cas_ns <= ns))
 		crew->cas_ns = ns;
@@ -370,8 +360,7 @@ static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t
 		struct worker *w = &crew->workers[t];
 
 		w->crew = crew;
-		w->request = rig->request;
-		w->request.cpu = (uint16_t)t;
+		w->request = bench_rig_request(rig, t);
 		w->host_cpu = nth_cpu(host, t);
 		w->share = share;
 		w->frames = bench_pfns(share);
@@ -512,7 +501,8 @@ static int tell(struct crew *crew)
 int bench_time(struct bench_rig *rig)
 {
 	const struct bench_point *p = rig->point;
-	const uint64_t used = bench_fill_blocks(p);
+	const struct churn_plan plan = bench_churn_plan(p, rig->machine);
+	const uint64_t used = churn_first_blocks(&plan);
 	uint64_t share = (rig->blocks - used) / 2 / p->threads;
 	struct crew crew = {0};
 	cpu_set_t host;
@@ -528,7 +518,6 @@ int bench_time(struct bench_rig *rig)
 	if (!rc)
 		rc = create_crew(&crew, rig, &host, share);
 	if (!rc) {
-		clock_calibrate(&crew.clock);
 		measure_cas(&crew);
 		rc = p->kind == BENCH_REPEAT ? repeat(&crew) : bulk(&crew);
 		measure_cas(&crew);
