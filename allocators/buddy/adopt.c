@@ -9,6 +9,7 @@
 
 #include "allocators/buddy/fit.h"
 #include "allocators/buddy/follow.h"
+#include "allocators/buddy/follow_state.h"
 #include "allocators/buddy/shuffle.h"
 #include "base/bits.h"
 

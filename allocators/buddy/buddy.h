@@ -125,6 +125,12 @@ static inline bool buddy_zone_usable(const struct allocator *a, const struct bud
 	       buddy_zone_passes(a, z, req, mark, reach, below_high);
 }
 
+/* allocator_ops.alloc, free, alloc_at, tick */
+struct alloc_result buddy_alloc(struct allocator *a, const struct alloc_request *req);
+int buddy_free(struct allocator *a, pfn_t pfn, const struct alloc_request *req);
+int buddy_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_request *req);
+uint64_t buddy_tick(struct allocator *a, uint64_t now_ns);
+
 /** Give back what all per-CPU lists hold (drain_all_pages). */
 void buddy_drain(struct allocator *a);
 

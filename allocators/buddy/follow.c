@@ -11,11 +11,6 @@
 #include "allocators/buddy/repair.h"
 #include "sim/gfp.h"
 
-bool follow_active(const struct allocator *a)
-{
-	return a->follow->told != 0;
-}
-
 /* The zone of a block that lies wholly in one and is ours; *@f its first frame. NULL: no such block. */
 static struct buddy_zone *told_block(struct allocator *a, const struct kernel_fact *fact,
 				     uint32_t *f)
@@ -139,11 +134,6 @@ static void freed(struct allocator *a, struct buddy_zone *z, uint32_t f,
 	/* The clone's own drain, as the kernel probably did it. */
 	if (frames && !lists_told(a))
 		zone_pcp_give_back_frames(z, set, list, frames);
-}
-
-size_t follow_bytes(uint32_t nr_cpus)
-{
-	return sizeof(struct follow) + nr_cpus * sizeof(struct follow_cpu);
 }
 
 /* What may have changed while nobody followed. */

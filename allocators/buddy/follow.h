@@ -15,12 +15,6 @@
 
 #include "allocators/buddy/buddy.h"
 
-/** Size of struct follow: the caller's zeroed memory, at allocator->follow. */
-size_t follow_bytes(uint32_t nr_cpus);
-
-/** Is it keeping to a recording? */
-bool follow_active(const struct allocator *a);
-
 /**
  * follow_correct - what a snapshot says of free and allocated frames goes before what was concluded
  * Lists keep their order. Parked frames are left where they are: the snapshot knows less about them.

@@ -65,6 +65,18 @@ struct follow {
 	struct follow_cpu cpu[];
 };
 
+/** Size of struct follow: the caller's zeroed memory, at allocator->follow. */
+static inline size_t follow_bytes(uint32_t nr_cpus)
+{
+	return sizeof(struct follow) + nr_cpus * sizeof(struct follow_cpu);
+}
+
+/** Is it keeping to a recording? */
+static inline bool follow_active(const struct allocator *a)
+{
+	return a->follow->told != 0;
+}
+
 /* Do refills, drains and fallbacks come from the recording? */
 static inline bool lists_told(const struct allocator *a)
 {

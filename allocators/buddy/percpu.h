@@ -83,4 +83,14 @@ void zone_pcp_give_back(struct buddy_zone *z, uint32_t f, unsigned int order);
 void zone_pcp_give_back_frames(struct buddy_zone *z, struct pcp *set, unsigned int list,
 			       uint32_t frames);
 
+/** Does a per-CPU list hold frames of [@start, @end)? */
+static inline bool zone_parked_in(const struct buddy_zone *z, uint32_t start, uint32_t end)
+{
+	for (uint32_t f = start; f < end; f++) {
+		if (cell_is_percpu(cell_at(z, f)))
+			return true;
+	}
+	return false;
+}
+
 #endif

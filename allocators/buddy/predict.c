@@ -2,7 +2,6 @@
 #include "allocators/buddy/predict.h"
 
 #include "allocators/buddy/fallback.h"
-#include "allocators/buddy/follow.h"
 #include "allocators/buddy/follow_state.h"
 #include "allocators/buddy/repair.h"
 

@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "allocators/buddy/follow.h"
+#include "allocators/buddy/follow_state.h"
 #include "tests/allocators/buddy/rig/rig_follow.h"
 #include "base/bits.h"
 

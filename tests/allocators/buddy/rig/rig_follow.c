@@ -9,7 +9,7 @@
 
 #include <cmocka.h>
 
-#include "allocators/buddy/follow.h"
+#include "allocators/buddy/follow_state.h"
 #include "base/bits.h"
 #include "sim/gfp.h"
 
