@@ -15,7 +15,7 @@
 #include "base/bits.h"
 #include "cli/run_emit.h"
 #include "sim/machine.h"
-#include "tests/base/random.h"
+#include "tests/base/seed.h"
 
 /* ---- what a run tells ---- */
 

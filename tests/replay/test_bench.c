@@ -17,7 +17,7 @@
 
 #include "base/bits.h"
 #include "replay/bench/bench.h"
-#include "replay/bench/rig.h"
+#include "replay/bench/kinds.h"
 
 #define MEMORY (UINT64_C(64) << 20)
 #define FRAMES (MEMORY >> 12)

@@ -198,13 +198,14 @@ static int take_look(void *arg, const struct engine_moment *moment)
 	struct look *l = arg;
 	double state[METRIC_STATE_COUNT];
 	uint64_t ours[NR_ORDERS], theirs[NR_ORDERS];
+	struct allocator_stats stats;
 	bool has_theirs;
 
 	l->looks++;
 	see(l, moment->events);
 	see(l, moment->time_ns);
 	see(l, bad.calls); /* nothing behind it has been executed */
-	engine_metrics(l->engine, state, ours, theirs, &has_theirs);
+	has_theirs = engine_metrics(l->engine, state, ours, theirs, &stats);
 	for (size_t i = 0; i < METRIC_STATE_COUNT; i++) {
 		uint64_t bits;
 
