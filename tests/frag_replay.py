@@ -74,7 +74,7 @@ def generated_is_told_from_recorded(quire):
     done = subprocess.run([quire, "replay", "frag.quire", "--samples", "0", "--format", "json"],
                           check=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     runs = json.loads(done.stdout)["runs"]
-    wrong = [f"prefill {r['prefill']}" for r in runs if r["prefill"] != "none"]
+    wrong = [f"prefill {r['settings']['prefill']}" for r in runs if r["settings"]["prefill"] != "none"]
     if any(r["allocator"] == "recorded" for r in runs) or len(runs) < 4:
         wrong.append(f"back ends: {[r['allocator'] for r in runs]}")
     if not any("left out" in line and "recorded" in line for line in done.stderr.splitlines()):

@@ -132,7 +132,7 @@ def a_run_that_failed_is_seen(case):
 
 def what_is_not_exact_or_not_known_to_both_does_not_matter(case):
     case.equal('for r in runs: r["metrics"]["alloc_ns"] = 1e9')
-    case.equal('for r in runs: r["metrics"]["new"] = 1; r["backing"] = r.pop("memory")')
+    case.equal('for r in runs: r["metrics"]["new"] = 1; r["elsewhere"] = r.pop("settings")')
     case.equal('for r in runs: r["metrics"]["pair_ns"] = r["metrics"]["end_pcp_frames"] = float("nan")')
     case.equal('if verb == ["list", "metrics"]: j["metrics"].append({"name": "new", "kind": "exact"})',
                ["exact in the new build alone: new"])
