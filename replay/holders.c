@@ -22,6 +22,18 @@ struct walk {
 	uint32_t born;
 };
 
+/* The first frame from @i on that is in an object, or the last one there ever was. */
+static uint32_t skip_empty(const struct objects *o, uint64_t i)
+{
+	const struct object *of = o->of;
+
+	while (i + 4 < o->top && !(of[i].plan | of[i + 1].plan | of[i + 2].plan | of[i + 3].plan))
+		i += 4;
+	while (i + 1 < o->top && !of[i].plan)
+		i++;
+	return (uint32_t)i;
+}
+
 /* The next object that is placed and in the map. Return: false: there is none. */
 static bool walk_next(struct walk *w)
 {
@@ -32,6 +44,7 @@ static bool walk_next(struct walk *w)
 	for (; w->recorded < o->top; w->recorded += 1U << object_order(w->plan)) {
 		unsigned int order;
 
+		w->recorded = skip_empty(o, w->recorded);
 		w->plan = o->of[w->recorded].plan;
 		if (object_state(w->plan) != OBJECT_LIVE ||
 		    marks_get(&e->exec.ghost, w->recorded) ||
@@ -169,37 +182,62 @@ static int tell_block(const struct engine *e, uint64_t block, struct groups *g,
 	return rc;
 }
 
-/* Objects sorted by block: those of block b are object[first[b]] to object[first[b + 1]]. */
-struct sorted {
-	uint32_t *object; /* recorded */
-	uint64_t *first;  /* one more than blocks */
+/* An object, or its half, of a block that is of interest. */
+struct held {
+	uint32_t recorded, block;
 };
 
-static int sort_objects(struct engine *e, struct sorted *sorted)
+/* Objects by block: those of block b are object[first[b]] to object[first[b + 1]]. */
+struct sorted {
+	uint32_t *object; /* recorded */
+	uint64_t *first;  /* two more than blocks */
+};
+
+/* All that is of interest. Return: how many; UINT64_MAX: no memory. */
+static uint64_t collect(struct engine *e, struct held **all)
 {
 	const struct memory_state *s = e->account.state;
 	struct walk w = {.e = e};
-	uint64_t n = 0;
+	uint64_t n = 0, room = 0;
 
-	sorted->object = NULL;
-	sorted->first = calloc(s->nr_blocks + 2, sizeof(*sorted->first));
-	if (!sorted->first)
-		return -ENOMEM;
-	/* first[b + 2] counts block b, then first[b + 1] is where its next object goes. */
 	while (walk_next(&w))
-		for (uint64_t b = w.block; b < w.block + w.blocks; b++)
-			sorted->first[b + 2] += s->block[b].unmovable > 0;
-	for (uint64_t b = 0; b < s->nr_blocks; b++)
+		for (uint64_t b = w.block; b < w.block + w.blocks; b++) {
+			if (!s->block[b].unmovable)
+				continue;
+			if (n == room) {
+				struct held *bigger;
+
+				room = room ? 2 * room : 4096;
+				bigger = realloc(*all, room * sizeof(**all));
+				if (!bigger)
+					return UINT64_MAX;
+				*all = bigger;
+			}
+			(*all)[n++] = (struct held){w.recorded, (uint32_t)b};
+		}
+	return n;
+}
+
+static int sort_objects(struct engine *e, struct sorted *sorted)
+{
+	uint64_t blocks = e->account.state->nr_blocks, n;
+	struct held *all = NULL;
+
+	n = collect(e, &all);
+	sorted->first = calloc(blocks + 2, sizeof(*sorted->first));
+	sorted->object = n == UINT64_MAX ? NULL : malloc((n + 1) * sizeof(*sorted->object));
+	if (!sorted->first || !sorted->object) {
+		free(all);
+		return -ENOMEM;
+	}
+	/* first[b + 2] counts block b; then first[b + 1] is where its next object goes. */
+	for (uint64_t i = 0; i < n; i++)
+		sorted->first[all[i].block + 2]++;
+	for (uint64_t b = 0; b < blocks; b++)
 		sorted->first[b + 2] += sorted->first[b + 1];
-	n = sorted->first[s->nr_blocks + 1];
-	sorted->object = malloc((n + 1) * sizeof(*sorted->object));
-	if (!sorted->object)
-		return -ENOMEM;
-	w = (struct walk){.e = e};
-	while (walk_next(&w))
-		for (uint64_t b = w.block; b < w.block + w.blocks; b++)
-			if (s->block[b].unmovable)
-				sorted->object[sorted->first[b + 1]++] = w.recorded;
+	for (uint64_t i = 0; i < n; i++)
+		sorted->object[sorted->first[all[i].block + 1]++] = all[i].recorded;
+	free(all);
 	return 0;
 }
 

@@ -76,13 +76,7 @@ void objects_destroy(struct objects *o)
 
 int objects_keep_births(struct objects *o, struct error *err)
 {
-	void *p = mmap(NULL, (o->end - o->start) * sizeof(*o->born), PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	/* Written in passing, and read only at the end: taken from the host as it is needed. */
-	o->born = p == MAP_FAILED ? NULL : p;
-	if (o->born)
-		madvise(o->born, (o->end - o->start) * sizeof(*o->born), MADV_HUGEPAGE);
+	o->born = map_words((o->end - o->start) * sizeof(*o->born));
 	return o->born ? 0 : error_set(err, ENOMEM, "no memory for the ages of objects");
 }
 

@@ -42,8 +42,8 @@ static inline object_t plan_at(const struct engine *e, pfn_t pfn)
 	return objects_at(e->objects, pfn)->plan;
 }
 
-void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
-		     unsigned int order, unsigned int cpu)
+static inline void describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
+			    unsigned int order, unsigned int cpu)
 {
 	*req = e->objects->class[class_id].req;
 	if (cpu >= e->machine->nr_cpus)
@@ -56,15 +56,22 @@ void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t
 	}
 }
 
-/* The free of a live object, described as its allocation was. */
-static inline void plan_free_of(struct engine *e, uint32_t recorded, object_t o, unsigned int cpu)
+void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
+		     unsigned int order, unsigned int cpu)
 {
-	struct op *op = next_op(e, o & OBJECT_PART ? OP_FREE_PART : OP_FREE);
+	describe(e, req, class_id, order, cpu);
+}
+
+/* The free of a live object, described as its allocation was. */
+static inline void plan_free_of(struct engine *e, enum op_kind kind, uint32_t recorded, object_t o,
+				unsigned int order, unsigned int cpu)
+{
+	struct op *op = next_op(e, kind);
 
 	op->recorded = recorded;
-	op->order = (uint8_t)object_order(o);
+	op->order = (uint8_t)order;
 	op->movable = object_movable(o);
-	engine_describe(e, &op->req, object_class(o), object_order(o), cpu);
+	describe(e, &op->req, object_class(o), order, cpu);
 }
 
 /* Free exactly the object [pfn, 2^its order), and forget it. */
@@ -76,7 +83,8 @@ static void free_object(struct engine *e, pfn_t pfn, unsigned int cpu)
 	if (object_state(o) == OBJECT_GHOST)
 		e->plan.ghost_frees++;
 	else
-		plan_free_of(e, index_of(e, pfn), o, cpu);
+		plan_free_of(e, o & OBJECT_PART ? OP_FREE_PART : OP_FREE, index_of(e, pfn), o,
+			     object_order(o), cpu);
 }
 
 /* Cut [pfn, 2^order) free of the larger object around it. */
@@ -184,27 +192,39 @@ static inline bool movable_type(unsigned int migratetype)
 	return migratetype == MIGRATE_MOVABLE || migratetype == MIGRATE_CMA;
 }
 
-static inline uint32_t classify(struct engine *e, const struct event *ev, unsigned int type)
+/* The class of an allocation, other than the last one of its cpu. */
+static __attribute__((noinline)) uint32_t classify_anew(struct engine *e, const struct event *ev,
+							unsigned int type, unsigned int page_cache)
 {
-	uint32_t *last = &e->plan.last_class[ev->cpu % LAST_CLASSES], id = *last;
 	struct object_key key = {
 		.gfp = ev->gfp,
 		.context = ev->context,
 		.migratetype = (uint8_t)type,
-		.page_cache =
-			e->config.labels && (ev->flags & LABELS_PAGE_CACHE) ? ALLOC_PAGE_CACHE : 0,
+		.page_cache = (uint8_t)page_cache,
 	};
+	uint32_t id = objects_classify(e->objects, &key);
 
-	if (id < e->objects->nr_classes && object_class_is(&e->objects->class[id], &key))
-		return id;
-	id = objects_classify(e->objects, &key);
 	if (id == UINT32_MAX) {
 		/* More distinct contexts than can be told apart: the rest share context 0. */
 		key.context = 0;
 		id = objects_classify(e->objects, &key);
 	}
-	*last = id;
+	e->plan.last_class[ev->cpu % LAST_CLASSES] = id;
 	return id;
+}
+
+static inline uint32_t classify(struct engine *e, const struct event *ev, unsigned int type)
+{
+	uint32_t id = e->plan.last_class[ev->cpu % LAST_CLASSES];
+	const struct object_class *c = &e->objects->class[id];
+	unsigned int page_cache =
+		e->config.labels && (ev->flags & LABELS_PAGE_CACHE) ? ALLOC_PAGE_CACHE : 0;
+
+	if (id < e->objects->nr_classes && c->req.gfp == ev->gfp && c->req.context == ev->context &&
+	    c->req.migratetype == type && (c->req.flags & ALLOC_PAGE_CACHE) == page_cache &&
+	    !c->prefill)
+		return id;
+	return classify_anew(e, ev, type, page_cache);
 }
 
 static inline uint32_t birth(const struct engine *e)
@@ -218,21 +238,21 @@ static inline uint32_t birth(const struct engine *e)
 
 /* Ask for a block for an object. Nothing may live under its name any more. */
 static inline void plan_place(struct engine *e, enum op_kind kind, pfn_t pfn, object_t o,
-			      unsigned int cpu)
+			      unsigned int order, unsigned int cpu)
 {
 	struct op *op = next_op(e, kind);
 
 	op->recorded = index_of(e, pfn);
 	op->movable = object_movable(o);
-	engine_describe(e, &op->req, object_class(o), object_order(o), cpu);
+	describe(e, &op->req, object_class(o), order, cpu);
 	if (e->hints)
 		op->req.hint_pfn = pfn;
-	objects_put(e->objects, pfn, object_order(o), o);
+	objects_put(e->objects, pfn, order, o);
 }
 
-static void plan_alloc(struct engine *e, const struct event *ev)
+static inline void plan_alloc(struct engine *e, const struct event *ev)
 {
-	unsigned int type = ev->migratetype;
+	unsigned int type = ev->migratetype, order = ev->order;
 	uint32_t class_id;
 
 	e->plan.allocs++;
@@ -247,14 +267,14 @@ static void plan_alloc(struct engine *e, const struct event *ev)
 		e->plan.out_of_memory = true;
 		return;
 	}
-	make_way(e, ev->pfn, UINT64_C(1) << ev->order, ev->cpu);
+	make_way(e, ev->pfn, UINT64_C(1) << order, ev->cpu);
 	plan_place(e, OP_ALLOC, ev->pfn,
-		   object_make(OBJECT_LIVE, class_id, ev->order, movable_type(type)), ev->cpu);
+		   object_make(OBJECT_LIVE, class_id, order, movable_type(type)), order, ev->cpu);
 	if (e->objects->born)
 		e->objects->born[index_of(e, ev->pfn)] = birth(e);
 }
 
-static void plan_free(struct engine *e, const struct event *ev)
+static inline void plan_free(struct engine *e, const struct event *ev)
 {
 	uint64_t unknown = 0, frames = UINT64_C(1) << ev->order;
 	bool split = false;
@@ -268,7 +288,7 @@ static void plan_free(struct engine *e, const struct event *ev)
 	at = objects_at(e->objects, ev->pfn);
 	if (!ev->order && object_is_single(at->plan)) {
 		/* Most frees: one frame, which is an object of its own. */
-		plan_free_of(e, index_of(e, ev->pfn), at->plan, ev->cpu);
+		plan_free_of(e, OP_FREE, index_of(e, ev->pfn), at->plan, 0, ev->cpu);
 		at->plan = 0;
 		return;
 	}
@@ -319,11 +339,9 @@ static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu
 		e->objects->born[index_of(e, to)] = e->objects->born[index_of(e, from)];
 	objects_clear(e->objects, from, UINT64_C(1) << order);
 	if (e->echo && object_state(o) == OBJECT_LIVE) {
-		plan_free_of(e, index_of(e, from), o, cpu);
-		op = &e->plan.batch->op[e->plan.batch->n - 1];
-		op->part = op->kind == OP_FREE_PART;
-		op->kind = OP_MOVE_OUT;
-		plan_place(e, OP_MOVE_IN, to, o & ~OBJECT_PART, cpu);
+		plan_free_of(e, OP_MOVE_OUT, index_of(e, from), o, order, cpu);
+		e->plan.batch->op[e->plan.batch->n - 1].part = o & OBJECT_PART;
+		plan_place(e, OP_MOVE_IN, to, o & ~OBJECT_PART, order, cpu);
 		return;
 	}
 	if (object_state(o) == OBJECT_LIVE) {
@@ -388,6 +406,14 @@ static void bound_batch(struct engine *e)
 		engine_submit(e);
 }
 
+/* Where an event's object will be looked for. It may be wild: a prefetch does not mind. */
+static inline void prefetch(const struct engine *e, const struct event *ev)
+{
+	__builtin_prefetch(objects_at(e->objects, ev->pfn), 1);
+	if (e->objects->born && ev->kind == EVENT_ALLOC)
+		__builtin_prefetch(&e->objects->born[ev->pfn - e->objects->start], 1);
+}
+
 int engine_play(struct engine *e, const struct event *events, size_t n, struct error *err)
 {
 	bound_batch(e);
@@ -398,12 +424,17 @@ int engine_play(struct engine *e, const struct event *events, size_t n, struct e
 			const struct event *ahead = &events[i + PREFETCH_AHEAD];
 
 			if (event_is_op(ahead))
-				__builtin_prefetch(objects_at(e->objects, ahead->pfn), 1);
+				prefetch(e, ahead);
 		}
 		e->plan.now_ns = ev->time_ns;
 		e->plan.events++;
+		/* The two kinds that nearly all events are need not go through the table. */
 		if (ev->time_ns >= e->exec.deadline_ns)
 			plan_due(e, ev);
+		else if (ev->kind == EVENT_ALLOC)
+			plan_alloc(e, ev);
+		else if (ev->kind == EVENT_FREE)
+			plan_free(e, ev);
 		else if (handler[ev->kind])
 			handler[ev->kind](e, ev);
 	}

@@ -719,6 +719,126 @@ static void what_cannot_move_is_refused_and_stays(void **unused)
 	close_stage(&s);
 }
 
+/* ---- who holds memory ---- */
+
+struct told {
+	struct result_holder holder[16];
+	size_t n;
+};
+
+static int take_holder(void *arg, const struct result_holder *holder)
+{
+	struct told *t = arg;
+
+	assert_true(t->n < ARRAY_SIZE(t->holder));
+	t->holder[t->n++] = *holder;
+	return 0;
+}
+
+static struct event kernel_alloc(uint64_t ms, pfn_t pfn, unsigned int order, uint32_t context)
+{
+	return (struct event){.kind = EVENT_ALLOC,
+			      .time_ns = ms << 20,
+			      .pfn = pfn,
+			      .order = (uint8_t)order,
+			      .gfp = GFP_RECLAIMABLE,
+			      .context = context,
+			      .migratetype = MIGRATE_RECLAIMABLE};
+}
+
+static void expect_holder(const struct result_holder *h, uint64_t block, uint32_t rank,
+			  uint32_t order, uint32_t context, uint32_t frames, uint64_t since_ms)
+{
+	assert_int_equal(h->block, block);
+	assert_int_equal(h->rank, rank);
+	assert_string_equal(h->class_name, "object");
+	assert_int_equal(h->order, order);
+	assert_int_equal(h->context, context);
+	assert_int_equal(h->frames, frames);
+	assert_int_equal(h->since_ns, since_ms << 20);
+}
+
+static void holders_are_told_largest_first_and_since_when(void **unused)
+{
+	uint16_t youngest[FRAMES / HUGE_FRAMES * 64], oldest[FRAMES / HUGE_FRAMES * 64];
+	struct event events[] = {
+		kernel_alloc(10, 0, 10, 7),
+		kernel_alloc(20, 1024, 3, 8),
+		kernel_alloc(30, 1032, 3, 8),
+		kernel_alloc(40, 1040, 2, 8),
+		kernel_alloc(50, 1044, 2, 9),
+		kernel_alloc(60, 1048, 0, 9),
+		alloc_at(1536, 9),
+		free_at(1032, 3),
+	};
+	struct told told = {0};
+	struct stage s;
+
+	(void)unused;
+	events[6].time_ns = events[7].time_ns = UINT64_C(100) << 20;
+	open_stage(&s, "recorded", HONEST);
+	assert_int_equal(engine_play(s.engine, events, ARRAY_SIZE(events), NULL), 0);
+	assert_int_equal(engine_holders(s.engine, take_holder, &told), -EAGAIN);
+	assert_int_equal(engine_ages(s.engine, youngest, oldest), -EAGAIN);
+	assert_int_equal(engine_flush(s.engine, NULL), 0);
+	assert_int_equal(engine_holders(s.engine, take_holder, &told), 0);
+	assert_int_equal(told.n, 5); /* the movable block is in nobody's way */
+	expect_holder(&told.holder[0], 0, 0, 10, 7, 512, 10);
+	expect_holder(&told.holder[1], 1, 0, 10, 7, 512, 10);
+	expect_holder(&told.holder[2], 2, 0, 3, 8, 8, 20);
+	expect_holder(&told.holder[3], 2, 1, 2, 8, 4, 40);
+	expect_holder(&told.holder[4], 2, 2, 2, 9, 4, 50);
+	assert_int_equal(engine_state(s.engine)->nr_blocks, ARRAY_SIZE(youngest));
+	assert_int_equal(engine_ages(s.engine, youngest, oldest), 0);
+	assert_int_equal(youngest[1], result_age_code(UINT64_C(90) << 20));
+	assert_int_equal(youngest[2], result_age_code(UINT64_C(40) << 20));
+	assert_int_equal(oldest[2], result_age_code(UINT64_C(80) << 20));
+	assert_int_equal(oldest[3], result_age_code(0));
+	assert_int_equal(oldest[4], BLOCKMAP_ABSENT);  /* empty */
+	assert_int_equal(oldest[40], BLOCKMAP_ABSENT); /* beyond the machine */
+	close_stage(&s);
+}
+
+static uint64_t next_flags;
+
+static struct alloc_result alloc_flagged(struct allocator *a, const struct alloc_request *req)
+{
+	struct alloc_result r = bad.inner->alloc(a, req);
+
+	r.flags = next_flags++;
+	return r;
+}
+
+static void allocations_are_told_apart_by_how_they_were_served(void **unused)
+{
+	static const uint64_t per_path[LATENCY_PATHS] = {[LATENCY_PLAIN] = 4,
+							 [LATENCY_HIT] = 4,
+							 [LATENCY_REFILL] = 8,
+							 [LATENCY_FALLBACK] = 16};
+	uint64_t flags[FLAG_KINDS];
+	struct event events[32];
+	struct stage s;
+
+	(void)unused;
+	open_stage(&s, "firstfit", HONEST);
+	bad.ops.alloc = alloc_flagged;
+	next_flags = 0;
+	for (size_t i = 0; i < ARRAY_SIZE(events); i++)
+		events[i] = alloc_at(i, 0);
+	give(&s, events, ARRAY_SIZE(events));
+	engine_flags(s.engine, flags);
+	for (unsigned int f = 0; f < FLAG_KINDS; f++)
+		assert_int_equal(flags[f], 16); /* each bit in half of 0..31 */
+	for (unsigned int p = 0; p < LATENCY_PATHS; p++) {
+		const struct histogram *h =
+			engine_latency(s.engine, LATENCY_ALLOC, p, LATENCY_ORDER0, 0);
+
+		assert_non_null(h);
+		assert_int_equal(h->count, per_path[p]);
+	}
+	close_stage(&s);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -734,6 +854,8 @@ int main(void)
 		cmocka_unit_test(what_was_placed_outside_the_machine_is_a_ghost),
 		cmocka_unit_test(objects_and_parts_of_them_move_where_they_are_told),
 		cmocka_unit_test(what_cannot_move_is_refused_and_stays),
+		cmocka_unit_test(holders_are_told_largest_first_and_since_when),
+		cmocka_unit_test(allocations_are_told_apart_by_how_they_were_served),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
