@@ -438,7 +438,7 @@ struct allocator_ops {
 	 * take_huge - what a hypervisor does to the allocator of its guest when it wants the memory
 	 * of a wholly free huge frame; @pfn: its first frame
 	 * SOFT: it stays free, and is marked: the first allocation that gets a frame of it, and no
-	 *       later one, says RESULT_NEEDS_INSTALL and takes the mark off.
+	 *       later one, says RESULT_NEEDS_INSTALL and takes the mark off; so does alloc_at, unsaid.
 	 * HARD: it is no longer free, neither handed out nor counted, until give_huge; marked or not.
 	 * give_huge - undo one of the two: HARD: the block is free again, and marked, as its memory
 	 *       is still away; SOFT: the mark goes, its memory having been put back unasked

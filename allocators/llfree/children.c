@@ -2,6 +2,21 @@
 #include "allocators/llfree/children.h"
 
 #include <assert.h>
+#include <errno.h>
+
+/*
+ * One step of an entry, GONE or not. Acquire on get: the block's contents are touched only after it is
+ * ours; pairs with the release in the put that freed it. Release on put: after our last use.
+ */
+static bool child_change(child_t *child, uint16_t from, uint16_t to)
+{
+	uint16_t expected = from;
+
+	if (atom16_cas(child, &expected, to, ATOM_ACQ_REL))
+		return true;
+	return expected == (from | CHILD_GONE) &&
+	       atom16_cas(child, &expected, (uint16_t)(to | CHILD_GONE), ATOM_ACQ_REL);
+}
 
 static bool children_change(child_t *child, unsigned int n, uint16_t from, uint16_t to,
 			    enum persist persist)
@@ -9,21 +24,13 @@ static bool children_change(child_t *child, unsigned int n, uint16_t from, uint1
 	unsigned int done;
 
 	for (done = 0; done < n; done++) {
-		uint16_t expected = from;
-
-		/*
-		 * Acquire on get: the block's contents are touched only after it is ours; pairs
-		 * with the release in the put that freed it. Release on put: after our last use.
-		 */
-		if (!atom16_cas(&child[done], &expected, to, ATOM_ACQ_REL))
+		if (!child_change(&child[done], from, to))
 			break;
 	}
 	for (unsigned int i = done; done < n && i-- > 0;) {
-		uint16_t expected = to;
-
-		/* As above. Only undoing a put can fail, when a double free raced with a get. */
+		/* Only undoing a put can fail, when a double free raced with a get. */
 		if (!MUTANT(LOST_UNDO))
-			atom16_cas(&child[i], &expected, from, ATOM_ACQ_REL);
+			child_change(&child[i], to, from);
 	}
 	/* Flags changed and changed back alike. Neighbours share a line: n is at most 2, aligned. */
 	if (done) {
@@ -37,7 +44,7 @@ static bool children_change(child_t *child, unsigned int n, uint16_t from, uint1
 static bool children_are(const child_t *child, unsigned int n, uint16_t value)
 {
 	for (unsigned int i = 0; i < n; i++) {
-		if (atom16_load(&child[i], ATOM_RELAXED) != value)
+		if ((atom16_load(&child[i], ATOM_RELAXED) & ~CHILD_GONE) != value)
 			return false;
 	}
 	return true;
@@ -87,4 +94,56 @@ void child_split_end(child_t *child)
 	 * changes an entry in this state.
 	 */
 	atom16_store(child, 0, ATOM_RELEASE);
+}
+
+static void write_back(child_t *child, enum persist persist)
+{
+	persist_flush(persist, child);
+	persist_fence(persist);
+}
+
+int child_mark(child_t *child, enum persist persist)
+{
+	uint16_t expected = BITFIELD_FRAMES;
+
+	/* Release: what the caller says of marks, before one can be met. */
+	if (atom16_cas(child, &expected, BITFIELD_FRAMES | CHILD_GONE, ATOM_ACQ_REL)) {
+		write_back(child, persist);
+		return 0;
+	}
+	return expected & CHILD_GONE ? -EALREADY : -EBUSY;
+}
+
+bool child_unmark(child_t *child, enum persist persist)
+{
+	/* Relaxed: whoever allocated the block has acquired it. */
+	uint16_t entry = atom16_load(child, ATOM_RELAXED);
+
+	while (entry & CHILD_GONE) {
+		if (atom16_cas(child, &entry, (uint16_t)(entry & ~CHILD_GONE), ATOM_ACQ_REL)) {
+			write_back(child, persist);
+			return true;
+		}
+	}
+	return false;
+}
+
+bool child_take(child_t *child, enum persist persist)
+{
+	bool gone = child_unmark(child, persist);
+
+	/* A plain store will do: nobody else changes an entry that is allocated whole. */
+	atom16_store(child, CHILD_HUGE | CHILD_TAKEN, ATOM_RELEASE);
+	write_back(child, persist);
+	return gone;
+}
+
+bool child_untake(child_t *child, enum persist persist)
+{
+	uint16_t expected = CHILD_HUGE | CHILD_TAKEN;
+
+	if (!atom16_cas(child, &expected, CHILD_HUGE | CHILD_GONE, ATOM_ACQ_REL))
+		return false;
+	write_back(child, persist);
+	return true;
 }

@@ -9,6 +9,10 @@
  * of it splits it first: one thread claims the entry, marks all 512 frames allocated, and drops the
  * flag.
  *
+ * What a hypervisor does goes by two more flags. GONE is on a block whose memory it took away while the
+ * block stays free; it stays until somebody asks for it with child_unmark(), so all other steps carry
+ * it along. TAKEN is on a huge block that is the hypervisor's: nobody can free it by mistake.
+ *
  * All functions are lock-free, except that child_split_begin() waits for another's split to end.
  */
 #ifndef ALLOCATORS_LLFREE_CHILDREN_H
@@ -19,6 +23,8 @@
 typedef _Atomic uint16_t child_t;
 
 #define CHILD_FREE	0x03ffU		  /* the counter, 0..512 */
+#define CHILD_TAKEN	0x1000U		  /* with HUGE: by a hypervisor */
+#define CHILD_GONE	0x2000U		  /* a hypervisor has its memory */
 #define CHILD_PARTIAL	0x4000U		  /* some frames are withheld; their bits stay set */
 #define CHILD_HUGE	0x8000U		  /* allocated whole */
 #define CHILD_SPLITTING (CHILD_HUGE | 1U) /* being split by one thread; still allocated whole */
@@ -80,6 +86,15 @@ bool children_put_huge(child_t *child, unsigned int n, enum persist persist);
  */
 bool child_split_begin(child_t *child);
 void child_split_end(child_t *child);
+
+/** child_mark - set GONE. Return: 0; -EALREADY: it is; -EBUSY: the block is not wholly free. */
+int child_mark(child_t *child, enum persist persist);
+/** child_unmark - take GONE off. Return: whether it was on, of several at once for one of them. */
+bool child_unmark(child_t *child, enum persist persist);
+/** child_take - a block just allocated whole becomes TAKEN. Return: whether it was GONE, too. */
+bool child_take(child_t *child, enum persist persist);
+/** child_untake - a TAKEN block becomes one allocated whole, and GONE. Return: false: it is not TAKEN. */
+bool child_untake(child_t *child, enum persist persist);
 
 /** child_load - the entry; its flags and counter belong together. */
 static inline unsigned int child_load(const child_t *child)

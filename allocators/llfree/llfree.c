@@ -20,6 +20,8 @@ struct allocator {
 	struct pfn_range spans[MACHINE_ZONES_MAX]; /* of the zones */
 	uint16_t nodes[MACHINE_ZONES_MAX];
 	unsigned int nr_zones;
+	/* Blocks that are GONE, or have just been. As long as it is 0, nobody looks for them. */
+	_Atomic uint32_t nr_gone;
 	struct upper zones[];
 };
 
@@ -210,6 +212,36 @@ static int llfree_recover(const struct alloc_env *env, struct allocator **out)
 	return 0;
 }
 
+static child_t *child_of(const struct upper *u, pfn_t pfn)
+{
+	return &u->lower.children[(pfn - u->lower.base) / HUGE_FRAMES];
+}
+
+/*
+ * Take the marks off the 2 MiB blocks that a block just allocated lies in, or consists of.
+ * Return: was there any?
+ */
+static __attribute__((noinline)) bool unmark(struct allocator *a, pfn_t pfn, unsigned int order)
+{
+	struct upper *u = &a->zones[zone_of(a, pfn, 1)];
+	pfn_t end = pfn + (UINT64_C(1) << order);
+	bool any = false;
+
+	for (; pfn < end; pfn += HUGE_FRAMES) {
+		if (child_unmark(child_of(u, pfn), u->lower.persist)) {
+			atomic_fetch_sub_explicit(&a->nr_gone, 1, memory_order_relaxed);
+			any = true;
+		}
+	}
+	return any;
+}
+
+static inline bool any_gone(const struct allocator *a)
+{
+	/* Relaxed: whoever meets a mark has acquired what came before it. */
+	return __builtin_expect(atomic_load_explicit(&a->nr_gone, memory_order_relaxed) != 0, 0);
+}
+
 static inline struct alloc_result alloc_in(struct allocator *a, unsigned int z,
 					   struct upper_request req)
 {
@@ -262,6 +294,8 @@ static struct alloc_result llfree_alloc(struct allocator *a, const struct alloc_
 	}
 	if (__builtin_expect(result.pfn == PFN_NONE, 0))
 		result = alloc_walk(a, req, tried);
+	if (any_gone(a) && result.pfn != PFN_NONE && unmark(a, result.pfn, req->order))
+		result.flags |= RESULT_NEEDS_INSTALL;
 	return result;
 }
 
@@ -293,6 +327,8 @@ static int llfree_alloc_at(struct allocator *a, pfn_t pfn, const struct alloc_re
 	struct pfn_range block = {pfn, pfn + (UINT64_C(1) << req->order)}, piece;
 	int ret = upper_get_at(u, classify(a, req, req->order), pfn - u->lower.base);
 
+	if (ret == 0 && any_gone(a))
+		unmark(a, pfn, req->order);
 	/* Withheld frames look allocated; only a refusal has to tell absent ones apart. */
 	if (ret < 0 && withheld_next(&a->withheld, &block, WITHHELD_ABSENT, &piece))
 		return -EINVAL;
@@ -374,6 +410,7 @@ static int llfree_adopt(struct allocator *a, const struct frame_map *map)
 	withheld_commit(&edit);
 	for (unsigned int z = 0; z < a->nr_zones; z++)
 		load_zone(a, z, map);
+	atomic_store_explicit(&a->nr_gone, 0, memory_order_relaxed);
 	return 0;
 }
 
@@ -564,6 +601,66 @@ static int llfree_unisolate(struct allocator *a, pfn_t pfn, unsigned int order)
 			   WITHHELD_ISOLATED);
 }
 
+/* ---- a hypervisor ---- */
+
+/* What it deals in is huge and movable. */
+static const struct alloc_request hypervisor = {.migratetype = MIGRATE_MOVABLE,
+						.order = HUGE_ORDER};
+
+/* The zone of a huge frame that is wholly managed, or -1. */
+static int zone_of_huge(const struct allocator *a, pfn_t pfn)
+{
+	struct pfn_range block = {pfn, pfn + HUGE_FRAMES}, piece;
+	int z = zone_of_block(a, pfn, HUGE_ORDER);
+
+	return z >= 0 && withheld_next(&a->withheld, &block, WITHHELD_ABSENT, &piece) ? -1 : z;
+}
+
+static int llfree_take_huge(struct allocator *a, pfn_t pfn, enum huge_taking how)
+{
+	int z = zone_of_huge(a, pfn), ret;
+	struct upper *u;
+
+	if (z < 0)
+		return -EINVAL;
+	u = &a->zones[z];
+	if (how == HUGE_HARD) {
+		ret = upper_get_at(u, classify(a, &hypervisor, HUGE_ORDER), pfn - u->lower.base);
+		if (ret == 0 && child_take(child_of(u, pfn), u->lower.persist))
+			atomic_fetch_sub_explicit(&a->nr_gone, 1, memory_order_relaxed);
+		return ret;
+	}
+	/* Before the mark, so that nobody meets one who does not look for it. */
+	atomic_fetch_add_explicit(&a->nr_gone, 1, memory_order_relaxed);
+	ret = child_mark(child_of(u, pfn), u->lower.persist);
+	if (ret)
+		atomic_fetch_sub_explicit(&a->nr_gone, 1, memory_order_relaxed);
+	return ret;
+}
+
+static int llfree_give_huge(struct allocator *a, pfn_t pfn, enum huge_taking how)
+{
+	int z = zone_of_huge(a, pfn), ret;
+	struct upper *u;
+	bool split;
+
+	if (z < 0)
+		return -EINVAL;
+	u = &a->zones[z];
+	if (how == HUGE_SOFT)
+		return unmark(a, pfn, HUGE_ORDER) ? 0 : -ENOENT;
+	atomic_fetch_add_explicit(&a->nr_gone, 1, memory_order_relaxed);
+	if (!child_untake(child_of(u, pfn), u->lower.persist)) {
+		atomic_fetch_sub_explicit(&a->nr_gone, 1, memory_order_relaxed);
+		return -ENOENT;
+	}
+	ret = upper_put(u, classify(a, &hypervisor, HUGE_ORDER), pfn - u->lower.base, &split);
+	assert(ret == 0); /* it was the hypervisor's alone */
+	return ret;
+}
+
+/* ---- looking ---- */
+
 enum counter {
 	RESERVED_FRAMES,
 	RESERVED_TREES,
@@ -643,12 +740,20 @@ static void llfree_occupancy(const struct allocator *a, uint64_t first, size_t n
 
 static int llfree_check(const struct allocator *a, struct error *err)
 {
+	unsigned int gone = 0;
+
 	for (unsigned int z = 0; z < a->nr_zones; z++) {
-		int ret = upper_check(&a->zones[z], err);
+		const struct upper *u = &a->zones[z];
+		int ret = upper_check(u, err);
 
 		if (ret < 0)
 			return err ? error_prefix(err, "zone %u", z) : ret;
+		for (uint64_t child = 0; child < u->lower.nr_children; child++)
+			gone += !!(child_load(&u->lower.children[child]) & CHILD_GONE);
 	}
+	if (gone != atomic_load_explicit(&a->nr_gone, memory_order_relaxed))
+		return error_set(err, EUCLEAN, "%u blocks are marked as gone, counted as %u", gone,
+				 atomic_load_explicit(&a->nr_gone, memory_order_relaxed));
 	return 0;
 }
 
@@ -677,4 +782,6 @@ const struct allocator_ops llfree_ops = {
 	.occupancy = llfree_occupancy,
 	.check = llfree_check,
 	.recover = llfree_recover,
+	.take_huge = llfree_take_huge,
+	.give_huge = llfree_give_huge,
 };

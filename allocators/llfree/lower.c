@@ -220,8 +220,10 @@ int lower_put_any(const struct lower *l, uint64_t frame, unsigned int order, boo
 		return children_put_huge(entry, n, l->persist) ? 0 : put_mixed(l, child, n);
 	}
 
-	unsigned int flags = child_load(entry) & (CHILD_HUGE | CHILD_PARTIAL);
+	unsigned int flags = child_load(entry) & (CHILD_HUGE | CHILD_PARTIAL | CHILD_TAKEN);
 
+	if (flags & CHILD_TAKEN)
+		return -EINVAL;
 	if ((flags & CHILD_PARTIAL) && lower_is_withheld(l, frame, frame + (UINT64_C(1) << order)))
 		return -EINVAL;
 	if (flags & CHILD_HUGE)
@@ -393,7 +395,7 @@ void lower_set_partial(const struct lower *l, uint64_t start, uint64_t end)
 				bitfield_fill(lower_bits(l, child), true);
 				bitfield_flush(lower_bits(l, child), 0, BITFIELD_ROWS);
 				persist_fence(l->persist);
-				entry = 0;
+				entry &= CHILD_GONE;
 			}
 			entry |= CHILD_PARTIAL;
 		}
@@ -418,10 +420,11 @@ static void recover_child(const struct lower *l, uint64_t child)
 	child_t *entry = &l->children[child];
 	uint64_t withheld[BITFIELD_ROWS];
 	bool partial = withheld_rows(l, child, withheld) > 0;
+	uint16_t taken = atom16_load(entry, ATOM_RELAXED) & CHILD_TAKEN;
 
 	if (atom16_load(entry, ATOM_RELAXED) & CHILD_HUGE && !partial) {
 		bitfield_fill(bits, false);
-		atom16_store(entry, CHILD_HUGE, ATOM_RELAXED);
+		atom16_store(entry, (uint16_t)(CHILD_HUGE | taken), ATOM_RELAXED);
 	} else {
 		/* Being withheld wins over both: going offline sets its bits last, coming online
 		   clears them first. */
@@ -459,12 +462,14 @@ static const char *check_child(const struct lower *l, uint64_t child)
 	uint64_t withheld[BITFIELD_ROWS], rows[BITFIELD_ROWS];
 	bool partial = withheld_rows(l, child, withheld) > 0;
 
-	if (entry & ~(CHILD_HUGE | CHILD_PARTIAL | CHILD_FREE))
+	if (entry & ~(CHILD_HUGE | CHILD_PARTIAL | CHILD_FREE | CHILD_GONE | CHILD_TAKEN))
 		return "has unknown flags";
+	if ((entry & (CHILD_TAKEN | CHILD_HUGE)) == CHILD_TAKEN)
+		return "is a hypervisor's without being huge";
 	if (!!(entry & CHILD_PARTIAL) != partial)
 		return "has a wrong partial flag";
 	if (entry & CHILD_HUGE) {
-		if (entry != CHILD_HUGE)
+		if ((entry & ~CHILD_TAKEN) != CHILD_HUGE)
 			return "is huge and has free frames, or its split never ended";
 		return allocated || bitfield_held(bits) ? "is huge and has bits set" : NULL;
 	}

@@ -876,6 +876,173 @@ static void isolates_what_is_free_of_a_block(void **state)
 	stop(f);
 }
 
+/* ---- a hypervisor ---- */
+
+#define TAKEN_BLOCK  66048 /* managed, free at the start */
+#define ABSENT_BLOCK 19968 /* frames from 20000 on are a hole */
+
+static void shadow_huge(struct fixture *f, enum shadow s)
+{
+	memset(&f->shadow[TAKEN_BLOCK], (int)s, HUGE_FRAMES);
+}
+
+/*
+ * Hand out all there is. Return: how many of these allocations said that memory has to be installed,
+ * which only those of the taken block may.
+ */
+static unsigned int count_installs(struct fixture *f, unsigned int order)
+{
+	unsigned int installs = 0;
+
+	for (;;) {
+		struct alloc_request req = request(f, GFP_HIGHUSER, order, 0);
+		struct alloc_result result = f->ops->alloc(f->a, &req);
+
+		if (result.pfn == PFN_NONE)
+			break;
+		accept_block(f, result.pfn, &req);
+		if (!(result.flags & RESULT_NEEDS_INSTALL))
+			continue;
+		assert_true(result.pfn < TAKEN_BLOCK + HUGE_FRAMES &&
+			    result.pfn + (UINT64_C(1) << order) > TAKEN_BLOCK);
+		installs++;
+	}
+	return installs;
+}
+
+static void memory_taken_softly_is_asked_back_once(void **state)
+{
+	static const unsigned int orders[] = {0, 3, HUGE_ORDER, MAX_ORDER};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
+		start(f, 21);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), 0);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EALREADY);
+		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -ENOENT);
+		check_all(f); /* it is free */
+		assert_int_equal(count_installs(f, orders[i]), 1);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EBUSY);
+		check_all(f);
+		free_all(f);
+		drain(f);
+		assert_int_equal(count_installs(f, orders[i]), 0);
+		free_all(f);
+		stop(f);
+	}
+}
+
+static void memory_put_back_unasked_is_not_asked_for(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 22);
+	assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -ENOENT);
+	assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), 0);
+	assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), 0);
+	assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -ENOENT);
+	assert_int_equal(count_installs(f, 0), 0);
+	free_all(f);
+	stop(f);
+}
+
+static void memory_taken_hard_is_out_of_circulation(void **state)
+{
+	const struct alloc_request huge = {.order = HUGE_ORDER, .migratetype = MIGRATE_MOVABLE};
+	const struct alloc_request one = {.migratetype = MIGRATE_MOVABLE};
+	struct fixture *f = *state;
+
+	for (unsigned int order = 0; order <= MAX_ORDER; order += HUGE_ORDER) {
+		start(f, 23);
+		if (order) /* marked or not */
+			assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), 0);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_HARD), 0);
+		shadow_huge(f, SHADOW_ISOLATED);
+		check_all(f);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -EBUSY);
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EBUSY);
+		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -ENOENT);
+		assert_int_equal(f->ops->free(f->a, TAKEN_BLOCK, &huge), -EINVAL);
+		assert_int_equal(f->ops->free(f->a, TAKEN_BLOCK + 3, &one), -EINVAL);
+		if (has(f, ALLOCATOR_ALLOC_AT))
+			assert_int_equal(f->ops->alloc_at(f->a, TAKEN_BLOCK, &one), -EBUSY);
+		assert_int_equal(count_installs(f, order), 0); /* nothing of it comes out */
+		check_all(f);
+		free_all(f);
+		drain(f);
+		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_HARD), 0);
+		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -ENOENT);
+		shadow_huge(f, SHADOW_FREE);
+		check_all(f);
+		assert_int_equal(count_installs(f, order), 1);
+		free_all(f);
+		stop(f);
+	}
+}
+
+static void only_what_is_free_and_managed_can_be_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 24);
+	for (unsigned int how = HUGE_SOFT; how <= HUGE_HARD; how++) {
+		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK + 1, how), -EINVAL);
+		assert_int_equal(f->ops->take_huge(f->a, ABSENT_BLOCK, how), -EINVAL);
+		assert_int_equal(f->ops->take_huge(f->a, END + HUGE_FRAMES, how), -EINVAL);
+		assert_int_equal(f->ops->take_huge(f->a, UINT64_MAX, how), -EINVAL);
+		assert_int_equal(f->ops->give_huge(f->a, ABSENT_BLOCK, how), -EINVAL);
+	}
+	while (alloc(f, request(f, GFP_HIGHUSER, 3, 0)) != PFN_NONE)
+		;
+	for (size_t i = 0; i < f->nr_objects; i++) {
+		if (f->objects[i].pfn != TAKEN_BLOCK)
+			free_object(f, i--);
+	}
+	assert_int_equal(f->nr_objects, 1); /* all of the block but this is free */
+	drain(f);
+	assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EBUSY);
+	assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -EBUSY);
+	check_all(f);
+	free_all(f);
+	stop(f);
+}
+
+/* With all else at once: marks come and go, and nothing is lost. */
+static void a_hypervisor_at_work_disturbs_nobody(void **state)
+{
+	struct fixture *f = *state;
+	unsigned int taken = 0;
+
+	start(f, 25);
+	for (unsigned int i = 0; i < 4000; i++) {
+		pfn_t block = 65536 + HUGE_FRAMES * (pfn_t)random_below(f, 64);
+		unsigned int what = random_below(f, 8);
+
+		if (what < 3) {
+			alloc(f, random_request(f));
+		} else if (f->nr_objects && what < 6) {
+			free_object(f, random_below(f, (unsigned int)f->nr_objects));
+		} else if (f->ops->take_huge(f->a, block, HUGE_SOFT) == 0) {
+			assert_true(shadow_is(f, block, HUGE_ORDER, SHADOW_FREE));
+			taken++;
+		}
+		if (i % 16 == 0 && f->ops->take_huge(f->a, block, HUGE_HARD) == 0) {
+			assert_true(shadow_is(f, block, HUGE_ORDER, SHADOW_FREE));
+			shadow_set(f, block, HUGE_ORDER, SHADOW_ISOLATED);
+			taken++;
+		} else if (f->ops->give_huge(f->a, block, HUGE_HARD) == 0) {
+			assert_true(shadow_is(f, block, HUGE_ORDER, SHADOW_ISOLATED));
+			shadow_set(f, block, HUGE_ORDER, SHADOW_FREE);
+		}
+		if (i % 500 == 0)
+			check_all(f);
+	}
+	assert_true(taken > 100);
+	free_all(f);
+	check_all(f);
+	stop(f);
+}
+
 /* Frames of this process in memory. */
 static uint64_t resident_frames(void)
 {
@@ -1200,6 +1367,11 @@ static bool isolates(const struct allocator_ops *ops)
 	return ops->isolate;
 }
 
+static bool is_shared(const struct allocator_ops *ops)
+{
+	return ops->take_huge;
+}
+
 static bool predicts(const struct allocator_ops *ops)
 {
 	return ops->predict;
@@ -1230,6 +1402,11 @@ static const struct conformance_test conformance_tests[] = {
 	TEST(turns_only_ranges_that_touch_a_zone, offlines),
 	TEST(takes_free_memory_offline_and_refuses_used, offlines),
 	TEST(isolates_what_is_free_of_a_block, isolates),
+	TEST(memory_taken_softly_is_asked_back_once, is_shared),
+	TEST(memory_put_back_unasked_is_not_asked_for, is_shared),
+	TEST(memory_taken_hard_is_out_of_circulation, is_shared),
+	TEST(only_what_is_free_and_managed_can_be_taken, is_shared),
+	TEST(a_hypervisor_at_work_disturbs_nobody, is_shared),
 	TEST(costs_little_or_refuses_however_large_the_machine, NULL),
 	TEST(instances_do_not_disturb_each_other, NULL),
 	TEST(predicts_what_it_then_does, predicts),
@@ -1276,6 +1453,7 @@ static const char *const further_specs[] = {
 	"percpu:inner=firstfit,batch=63,pcp=6.6",
 	"percpu:batch=63,pcp=6.1",
 	"percpu:inner=firstfit,batch=63,pcp=5.10",
+	"llfree:rows=on",
 };
 
 /* A layer over each back end it takes, itself included. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <pthread.h>
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -159,6 +160,52 @@ static void second_splitter_waits_for_the_first(void **state)
 	assert_int_equal(child_load(&child), 0);
 }
 
+static void marks_are_carried_along_until_somebody_takes_them_off(void **state)
+{
+	child_t children[2] = {BITFIELD_FRAMES, BITFIELD_FRAMES};
+	child_t *marked = &children[1];
+
+	(void)state;
+	assert_int_equal(child_mark(marked, PERSIST_EADR), 0);
+	assert_int_equal(child_mark(marked, PERSIST_EADR), -EALREADY);
+	assert_int_equal(child_free_frames(child_load(marked)), BITFIELD_FRAMES);
+	assert_true(get(marked, 3));
+	assert_int_equal(child_load(marked), CHILD_GONE | (BITFIELD_FRAMES - 3));
+	assert_false(children_are_free(children, 2));
+	child_put(marked, 3);
+	assert_true(children_are_free(children, 2));
+	assert_true(children_get_huge(children, 2, PERSIST_EADR));
+	assert_int_equal(child_load(&children[0]), CHILD_HUGE);
+	assert_int_equal(child_load(marked), CHILD_HUGE | CHILD_GONE);
+	assert_true(children_put_huge(children, 2, PERSIST_EADR));
+	assert_int_equal(child_load(marked), CHILD_GONE | BITFIELD_FRAMES);
+	/* nor does an undone step lose one */
+	children[0] = CHILD_GONE | BITFIELD_FRAMES;
+	children[1] = 5;
+	assert_false(children_get_huge(children, 2, PERSIST_EADR));
+	assert_int_equal(child_load(&children[0]), CHILD_GONE | BITFIELD_FRAMES);
+	assert_int_equal(child_mark(&children[1], PERSIST_EADR), -EBUSY);
+	assert_true(child_unmark(&children[0], PERSIST_EADR));
+	assert_false(child_unmark(&children[0], PERSIST_EADR));
+	assert_int_equal(child_load(&children[0]), BITFIELD_FRAMES);
+}
+
+static void a_hypervisors_block_is_freed_by_nobody_else(void **state)
+{
+	child_t child = CHILD_HUGE | CHILD_GONE;
+
+	(void)state;
+	assert_true(child_take(&child, PERSIST_EADR)); /* it was marked */
+	assert_int_equal(child_load(&child), CHILD_HUGE | CHILD_TAKEN);
+	assert_int_equal(child_free_frames(child_load(&child)), 0);
+	assert_false(children_put_huge(&child, 1, PERSIST_EADR));
+	assert_int_equal(child_mark(&child, PERSIST_EADR), -EBUSY);
+	assert_true(child_untake(&child, PERSIST_EADR));
+	assert_false(child_untake(&child, PERSIST_EADR));
+	assert_true(children_put_huge(&child, 1, PERSIST_EADR));
+	assert_int_equal(child_load(&child), CHILD_GONE | BITFIELD_FRAMES);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -166,6 +213,8 @@ int main(void)
 		cmocka_unit_test(a_wrong_guess_changes_nothing_but_the_number_of_tries),
 		cmocka_unit_test(a_short_guess_is_refused_without_a_look),
 		cmocka_unit_test(partial_flag_survives_every_change),
+		cmocka_unit_test(marks_are_carried_along_until_somebody_takes_them_off),
+		cmocka_unit_test(a_hypervisors_block_is_freed_by_nobody_else),
 		cmocka_unit_test(partial_blocks_are_never_huge),
 		cmocka_unit_test(huge_needs_all_blocks_wholly_free),
 		cmocka_unit_test(huge_blocks_give_no_small_frames),

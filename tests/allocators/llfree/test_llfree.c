@@ -951,6 +951,48 @@ static void recovery_finds_every_block_and_every_free_frame(void **state)
 }
 
 /* Another tree size, or a machine of another size, asks for other pieces than there are. */
+static void recovery_keeps_what_a_hypervisor_took(void **state)
+{
+	const struct alloc_request huge = {.order = HUGE_ORDER, .migratetype = MIGRATE_MOVABLE};
+	struct bed bed;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), ""), 0);
+	assert_int_equal(llfree_ops.take_huge(bed.a, 1024, HUGE_HARD), 0);
+	assert_int_equal(llfree_ops.take_huge(bed.a, 2048, HUGE_SOFT), 0);
+	assert_int_equal(bed_crash(&bed), 0);
+	assert_int_equal(llfree_ops.check(bed.a, &bed.err), 0);
+	assert_int_equal(llfree_ops.free(bed.a, 1024, &huge), -EINVAL);
+	assert_int_equal(llfree_ops.take_huge(bed.a, 1024, HUGE_HARD), -EBUSY);
+	assert_int_equal(llfree_ops.give_huge(bed.a, 1024, HUGE_HARD), 0);
+	/* marks are forgotten, but for the one just set */
+	assert_int_equal(llfree_ops.give_huge(bed.a, 2048, HUGE_SOFT), -ENOENT);
+	assert_int_equal(llfree_ops.give_huge(bed.a, 1024, HUGE_SOFT), 0);
+	assert_int_equal(llfree_ops.check(bed.a, &bed.err), 0);
+	bed_release(&bed);
+}
+
+/* A mark is on memory, whoever has it out of circulation for a while. */
+static void isolation_keeps_marks(void **state)
+{
+	struct bed bed;
+	uint64_t got;
+
+	(void)state;
+	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(16) << 20), ""), 0);
+	assert_int_equal(llfree_ops.take_huge(bed.a, 1024, HUGE_SOFT), 0);
+	for (unsigned int order = 3; order <= HUGE_ORDER; order += 6) {
+		assert_int_equal(llfree_ops.isolate(bed.a, 1024, order, &got), 0);
+		assert_int_equal(got, 1U << order);
+		assert_int_equal(llfree_ops.check(bed.a, &bed.err), 0);
+		assert_int_equal(llfree_ops.take_huge(bed.a, 1024, HUGE_HARD), -EBUSY);
+		assert_int_equal(llfree_ops.unisolate(bed.a, 1024, order), 0);
+		assert_int_equal(llfree_ops.check(bed.a, &bed.err), 0);
+	}
+	assert_int_equal(llfree_ops.give_huge(bed.a, 1024, HUGE_SOFT), 0);
+	bed_release(&bed);
+}
+
 static void recovery_refuses_what_is_not_its_own_with_a_message(void **state)
 {
 	struct bed bed;
@@ -1251,6 +1293,8 @@ int main(void)
 		cmocka_unit_test(isolated_frames_are_managed_but_of_no_use),
 		cmocka_unit_test(calls_that_have_no_memory_for_the_list_change_nothing),
 		cmocka_unit_test(recovery_finds_every_block_and_every_free_frame),
+		cmocka_unit_test(recovery_keeps_what_a_hypervisor_took),
+		cmocka_unit_test(isolation_keeps_marks),
 		cmocka_unit_test(recovery_refuses_what_is_not_its_own_with_a_message),
 		cmocka_unit_test(recovery_without_memory_fails_with_a_message),
 		cmocka_unit_test(random_operations_agree_with_a_byte_per_frame),
