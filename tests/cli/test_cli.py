@@ -405,6 +405,34 @@ def time_running_back_further_is_told():
                    alloc("100.010000001") + alloc("100.000"))
 
 
+def a_stray_frame_is_told_and_can_be_dropped():
+    text = "".join(alloc(f"100.{i:06}", 0x500 + i) for i in range(300))
+    write("in.txt", text + alloc("101.0", 0xfffffff0))
+    args = ("import", "in.txt", "-f", "-o", "out.quire")
+    words = ("in.txt:301", "0xfffffff0", "16T", "--memory 128M --drop-beyond")
+    for how in ("table", "json", "csv"):
+        result = quire(*args, "--format", how)
+        same((result.code, len(result.errors())), (OK, 1), str(result))
+        check(all(word in result.err for word in words), str(result))
+        check("memory_bytes" in result.out and str(16 << 40) in result.out, str(result))
+    refuses(RUN, ("in.txt:301", "--drop-beyond"), *args, "--memory", "128M")
+    refuses(USAGE, ("--drop-beyond", "--memory"), *args, "--drop-beyond")
+    result = succeeds(*args, "--memory", "128M", "--drop-beyond", "--format", "json")
+    same(result.err, "", "stderr")
+    got = result.json()
+    same((got["memory_bytes"], got["dropped_events"], got["lost_events"], got["stray_events"]),
+         (128 << 20, 1, 1, 0), "memory, dropped, lost, strays")
+
+
+def check_and_replay_have_one_opinion():
+    data = bytearray(read(trace()))
+    at = data.rindex(b"\xa7\xe5\x5e\xc3\x06\x00")  # the footer: its counts, checksums left alone
+    data[at + 80] ^= 1
+    write("lies.quire", data)
+    refuses(CHECK, ("lies.quire: byte ",), "trace", "check", "lies.quire")
+    refuses(RUN, ("lies.quire: byte ",), "replay", "lies.quire", "-a", "null")
+
+
 def import_reads_standard_input():
     text = script(100)
     result = succeeds("import", "-", "-o", "a.quire", "--format", "json", data=text.encode())
@@ -1631,6 +1659,7 @@ TESTS = [
     what_is_intact_can_be_salvaged,
     a_trace_cut_anywhere_is_told,
     bytes_behind_the_end_are_told,
+    check_and_replay_have_one_opinion,
     random_damage_never_crashes,
     what_is_no_trace_is_refused,
     a_line_that_does_not_parse_is_told,
@@ -1638,6 +1667,7 @@ TESTS = [
     an_order_or_pfn_out_of_range_is_told,
     time_may_run_back_a_little,
     time_running_back_further_is_told,
+    a_stray_frame_is_told_and_can_be_dropped,
     import_reads_standard_input,
     from_says_what_the_text_must_be,
     failed_allocations_alone_make_a_trace,

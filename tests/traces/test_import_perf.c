@@ -446,6 +446,8 @@ static void a_damaged_line_is_told_by_its_column(void **state)
 		 "a time SECONDS.FRACTION"},
 		{"  task-1 12 [000] 12345678901.0: kmem:mm_page_free: pfn=1 order=0", EBADMSG, 32,
 		 "a time SECONDS.FRACTION"},
+		{"  task-1 12 [000] 9223372036.9: kmem:mm_page_free: pfn=1 order=0", EBADMSG, 31,
+		 "a time SECONDS.FRACTION"},
 		{"  task-1 12 [0x0] 1.5: kmem:mm_page_free: pfn=1 order=0", EBADMSG, 1,
 		 "[CPU] before the time"},
 		{"  task-1 12 [4096] 1.5: kmem:mm_page_free: pfn=1 order=0", ERANGE, 12,
@@ -606,6 +608,115 @@ static void the_machine_is_described_from_what_was_seen(void **state)
 		assert_string_equal(header->note, "from elsewhere");
 		trace_reader_close(reader);
 	}
+}
+
+/*
+ * A recording of @sound events below @end whose frames are neighbours, and of others: @strange events, each
+ * @step frames behind the one before.
+ */
+struct spread {
+	unsigned int sound;
+	uint64_t end;
+	uint64_t first;
+	unsigned int strange;
+	uint64_t step;
+	bool warned;
+	const char *why;
+};
+
+#define GIB (UINT64_C(1) << 18) /* frames */
+
+static char *spread_text(const struct spread *x)
+{
+	size_t room = 120 * (x->sound + x->strange) + 1, at = 0;
+	char *text = malloc(room);
+	unsigned int lines = x->sound + x->strange;
+
+	assert_non_null(text);
+	text[0] = '\0';
+	for (unsigned int i = 0; i < lines; i++) {
+		/* The strange ones in the middle. */
+		bool strange = i >= x->sound / 2 && i < x->sound / 2 + x->strange;
+		uint64_t pfn = strange ? x->first + (i - x->sound / 2) * x->step
+				       : x->end - 1 - i % (x->end < 1000 ? x->end : 1000);
+
+		at += (size_t)snprintf(text + at, room - at,
+				       "  task-1 7 [000] 1.%06u: mm_page_free: pfn=0x%" PRIx64
+				       " order=0\n",
+				       i, pfn);
+	}
+	return text;
+}
+
+static void a_few_frames_far_above_all_others_are_told(void **state)
+{
+	const struct scratch *s = *state;
+	const struct import_options options = {.overwrite = true};
+	static const struct spread cases[] = {
+		{300, 22 * GIB, 0xfffffff0, 1, 0, true, "one digit of many"},
+		{300, 22 * GIB, 0xfffffff0, 2, 16, true, "the same frame's allocation and free"},
+		{16, 2 * GIB, 100 * GIB, 1, 0, true, "one of few"},
+		{5000, 4 * GIB, 512 * GIB, 50, 64 * GIB, true, "one in a hundred, all over"},
+		{12, 2 * GIB, 100 * GIB, 1, 0, false, "too few to say which is right"},
+		{300, 22 * GIB, 40 * GIB, 1, 0, false, "less than twice the machine"},
+		{300, GIB, 4 * GIB, 1, 0, false, "above the hole for devices"},
+		{300, 64 * GIB, 1024 * GIB, 9, 1, false, "more than one in a hundred"},
+		{30000, 64 * GIB, 1024 * GIB, 40, 7, false, "the idle node of a sparse machine"},
+		{30000, 64 * GIB, 1024 * GIB, 3, 512, false, "its three frames"},
+		{300, 22 * GIB, 21 * GIB, 1, 0, false, "no gap at all"},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct spread *x = &cases[i];
+		uint64_t last = x->first + (x->strange - 1) * x->step;
+		struct import_stats stats;
+		struct error err;
+		char *text = spread_text(x);
+
+		if (import_text(s, text, &options, &stats, &err))
+			fail_msg("%s: %s", x->why, err.text);
+		if (stats.memory_bytes != align_up(max_u64(x->end, last + 1), 32768) << 12)
+			fail_msg("%s: %" PRIu64 " bytes of memory", x->why, stats.memory_bytes);
+		if (!stats.strays.events != !x->warned)
+			fail_msg("%s: %" PRIu64 " strays", x->why, stats.strays.events);
+		if (x->warned) {
+			assert_int_equal(stats.strays.events, x->strange);
+			assert_int_equal(stats.strays.of, x->sound + x->strange);
+			assert_int_equal(stats.strays.line, x->sound / 2 + 1);
+			assert_int_equal(stats.strays.pfn, x->first);
+			assert_int_equal(stats.memory_without_strays_bytes, align_up(x->end, 32768)
+										    << 12);
+		}
+		free(text);
+	}
+}
+
+static void what_lies_beyond_the_memory_given_is_lost_if_asked_for(void **state)
+{
+	const struct spread x = {300, 2 * GIB, 0xfffffff0, 2, 16, true, ""};
+	const struct import_options options = {
+		.overwrite = true, .memory_bytes = 2 * GIB << 12, .drop_beyond = true};
+	const struct scratch *s = *state;
+	char *text = spread_text(&x);
+	struct import_stats stats;
+	struct event *events;
+	struct error err;
+	size_t n;
+
+	if (import_text(s, text, &options, &stats, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(stats.dropped_events, 2);
+	assert_int_equal(stats.totals.lost_events, 2);
+	assert_int_equal(stats.totals.ops, 300);
+	assert_int_equal(stats.memory_bytes, 2 * GIB << 12);
+	assert_int_equal(stats.strays.events, 0);
+	events = read_events(s->out, &n);
+	assert_int_equal(n, 302);
+	assert_int_equal(events[150].kind, EVENT_LOST);
+	assert_int_equal(events[150].arg, 1);
+	assert_int_equal(events[150].time_ns, 1000150000);
+	free(events);
+	free(text);
 }
 
 static void the_kernel_release_of_a_perf_header_is_kept(void **state)
@@ -1007,6 +1118,8 @@ int main(void)
 		WITH_FILES(samples_give_the_events_they_hold),
 		WITH_FILES(an_event_of_another_format_than_asked_for_is_refused),
 		WITH_FILES(the_machine_is_described_from_what_was_seen),
+		WITH_FILES(a_few_frames_far_above_all_others_are_told),
+		WITH_FILES(what_lies_beyond_the_memory_given_is_lost_if_asked_for),
 		WITH_FILES(the_kernel_release_of_a_perf_header_is_kept),
 		WITH_FILES(threads_are_numbered_by_first_appearance),
 		WITH_FILES(times_running_back_are_sorted_up_to_ten_milliseconds),

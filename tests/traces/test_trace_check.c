@@ -310,6 +310,29 @@ static void a_mark_has_a_name_of_at_least_a_byte(void **state)
 	both_refuse(c, -EBADMSG, false, "mark's name");
 }
 
+/* What the format says of a mark without a name, and of events before the start snapshot's time. */
+static void what_is_odd_but_allowed_is_intact(void **state)
+{
+	struct checked *c = *state;
+	struct event odd[] = {
+		{.time_ns = 1, .pfn = PFN_NONE, .arg = 7, .kind = EVENT_MARK},
+		{.time_ns = 2, .pfn = 3, .order = 4, .kind = EVENT_FREE, .arg = 5, .flags = 0xff},
+		{.time_ns = 3, .pfn = PFN_NONE, .arg = UINT64_MAX, .kind = EVENT_LOST},
+		{.time_ns = 3, .pfn = PFN_NONE, .arg = 2, .kind = EVENT_LOST},
+	};
+	struct trace_check check;
+	struct trace_reader *r;
+
+	unlink(c->f->path);
+	write_trace(c->f, NULL, odd, ARRAY_SIZE(odd), true, NULL);
+	assert_int_equal(trace_check(c->f->path, take_damage, c, &check, NULL), 0);
+	assert_true(check.intact);
+	assert_int_equal(check.events, ARRAY_SIZE(odd));
+	assert_int_equal(trace_reader_open(c->f->path, 0, &r, NULL), 0);
+	assert_string_equal(trace_reader_mark_name(r, 7), "?");
+	trace_reader_close(r);
+}
+
 /* Damage is told place by place; what is no trace at all cannot be judged. */
 static void damage_is_told_once_for_each_place(void **state)
 {
@@ -350,6 +373,7 @@ int main(void)
 		CHECKED(counts_digest_and_index_are_compared),
 		CHECKED(bits_left_over_fill_a_byte_at_most_and_say_nothing),
 		CHECKED(a_mark_has_a_name_of_at_least_a_byte),
+		CHECKED(what_is_odd_but_allowed_is_intact),
 		CHECKED(damage_is_told_once_for_each_place),
 	};
 

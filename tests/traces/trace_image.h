@@ -185,6 +185,7 @@ static inline size_t image_columns(const struct image_section *s, size_t *from)
 		*from = BLOCK_HEADER_BYTES;
 		return 16;
 	default:
+		*from = 0;
 		return 0;
 	}
 }

@@ -86,6 +86,10 @@ int import_file(const char *in, const char *out, const struct import_options *op
 		import_sink_abort(sink);
 		return rc;
 	}
+	result.memory_bytes = import_sink_frames(sink) << PAGE_SHIFT_DEFAULT;
+	if (result.strays.events)
+		result.memory_without_strays_bytes = import_frames_to(result.strays.end)
+						     << PAGE_SHIFT_DEFAULT;
 	if (options->kernel)
 		snprintf(found.kernel, sizeof(found.kernel), "%s", options->kernel);
 	rc = import_sink_close(sink, &found, &result.totals, err);

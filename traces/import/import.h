@@ -11,6 +11,7 @@
 
 #include "base/error.h"
 #include "traces/file/trace.h"
+#include "traces/import/frame_span.h"
 
 enum import_format {
 	IMPORT_AUTO,   /* either, as each line says */
@@ -25,6 +26,8 @@ struct import_options {
 	enum import_format from; /* an event of another format is refused */
 	uint64_t memory_bytes;	 /* highest address of the recording machine's memory, a multiple of
 				  4096; 0: the highest frame seen, rounded up to 128 MiB */
+	bool drop_beyond;	 /* events on frames beyond memory_bytes become lost ones; else they
+				  are an error */
 	bool overwrite;
 	const char *note;   /* provenance, or NULL */
 	const char *kernel; /* release; NULL: as `perf script --header` tells, if it does */
@@ -37,6 +40,12 @@ struct import_stats {
 	uint64_t lines;
 	uint64_t skipped_lines; /* gave no event: comments, call chains, other events, doublets */
 	uint64_t unknown_gfp_names; /* flags without a bit of ours, once per event they are in */
+	uint64_t dropped_events;    /* beyond the memory given; they count in totals.lost_events */
+	uint64_t memory_bytes;	    /* of the machine described */
+	/* Without memory_bytes given: frames so far above all others that they may be mistakes
+	   (traces/import/frame_span.h); events 0: none. */
+	struct frame_strays strays;
+	uint64_t memory_without_strays_bytes;
 	struct trace_totals totals;
 };
 
@@ -52,7 +61,8 @@ struct import_stats {
  * Return: 0;
  * -EBADMSG @in is no text, a line is longer than 1 MiB, one of our events does not parse or is not of
  * the format asked for (message: file, line, column, what was expected), or the last line is cut off;
- * -ERANGE order, pfn, cpu, pid out of range, or time backwards by more than 10 ms;
+ * -ERANGE order, pfn, cpu, pid out of range, a pfn beyond the memory given, or time backwards by more
+ * than 10 ms;
  * -ENODATA no allocation and no free at all (the message tells what to record);
  * -EINVAL memory_bytes, or @in and @out are one file; -EEXIST; or the errno of reading or writing.
  * On failure @out is as it was before. Two imports may run in two threads.

@@ -18,8 +18,11 @@ struct perf_import {
 	struct import_sink *sink;
 	enum import_format from;
 	struct import_found *found;
+	struct frame_span span;
 	uint64_t pfn_end;
-	bool any; /* an allocation or a free was there */
+	uint64_t dropped;
+	bool drop; /* what is at or above pfn_end; else it is an error */
+	bool any;  /* an allocation or a free was there */
 };
 
 static int report_fault(const struct perf_import *in, const char *line, const char *end,
@@ -43,11 +46,35 @@ static int report_fault(const struct perf_import *in, const char *line, const ch
 			 fault->expected, (int)min_u64(length, GOT_MAX), got, dots, fault->remedy);
 }
 
+/* An event on frames the machine is said not to have: lost, if that was asked for. */
+static int push_beyond(struct perf_import *in, const struct event *e, struct error *err)
+{
+	const struct event lost = {
+		.time_ns = e->time_ns,
+		.pfn = PFN_NONE,
+		.arg = 1,
+		.cpu = e->cpu,
+		.kind = EVENT_LOST,
+	};
+
+	if (!in->drop)
+		return error_set(err, ERANGE,
+				 "%s:%" PRIu64 ": expected frames below pfn %#" PRIx64
+				 ", the memory given, got pfn %#" PRIx64 " of order %u; give the "
+				 "highest address of the recording machine's memory, or none, or "
+				 "have such lines left out (drop-beyond)",
+				 in->reader->name, in->reader->line, in->pfn_end, e->pfn, e->order);
+	in->dropped++;
+	return import_sink_push(in->sink, &lost, err);
+}
+
 static int push_event(struct perf_import *in, struct perf_line *parsed, struct error *err)
 {
 	struct event *e = &parsed->event;
 	int rc;
 
+	if (event_has_pfn(e->kind) && e->pfn + (UINT64_C(1) << e->order) > in->pfn_end)
+		return push_beyond(in, e, err);
 	switch (e->kind) {
 	case EVENT_ALLOC:
 	case EVENT_FREE:
@@ -66,12 +93,8 @@ static int push_event(struct perf_import *in, struct perf_line *parsed, struct e
 	}
 	if (parsed->has_irq_flags)
 		in->found->features |= TRACE_HAS_IRQ_FLAGS;
-	if (event_has_pfn(e->kind) && e->pfn + (UINT64_C(1) << e->order) > in->pfn_end)
-		return error_set(err, ERANGE,
-				 "%s:%" PRIu64 ": expected frames below pfn %#" PRIx64
-				 ", the memory given, got pfn %#" PRIx64 " of order %u; give the "
-				 "highest address of the recording machine's memory, or none",
-				 in->reader->name, in->reader->line, in->pfn_end, e->pfn, e->order);
+	if (event_has_pfn(e->kind))
+		frame_span_add(&in->span, e->pfn, e->order, in->reader->line);
 	rc = import_sink_push(in->sink, e, err);
 	if (rc == -ERANGE)
 		error_prefix(err, "%s:%" PRIu64, in->reader->name, in->reader->line);
@@ -158,6 +181,7 @@ int import_perf(struct line_reader *reader, struct import_sink *sink,
 	in->from = options->from;
 	in->found = found;
 	in->pfn_end = import_sink_pfn_end(sink);
+	in->drop = options->drop_beyond;
 	while ((rc = line_reader_next(reader, &line, &end, err)) > 0) {
 		rc = check_terminated(reader, line, end, err);
 		if (!rc)
@@ -178,6 +202,10 @@ int import_perf(struct line_reader *reader, struct import_sink *sink,
 				: "perf record -a -e kmem:mm_page_alloc,kmem:mm_page_free");
 	stats->lines = reader->line;
 	stats->unknown_gfp_names = in->scanner.unknown_gfp_names;
+	stats->dropped_events = in->dropped;
+	/* Whoever gives the memory knows what it is. */
+	if (!options->memory_bytes)
+		frame_span_strays(&in->span, &stats->strays);
 	free(in);
 	return rc;
 }

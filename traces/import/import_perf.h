@@ -11,7 +11,7 @@
 
 /**
  * import_perf - all lines of @reader into @sink
- * @stats: lines, skipped_lines, unknown_gfp_names are filled in
+ * @stats: lines, skipped_lines, unknown_gfp_names, dropped_events, strays are filled in
  * Return: as import_file().
  */
 int import_perf(struct line_reader *reader, struct import_sink *sink,

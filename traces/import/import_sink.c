@@ -149,6 +149,17 @@ uint64_t import_sink_pfn_end(const struct import_sink *sink)
 	return sink->memory_frames ? sink->memory_frames : PFN_MAX + 1;
 }
 
+uint64_t import_frames_to(uint64_t end)
+{
+	return min_u64(align_up(max_u64(end, 1), MEMORY_GRAIN), PFN_MAX + 1);
+}
+
+uint64_t import_sink_frames(const struct import_sink *sink)
+{
+	/* Failed allocations alone name no frame. */
+	return sink->memory_frames ? sink->memory_frames : import_frames_to(sink->pfn_end);
+}
+
 static int write_batch(struct import_sink *sink, struct error *err)
 {
 	int rc = trace_writer_events(sink->writer, sink->batch, sink->n, err);
@@ -213,13 +224,10 @@ int import_sink_push_untimed(struct import_sink *sink, const struct event *e, st
 int import_sink_close(struct import_sink *sink, const struct import_found *found,
 		      struct trace_totals *totals, struct error *err)
 {
-	uint64_t frames = sink->memory_frames;
+	uint64_t frames = import_sink_frames(sink);
 	struct trace_writer *writer;
 	int rc;
 
-	/* Failed allocations alone name no frame. */
-	if (!frames)
-		frames = min_u64(align_up(max_u64(sink->pfn_end, 1), MEMORY_GRAIN), PFN_MAX + 1);
 	machine_destroy(sink->header.machine);
 	sink->header.machine = NULL;
 	rc = describe_machine(frames, (uint32_t)max_u64(sink->nr_cpus, 1), &sink->header.machine,

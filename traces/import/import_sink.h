@@ -34,6 +34,10 @@ int import_sink_context(struct import_sink *sink, int32_t pid, uint32_t *context
 
 /** The first pfn the machine cannot have: events must end at or before it. */
 uint64_t import_sink_pfn_end(const struct import_sink *sink);
+/** The frames of a machine whose highest frame seen is @end - 1: rounded up to 128 MiB. */
+uint64_t import_frames_to(uint64_t end);
+/** The frames of the machine that a close now would describe. */
+uint64_t import_sink_frames(const struct import_sink *sink);
 
 /**
  * import_sink_push - the next event, at most 10 ms before the newest one

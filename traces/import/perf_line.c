@@ -8,6 +8,7 @@
 
 #include "base/bits.h"
 #include "sim/gfp.h"
+#include "traces/file/trace.h"
 
 #define COMM_MAX 15 /* bytes; the kernel keeps no longer names */
 
@@ -125,12 +126,12 @@ static const char *scan_time_back(const char *line, const char *p, uint64_t *tim
 	if (places == 0 || places > 9 || point == line || *--point != '.')
 		return NULL;
 	start = skip_digits_back(line, point);
-	/* Ten places of seconds are 316 years of uptime, and stay below 2^64 ns. */
+	/* Ten places of seconds stay below 2^64 ns; no trace has room for all of them. */
 	if (start == point || point - start > 10 || (start > line && !is_gap(start[-1])))
 		return NULL;
 	*time_ns = digits_value(start, point) * 1000000000 +
 		   digits_value(point + 1, p) * scale[places];
-	return start;
+	return *time_ns <= TRACE_TIME_MAX ? start : NULL;
 }
 
 /*
