@@ -267,7 +267,7 @@ static enum run_role role_of(const char *name)
 	"SELECT r.run_id, r.trace_id, trace.path, trace.digest, trace.note, r.allocator,"          \
 	" backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode, r.memory,"           \
 	" r.prefill, r.build_id, r.seed, r.threads, r.oracle, r.events, r.ops, r.managed_frames,"  \
-	" (SELECT cpus FROM run WHERE id = r.run_id),"                                             \
+	" r.cpus,"                                             \
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
 	" host.governor, backend.role"
