@@ -1,21 +1,19 @@
 -- SPDX-License-Identifier: MIT
 -- The views of a results database: made anew whenever it is opened for writing by a newer version.
 
--- Which runs may be called best: candidates that finished and refused nothing. out_for: why not, the role,
--- the status, or the metrics that should be nought.
+-- Which runs may be called best: candidates that finished and refused nothing. out_for: why not, a list of
+-- the role, the status, and the metrics that should be nought.
 DROP VIEW IF EXISTS v_standing;
 CREATE VIEW v_standing AS
-SELECT run_id, role, out_for IS NULL AS may_compete, out_for
+SELECT run_id, role, out_for = '' AS may_compete, nullif(rtrim(out_for, ','), '') AS out_for
 FROM (SELECT run.id AS run_id, role,
-	CASE WHEN role <> 'candidate' THEN role
-		WHEN status <> 'done' THEN status
-		ELSE (SELECT group_concat(name, ',') FROM (
-			SELECT name FROM metric
-			JOIN metric_info ON metric_info.id = metric.metric_id
-			WHERE metric.run_id = run.id AND source = '' AND value > 0
-				AND name IN ('alloc_failures', 'prefill_failures', 'oracle_violations')
-			ORDER BY position))
-	END AS out_for
+	iif(role <> 'candidate', role || ',', '') || iif(status <> 'done', status || ',', '') ||
+	coalesce((SELECT group_concat(name || ',', '') FROM (
+		SELECT name FROM metric
+		JOIN metric_info ON metric_info.id = metric.metric_id
+		WHERE metric.run_id = run.id AND source = '' AND value > 0
+			AND name IN ('alloc_failures', 'prefill_failures', 'oracle_violations')
+		ORDER BY position)), '') AS out_for
 	FROM run
 	JOIN backend ON backend.id = run.backend_id);
 
@@ -32,17 +30,17 @@ SELECT run.id AS run_id, run.status, run.status_text,
 	(SELECT value FROM run_setting WHERE run_id = run.id AND key = 'prefill') AS prefill,
 	(SELECT value = 'true' FROM run_setting WHERE run_id = run.id AND key = 'oracle') AS oracle,
 	run.seed, run.block_order,
-	(SELECT CAST(value AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'events') AS events,
-	(SELECT CAST(value AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'ops') AS ops,
-	(SELECT CAST(value AS INTEGER) FROM run_setting
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'events') AS events,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'ops') AS ops,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting
 		WHERE run_id = run.id AND key = 'managed_frames') AS managed_frames,
 	datetime(run.start_ns / 1000000000, 'unixepoch') AS started_utc,
 	run.point_id, run.build_id, run.host_id, run.trace_id, run.backend_id,
-	(SELECT CAST(value AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'cpus') AS cpus,
-	(SELECT CAST(value AS INTEGER) FROM run_setting
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'cpus') AS cpus,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting
 		WHERE run_id = run.id AND key = 'repetitions') AS repetitions,
-	(SELECT CAST(value AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'rounds') AS rounds,
-	(SELECT CAST(value AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'fill') AS fill,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'rounds') AS rounds,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'fill') AS fill,
 	(SELECT value FROM run_setting WHERE run_id = run.id AND key = 'backing') AS backing,
 	CASE WHEN mode = 'fidelity' THEN 'fidelity' WHEN mode LIKE 'bench-%' THEN 'bench' ELSE 'replay' END AS verb,
 	coalesce((SELECT group_concat(key || '=' || iif(value GLOB '*[,=]*', quote(value), value), ',') FROM (
@@ -83,7 +81,7 @@ VALUES (0, 'Unmovable'), (1, 'Movable'), (2, 'Reclaimable'), (3, 'HighAtomic'), 
 DROP VIEW IF EXISTS v_metric;
 CREATE VIEW v_metric AS
 SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, value, unit, direction,
-	kind, source, model
+	kind, source, model, help
 FROM v_run
 JOIN metric ON metric.run_id = v_run.run_id
 JOIN metric_info ON metric_info.id = metric.metric_id
@@ -298,8 +296,7 @@ SELECT v_holder.run_id, trace, allocator, options, label, class, migratetype,
 	count(DISTINCT block) AS blocks, count(*) FILTER (WHERE rank = 0) AS first,
 	sum(frames) AS frames, max(age_seconds) AS age_seconds
 FROM v_holder
-JOIN (SELECT run_id, max(sample) AS last FROM holder GROUP BY run_id) AS of_run
-	ON of_run.run_id = v_holder.run_id AND of_run.last = v_holder.sample
+WHERE sample = (SELECT max(sample) FROM holder WHERE holder.run_id = v_holder.run_id)
 GROUP BY v_holder.run_id, class, migratetype
 ORDER BY v_holder.run_id, blocks DESC;
 

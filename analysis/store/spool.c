@@ -159,6 +159,7 @@ static int put(struct spool *spool, enum statement which, struct error *err)
 /* What stands for a metric until the end. */
 static int find_metric(const struct spool *spool, uint32_t metric, int64_t *id, struct error *err)
 {
+	*id = 0;
 	if (metric >= METRIC_COUNT + spool->rows)
 		return error_set(err, EINVAL, "run %lld: metric %u does not exist",
 				 (long long)spool->run_id, metric);
