@@ -156,8 +156,7 @@ int database_open(const char *path, bool writable, struct database *database, st
 			return error_set(err, EBADMSG, "%s: not a regular file; name another file",
 					 path);
 	} else if (!writable) {
-		return error_set(err, errno, "%s: %s; 'quire replay --db FILE' makes one", path,
-				 strerror(errno));
+		return error_set(err, errno, "%s: %s", path, strerror(errno));
 	}
 	database->path = strdup(path);
 	if (!database->path)

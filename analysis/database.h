@@ -13,7 +13,7 @@
 #include "base/error.h"
 
 #define DATABASE_APPLICATION 0x71756972 /* "quir", in the file's header */
-#define DATABASE_VERSION     3
+#define DATABASE_VERSION     4
 
 struct database {
 	sqlite3 *db;

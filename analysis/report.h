@@ -7,8 +7,24 @@
 #define ANALYSIS_REPORT_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
 
 #include "base/error.h"
+#include "results/result.h"
+
+/* What would have to be asked again for some rows of one trace. Borrowed for the call. */
+struct report_replay {
+	const char *trace;	  /* path, as typed then */
+	const char *label;	  /* NULL: none */
+	const char *const *specs; /* back ends as typed */
+	size_t n_specs;
+	const struct result_setting
+		*settings; /* questions and care that are not at their usual value */
+	size_t n_settings;
+	uint64_t seed;
+};
 
 struct report_options {
 	const char *database;
@@ -16,11 +32,17 @@ struct report_options {
 				  with @overwrite */
 	bool overwrite;
 	const char *label; /* only runs with this label; NULL: all */
+	/**
+	 * put_command - the shell command that asks @replay again, or NULL: that makes this report
+	 * Plain text, whole lines; the page shows them. NULL: it shows none.
+	 */
+	void (*put_command)(FILE *out, const struct report_options *options,
+			    const struct report_replay *replay);
 };
 
 /**
  * report_write - write DIRECTORY/index.html and DIRECTORY/plots/
- * For each trace the latest finished run of each (allocator, options) is shown.
+ * The rows are those of the database's view v_comparison, trace by trace.
  * Return: 0; -ENOENT no database or no finished run in it; -EEXIST; -ENOEXEC gnuplot missing or
  * failing; or an I/O errno. On failure no index.html is left.
  */

@@ -2,7 +2,7 @@
 /*
  * Foreign text (file names, labels, specifications) and numbers, made fit for where they go: a page,
  * a gnuplot script, a shell. Writing to a FILE fails silently here; the owner of the stream looks at
- * ferror() once at the end. Private to analysis/.
+ * ferror() once at the end.
  */
 #ifndef ANALYSIS_TEXT_H
 #define ANALYSIS_TEXT_H

@@ -1,38 +1,87 @@
 -- SPDX-License-Identifier: MIT
 -- The views of a results database: made anew whenever it is opened for writing by a newer version.
 
--- Every run, with names instead of ids.
+-- Which runs may be called best: candidates that finished and refused nothing. out_for: why not, a list of
+-- the role, the status, and the metrics that should be nought.
+DROP VIEW IF EXISTS v_standing;
+CREATE VIEW v_standing AS
+SELECT run_id, role, out_for = '' AS may_compete, nullif(rtrim(out_for, ','), '') AS out_for
+FROM (SELECT run.id AS run_id, role,
+	iif(role <> 'candidate', role || ',', '') || iif(status <> 'done', status || ',', '') ||
+	coalesce((SELECT group_concat(name || ',', '') FROM (
+		SELECT name FROM metric
+		JOIN metric_info ON metric_info.id = metric.metric_id
+		WHERE metric.run_id = run.id AND source = '' AND value > 0
+			AND name IN ('alloc_failures', 'prefill_failures', 'oracle_violations')
+		ORDER BY position)), '') AS out_for
+	FROM run
+	JOIN backend ON backend.id = run.backend_id);
+
+-- Every run, with names instead of ids. verb: what made it. settings: what was asked unlike usual, in one
+-- canonical line. The columns from memory on are settings that v_setting has too, NULL where not said;
+-- memory is the backing's old name.
 DROP VIEW IF EXISTS v_run;
 CREATE VIEW v_run AS
 SELECT run.id AS run_id, run.status, run.status_text,
 	trace.path AS trace, trace.digest AS trace_digest,
 	backend.name AS allocator, run.spec, run.options, run.label,
-	run.mode, run.threads, run.memory, run.prefill, run.oracle, run.seed, run.block_order,
-	run.events, run.ops, run.managed_frames,
+	run.mode, run.threads,
+	(SELECT value FROM run_setting WHERE run_id = run.id AND key = 'backing') AS memory,
+	(SELECT value FROM run_setting WHERE run_id = run.id AND key = 'prefill') AS prefill,
+	(SELECT value = 'true' FROM run_setting WHERE run_id = run.id AND key = 'oracle') AS oracle,
+	run.seed, run.block_order,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'events') AS events,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'ops') AS ops,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting
+		WHERE run_id = run.id AND key = 'managed_frames') AS managed_frames,
 	datetime(run.start_ns / 1000000000, 'unixepoch') AS started_utc,
 	run.point_id, run.build_id, run.host_id, run.trace_id, run.backend_id,
-	run.cpus, run.repetitions, run.rounds, run.fill
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'cpus') AS cpus,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting
+		WHERE run_id = run.id AND key = 'repetitions') AS repetitions,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'rounds') AS rounds,
+	(SELECT CAST(nullif(value, '') AS INTEGER) FROM run_setting WHERE run_id = run.id AND key = 'fill') AS fill,
+	(SELECT value FROM run_setting WHERE run_id = run.id AND key = 'backing') AS backing,
+	CASE WHEN mode = 'fidelity' THEN 'fidelity' WHEN mode LIKE 'bench-%' THEN 'bench' ELSE 'replay' END AS verb,
+	coalesce((SELECT group_concat(key || '=' || iif(value GLOB '*[,=]*', quote(value), value), ',') FROM (
+		SELECT key, value FROM run_setting
+		WHERE run_id = run.id AND role = 'question' AND NOT usual ORDER BY key)), '') AS settings,
+	v_standing.role, v_standing.may_compete, v_standing.out_for
 FROM run
 JOIN backend ON backend.id = run.backend_id
+JOIN v_standing ON v_standing.run_id = run.id
 LEFT JOIN trace ON trace.id = run.trace_id;
 
--- The latest finished run of each question asked. Runs that differ in how the trace was played
--- answer different questions; seed and oracle do not make a new one. A benchmark's question is its
--- point; a fidelity run's depends on what it was allowed to know, which its point tells, too. Without a digest (a trace cut short) nothing says that two runs asked the same, so each
+-- The latest finished run of each question asked: this is the one place that says what "latest" means.
+-- How carefully it was asked and the seed make no other question; a benchmark's question is its point,
+-- seed and all. Without a digest (a trace cut short) nothing says that two runs asked the same, so each
 -- stands for itself.
 DROP VIEW IF EXISTS v_latest;
 CREATE VIEW v_latest AS
 SELECT * FROM v_run WHERE run_id IN (
-	SELECT max(id) FROM run WHERE status = 'done'
-	GROUP BY coalesce(trace_id, CASE WHEN repetitions IS NULL THEN -id ELSE point_id END), backend_id, options, label,
-		mode, threads, memory, prefill, block_order,
-		CASE mode WHEN 'fidelity' THEN point_id END);
+	SELECT max(run_id) FROM v_run WHERE status = 'done'
+	GROUP BY coalesce(trace_id, iif(verb = 'bench', point_id, -run_id)), backend_id, options, label,
+		mode, threads, block_order, settings);
 
--- Every final metric of every finished run, one row each.
+-- Everything that was chosen or found for a run, one row each, of failed runs and runs in progress too.
+DROP VIEW IF EXISTS v_setting;
+CREATE VIEW v_setting AS
+SELECT v_run.run_id, trace, allocator, options, label, status, key, value, unit, run_setting.role, usual
+FROM v_run
+JOIN run_setting ON run_setting.run_id = v_run.run_id
+ORDER BY v_run.run_id, key;
+
+-- The kernel's numbers of migratetypes.
+DROP VIEW IF EXISTS v_migratetype;
+CREATE VIEW v_migratetype (number, name) AS
+VALUES (0, 'Unmovable'), (1, 'Movable'), (2, 'Reclaimable'), (3, 'HighAtomic'), (4, 'CMA'), (5, 'Isolate');
+
+-- Every final metric of every finished run, one row each. source: '' the engine's, else who brings it;
+-- model: whose costs a modelled one was computed with.
 DROP VIEW IF EXISTS v_metric;
 CREATE VIEW v_metric AS
 SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, value, unit, direction,
-	kind
+	kind, source, model, help
 FROM v_run
 JOIN metric ON metric.run_id = v_run.run_id
 JOIN metric_info ON metric_info.id = metric.metric_id
@@ -41,12 +90,13 @@ WHERE status = 'done';
 -- Every metric of every sample by name.
 DROP VIEW IF EXISTS v_sample;
 CREATE VIEW v_sample AS
-SELECT run_id, sample, is_end, event, time_ns, name, value, unit
+SELECT run_id, sample, is_end, event, time_ns, name, value, unit, source, model
 FROM sample
 JOIN sample_metric USING (run_id, sample)
 JOIN metric_info ON metric_info.id = sample_metric.metric_id;
 
--- The comparison: one row per latest run of a trace, the main metrics as columns.
+-- The comparison: one row per latest replay, the main metrics as columns. The page that `quire report`
+-- writes has the same rows.
 DROP VIEW IF EXISTS v_comparison;
 CREATE VIEW v_comparison AS
 SELECT v_latest.run_id, trace, allocator, options, label,
@@ -67,24 +117,26 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 	max(value) FILTER (WHERE name = 'alloc_ns_p50')      AS alloc_ns_p50,
 	max(value) FILTER (WHERE name = 'alloc_ns_p99')      AS alloc_ns_p99,
 	max(value) FILTER (WHERE name = 'free_ns_p50')       AS free_ns_p50,
-	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99
+	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99,
+	prefill, settings, may_compete
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
-LEFT JOIN metric_info ON metric_info.id = metric.metric_id
-WHERE repetitions IS NULL AND mode <> 'fidelity'
+LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
+WHERE verb = 'replay'
 GROUP BY v_latest.run_id
-ORDER BY trace, allocator, options, label;
+ORDER BY trace, allocator, options, label, settings;
 
 -- How faithful each back end is to the kernel that recorded a trace: its latest fidelity run, the kernel
 -- it was set to among its options. hindsight: it knew of its start what only later events tell. burn_in:
--- the recording tells what led to its start. The ratios mean nothing where the kernel counted little.
+-- the recording tells what led to its start (NULL: not said). The ratios mean nothing where the kernel
+-- counted little.
 DROP VIEW IF EXISTS v_fidelity;
 CREATE VIEW v_fidelity AS
 SELECT v_latest.run_id, trace, allocator, options, label,
-	EXISTS (SELECT 1 FROM warning AS w
-		WHERE w.run_id = v_latest.run_id AND w.text LIKE 'hindsight:%') AS hindsight,
-	NOT EXISTS (SELECT 1 FROM warning AS w
-		WHERE w.run_id = v_latest.run_id AND w.text LIKE 'recorded without --burn-in%') AS burn_in,
+	EXISTS (SELECT 1 FROM run_setting AS s
+		WHERE s.run_id = v_latest.run_id AND s.key = 'hindsight' AND s.value = 'true') AS hindsight,
+	(SELECT s.value = 'true' FROM run_setting AS s
+		WHERE s.run_id = v_latest.run_id AND s.key = 'burn_in') AS burn_in,
 	max(value) FILTER (WHERE name = 'allocs')              AS allocs,
 	max(value) FILTER (WHERE name = 'hit_accuracy_b')      AS hit_accuracy_b,
 	max(value) FILTER (WHERE name = 'refill_accuracy_b')   AS refill_accuracy_b,
@@ -103,23 +155,22 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 	max(value) FILTER (WHERE name = 'recorded_refills')    AS recorded_refills,
 	max(value) FILTER (WHERE name = 'recorded_drains')     AS recorded_drains,
 	max(value) FILTER (WHERE name = 'recorded_fallbacks')  AS recorded_fallbacks,
-	max(value) FILTER (WHERE name = 'forced_end_distance') AS forced_end_distance
+	max(value) FILTER (WHERE name = 'forced_end_distance') AS forced_end_distance,
+	settings
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
-LEFT JOIN metric_info ON metric_info.id = metric.metric_id
-WHERE mode = 'fidelity'
+LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
+WHERE verb = 'fidelity'
 GROUP BY v_latest.run_id
 ORDER BY trace, allocator, options, label, hindsight;
 
--- The same by order, migratetype and tenth of the trace. The numbers of migratetypes are the kernel's.
+-- The same by order, migratetype and tenth of the trace.
 DROP VIEW IF EXISTS v_accuracy;
 CREATE VIEW v_accuracy AS
 SELECT v_latest.run_id, trace, allocator, options, label, variant, class, dimension,
 	CASE dimension
 		WHEN 'total' THEN NULL
-		WHEN 'migratetype' THEN CASE key
-			WHEN 0 THEN 'Unmovable' WHEN 1 THEN 'Movable' WHEN 2 THEN 'Reclaimable'
-			WHEN 3 THEN 'HighAtomic' WHEN 4 THEN 'CMA' WHEN 5 THEN 'Isolate' ELSE '?' END
+		WHEN 'migratetype' THEN coalesce((SELECT name FROM v_migratetype WHERE number = key), '?')
 		ELSE key END AS key,
 	choices, correct, 1.0 * correct / nullif(choices, 0) AS accuracy
 FROM v_latest
@@ -156,20 +207,35 @@ SELECT v_latest.run_id, substr(mode, 7) AS bench, allocator, options, label,
 	max(value) FILTER (WHERE name = 'moves_to_compact')  AS moves_to_compact,
 	max(value) FILTER (WHERE name = 'free_huge')         AS free_huge,
 	max(value) FILTER (WHERE name = 'alloc_failures')    AS alloc_failures,
-	max(value) FILTER (WHERE name = 'oracle_violations') AS oracle_violations
+	max(value) FILTER (WHERE name = 'oracle_violations') AS oracle_violations,
+	settings, may_compete
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
-LEFT JOIN metric_info ON metric_info.id = metric.metric_id
-WHERE repetitions NOT NULL
+LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
+WHERE verb = 'bench'
 GROUP BY v_latest.run_id
 ORDER BY mode, managed_frames, fill, block_order, threads, allocator, options, label;
 
--- Latencies of the latest runs by operation and order class, all cpus. count, mean and max are
--- exact; the percentiles are the worst cpu's (merge the histograms for those of all cpus).
+-- Latencies of the latest runs by operation, order class and the way the allocation went, all cpus.
+-- count, mean and max are exact; the percentiles are the worst cpu's (merge the histograms for those of
+-- all cpus).
 DROP VIEW IF EXISTS v_latency;
 CREATE VIEW v_latency AS
 SELECT v_latest.run_id, trace, allocator, options, label, op, order_class,
 	count(*) AS cpus, sum(latency.count) AS count,
+	sum(latency.count * mean_ns) / sum(latency.count) AS mean_ns,
+	max(p50_ns) AS worst_p50_ns, max(p99_ns) AS worst_p99_ns, max(max_ns) AS max_ns, path
+FROM v_latest
+JOIN latency ON latency.run_id = v_latest.run_id
+WHERE latency.count > 0
+GROUP BY v_latest.run_id, op, order_class, path
+ORDER BY trace, allocator, options, label, op, order_class, path;
+
+-- The same whichever way it went; the percentiles are those of the worst cpu and way.
+DROP VIEW IF EXISTS v_latency_all_paths;
+CREATE VIEW v_latency_all_paths AS
+SELECT v_latest.run_id, trace, allocator, options, label, op, order_class,
+	count(DISTINCT cpu) AS cpus, sum(latency.count) AS count,
 	sum(latency.count * mean_ns) / sum(latency.count) AS mean_ns,
 	max(p50_ns) AS worst_p50_ns, max(p99_ns) AS worst_p99_ns, max(max_ns) AS max_ns
 FROM v_latest
@@ -177,6 +243,62 @@ JOIN latency ON latency.run_id = v_latest.run_id
 WHERE latency.count > 0
 GROUP BY v_latest.run_id, op, order_class
 ORDER BY trace, allocator, options, label, op, order_class;
+
+-- What back ends counted until the end, of every finished run.
+DROP VIEW IF EXISTS v_counter;
+CREATE VIEW v_counter AS
+SELECT v_run.run_id, trace, mode, allocator, options, label, source, name, value, unit, help
+FROM v_run
+JOIN run_counter ON run_counter.run_id = v_run.run_id
+JOIN metric_info ON metric_info.id = run_counter.metric_id
+WHERE status = 'done'
+ORDER BY v_run.run_id, source, position;
+
+-- What they had counted by each sample.
+DROP VIEW IF EXISTS v_counter_over_time;
+CREATE VIEW v_counter_over_time AS
+SELECT run_id, sample, is_end, event, time_ns, source, name, value
+FROM sample
+JOIN sample_counter USING (run_id, sample)
+JOIN metric_info ON metric_info.id = sample_counter.metric_id
+ORDER BY run_id, source, position, sample;
+
+-- What back ends said of their allocations' ways, of every finished run; share is of those asked for.
+DROP VIEW IF EXISTS v_flag;
+CREATE VIEW v_flag AS
+SELECT v_run.run_id, trace, mode, allocator, options, label, flag, allocs,
+	allocs / (SELECT nullif(value, 0) FROM metric
+		JOIN metric_info ON metric_info.id = metric.metric_id
+		WHERE metric.run_id = v_run.run_id AND source = '' AND name = 'allocs') AS share
+FROM v_run
+JOIN run_flag ON run_flag.run_id = v_run.run_id
+WHERE status = 'done'
+ORDER BY v_run.run_id, flag;
+
+-- Who holds the frames of each 2 MiB block, most first, of every finished run. age_seconds: of the oldest.
+DROP VIEW IF EXISTS v_holder;
+CREATE VIEW v_holder AS
+SELECT v_run.run_id, trace, allocator, options, label, sample, is_end, block, rank, class,
+	holder.block_order, coalesce(v_migratetype.name, '?') AS migratetype, gfp, context, frames,
+	(time_ns - since_ns) / 1e9 AS age_seconds
+FROM v_run
+JOIN holder ON holder.run_id = v_run.run_id
+JOIN sample USING (run_id, sample)
+LEFT JOIN v_migratetype ON v_migratetype.number = migratetype
+WHERE status = 'done'
+ORDER BY v_run.run_id, sample, block, rank;
+
+-- How many 2 MiB blocks each kind of holder keeps from being free in the last sample that has any; first: in
+-- how many of them it holds most.
+DROP VIEW IF EXISTS v_pinned;
+CREATE VIEW v_pinned AS
+SELECT v_holder.run_id, trace, allocator, options, label, class, migratetype,
+	count(DISTINCT block) AS blocks, count(*) FILTER (WHERE rank = 0) AS first,
+	sum(frames) AS frames, max(age_seconds) AS age_seconds
+FROM v_holder
+WHERE sample = (SELECT max(sample) FROM holder WHERE holder.run_id = v_holder.run_id)
+GROUP BY v_holder.run_id, class, migratetype
+ORDER BY v_holder.run_id, blocks DESC;
 
 -- How memory fragmented while a trace ran, one row per sample of its latest runs.
 DROP VIEW IF EXISTS v_free_huge_over_time;
@@ -196,7 +318,7 @@ LEFT JOIN sample_metric AS score ON score.run_id = sample.run_id
 LEFT JOIN sample_metric AS frames ON frames.run_id = sample.run_id
 	AND frames.sample = sample.sample
 	AND frames.metric_id = (SELECT id FROM metric_info WHERE name = 'free_frames')
-WHERE repetitions IS NULL
+WHERE verb <> 'bench'
 ORDER BY v_latest.run_id, sample.sample;
 
 -- Free blocks by order at the end of the latest runs of traces: the engine's cut of its free map, the back
@@ -210,7 +332,7 @@ SELECT v_latest.run_id, trace, allocator, options, label, freelist.block_order,
 FROM v_latest
 JOIN sample ON sample.run_id = v_latest.run_id AND is_end
 JOIN freelist ON freelist.run_id = sample.run_id AND freelist.sample = sample.sample
-WHERE repetitions IS NULL
+WHERE verb <> 'bench'
 GROUP BY v_latest.run_id, freelist.block_order
 ORDER BY v_latest.run_id, freelist.block_order;
 

@@ -208,6 +208,7 @@ static int end_run(struct runs *r, enum run_status status, const char *why)
 	if (status != RUN_DONE)
 		return rc;
 	r->done++;
+	r->recorded += !kept_has_setting(&r->kept, "generated", "true");
 	return rc ? rc
 		  : end_states_keep(&r->ends, r->kept.run.spec, &r->kept.freelists, r->kept.metric);
 }
@@ -247,10 +248,14 @@ void runs_end(struct runs *r)
 	end_states_emit(&r->ends, r->e);
 	if (emitter_format(r->e) == EMITTER_TABLE && r->view == RUNS_REPLAY && r->done) {
 		end_states_tell(&r->ends);
-		fputs("quire: open loop: the trace answers the recorded allocator's fragmentation; "
-		      "reclaim, compaction and huge-page fallback would have differed under "
-		      "another\n",
-		      stderr);
+		/* What was generated was asked of nobody before. */
+		if (r->recorded)
+			fputs("quire: open loop: the trace answers the recorded allocator's "
+			      "fragmentation; "
+			      "reclaim, compaction and huge-page fallback would have differed "
+			      "under "
+			      "another\n",
+			      stderr);
 	}
 	kept_run_clear(&r->kept);
 	end_states_release(&r->ends);

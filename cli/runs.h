@@ -26,6 +26,7 @@ struct runs {
 	const struct store *store; /* knows a run's id; NULL: nobody does */
 	enum runs_view view;
 	unsigned int done;	    /* runs that ended well */
+	unsigned int recorded;	    /* of them, those of a recording */
 	unsigned int failed_checks; /* runs with oracle violations */
 	struct kept_run kept;	    /* the run that is being told */
 	struct end_states ends;

@@ -24,6 +24,7 @@ ALLOWED = {
 ROOMS = {
     "traces": {"": {""}, "file": {"", "file"}, "record": {"", "file", "record"},
                "import": {"", "file", "record", "import"}, "generate": {"", "file", "generate"}},
+    "analysis": {"": {""}, "store": {"", "store"}, "report": {"", "report"}},
     "replay": {"": {""}, "bench": {"", "bench"}, "fidelity": {"", "fidelity"}},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)

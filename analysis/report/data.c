@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "analysis/report_data.h"
+#include "analysis/report/data.h"
 
 #include <errno.h>
 #include <math.h>
@@ -17,7 +17,7 @@ struct report_arena {
 	max_align_t bytes[];
 };
 
-static void *arena_alloc(struct report_data *data, size_t n, size_t size)
+void *report_alloc(struct report_data *data, size_t n, size_t size)
 {
 	struct report_arena *block;
 
@@ -34,7 +34,7 @@ static void *arena_alloc(struct report_data *data, size_t n, size_t size)
 static const char *arena_strdup(struct report_data *data, const char *text)
 {
 	const size_t size = strlen(text) + 1;
-	char *copy = arena_alloc(data, size, 1);
+	char *copy = report_alloc(data, size, 1);
 
 	return copy ? memcpy(copy, text, size) : NULL;
 }
@@ -112,8 +112,8 @@ static int read_metrics(struct reader *r, struct report_run *run)
 
 	metrics_clear(run->value);
 	rc = prepare_for_run(r,
-			     "SELECT name, value FROM metric JOIN metric_info ON id = metric_id"
-			     " WHERE run_id = ?1 AND value NOT NULL",
+			     "SELECT name, value FROM v_metric"
+			     " WHERE run_id = ?1 AND source = '' AND value NOT NULL",
 			     run->id, &stmt);
 	if (rc)
 		return rc;
@@ -127,37 +127,47 @@ static int read_metrics(struct reader *r, struct report_run *run)
 	return finish(r, stmt, got, 0);
 }
 
-static int read_samples(struct reader *r, struct report_run *run)
+/* The number of rows that @sql has for a run. */
+static int count_rows(struct reader *r, const char *sql, int64_t run_id, size_t *n)
 {
 	sqlite3_stmt *stmt;
-	sqlite3_int64 n = 0;
-	uint64_t first = 0;
-	int got, rc;
+	int got, rc = prepare_for_run(r, sql, run_id, &stmt);
 
-	rc = prepare_for_run(r, "SELECT count(*) FROM sample WHERE run_id = ?1", run->id, &stmt);
+	*n = 0;
 	if (rc)
 		return rc;
 	got = sqlite3_step(stmt);
 	if (got == SQLITE_ROW) {
-		n = sqlite3_column_int64(stmt, 0);
+		*n = (size_t)sqlite3_column_int64(stmt, 0);
 		got = SQLITE_DONE;
 	}
-	rc = finish(r, stmt, got, 0);
+	return finish(r, stmt, got, 0);
+}
+
+static int read_samples(struct reader *r, struct report_run *run)
+{
+	sqlite3_stmt *stmt;
+	uint64_t first = 0;
+	size_t n;
+	int got, rc;
+
+	rc = count_rows(r, "SELECT count(*) FROM sample WHERE run_id = ?1", run->id, &n);
 	if (rc)
 		return rc;
-	run->samples = arena_alloc(r->data, (size_t)n, sizeof(*run->samples));
+	run->samples = report_alloc(r->data, n, sizeof(*run->samples));
 	if (!run->samples)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
 	rc = prepare_for_run(r,
 			     "SELECT sample.time_ns, value FROM sample LEFT JOIN sample_metric ON"
 			     " sample_metric.run_id = sample.run_id AND"
 			     " sample_metric.sample = sample.sample AND metric_id ="
-			     " (SELECT id FROM metric_info WHERE name = 'free_huge')"
+			     " (SELECT id FROM metric_info"
+			     " WHERE source = '' AND name = 'free_huge')"
 			     " WHERE sample.run_id = ?1 ORDER BY sample.sample",
 			     run->id, &stmt);
 	if (rc)
 		return rc;
-	while ((got = sqlite3_step(stmt)) == SQLITE_ROW && run->n_samples < (size_t)n) {
+	while ((got = sqlite3_step(stmt)) == SQLITE_ROW && run->n_samples < n) {
 		struct report_sample *s = &run->samples[run->n_samples];
 		const uint64_t now = column_u64(stmt, 0);
 
@@ -171,32 +181,58 @@ static int read_samples(struct reader *r, struct report_run *run)
 	return finish(r, stmt, got, 0);
 }
 
-static int merge_latency(struct reader *r, struct report_run *run, sqlite3_stmt *stmt,
-			 struct histogram *part)
+/* @name among @n names told by @name_of; @n if it is none of them. */
+static unsigned int number_of(const char *name, unsigned int n,
+			      const char *(*name_of)(unsigned int))
 {
-	const char *op_name = (const char *)sqlite3_column_text(stmt, 0);
-	const void *blob = sqlite3_column_blob(stmt, 1);
-	const size_t bytes = (size_t)sqlite3_column_bytes(stmt, 1);
-	struct histogram **whole;
-	unsigned int op = 0;
+	unsigned int i = 0;
 
-	while (op < LATENCY_OPS && strcmp(op_name, latency_op_name((enum latency_op)op)) != 0)
-		op++;
-	if (op == LATENCY_OPS)
-		return 0;
-	if (histogram_decode(blob, bytes, part, NULL) != 0)
-		return error_set(r->err, EBADMSG,
-				 "%s: run %lld: a latency histogram is damaged; replay it again",
-				 r->database.path, (long long)run->id);
-	whole = &run->latency[op];
+	while (i < n && (!name || strcmp(name, name_of(i)) != 0))
+		i++;
+	return i;
+}
+
+static const char *op_name(unsigned int op)
+{
+	return latency_op_name((enum latency_op)op);
+}
+
+static const char *path_name(unsigned int path)
+{
+	return latency_path_name((enum latency_path)path);
+}
+
+static int merge_into(struct reader *r, struct histogram **whole, const struct histogram *part)
+{
 	if (!*whole) {
-		*whole = arena_alloc(r->data, 1, sizeof(**whole));
+		*whole = report_alloc(r->data, 1, sizeof(**whole));
 		if (!*whole)
 			return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
 		histogram_init(*whole);
 	}
 	histogram_merge(*whole, part);
 	return 0;
+}
+
+static int merge_latency(struct reader *r, struct report_run *run, sqlite3_stmt *stmt,
+			 struct histogram *part)
+{
+	const unsigned int op =
+		number_of((const char *)sqlite3_column_text(stmt, 0), LATENCY_OPS, op_name);
+	const unsigned int path =
+		number_of((const char *)sqlite3_column_text(stmt, 1), LATENCY_PATHS, path_name);
+	const void *blob = sqlite3_column_blob(stmt, 2);
+	const size_t bytes = (size_t)sqlite3_column_bytes(stmt, 2);
+	int rc;
+
+	if (op == LATENCY_OPS || path == LATENCY_PATHS)
+		return 0;
+	if (histogram_decode(blob, bytes, part, NULL) != 0)
+		return error_set(r->err, EBADMSG,
+				 "%s: run %lld: a latency histogram is damaged; replay it again",
+				 r->database.path, (long long)run->id);
+	rc = merge_into(r, &run->latency[op], part);
+	return rc ? rc : merge_into(r, &run->path[op][path], part);
 }
 
 static int read_latency(struct reader *r, struct report_run *run)
@@ -207,8 +243,8 @@ static int read_latency(struct reader *r, struct report_run *run)
 
 	if (!part)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
-	rc = prepare_for_run(r, "SELECT op, histogram FROM latency WHERE run_id = ?1", run->id,
-			     &stmt);
+	rc = prepare_for_run(r, "SELECT op, path, histogram FROM latency WHERE run_id = ?1",
+			     run->id, &stmt);
 	if (!rc) {
 		while (!rc && (got = sqlite3_step(stmt)) == SQLITE_ROW)
 			rc = merge_latency(r, run, stmt, part);
@@ -216,6 +252,46 @@ static int read_latency(struct reader *r, struct report_run *run)
 	}
 	free(part);
 	return rc;
+}
+
+static enum setting_role setting_role_of(const char *name)
+{
+	enum setting_role role = SETTING_QUESTION;
+
+	while (role < SETTING_FACT && strcmp(name, setting_role_name(role)) != 0)
+		role++;
+	return role;
+}
+
+static int read_settings(struct reader *r, struct report_run *run)
+{
+	sqlite3_stmt *stmt;
+	size_t n;
+	int got = SQLITE_DONE, rc;
+
+	rc = count_rows(r, "SELECT count(*) FROM run_setting WHERE run_id = ?1", run->id, &n);
+	if (rc)
+		return rc;
+	run->settings = report_alloc(r->data, n, sizeof(*run->settings));
+	if (!run->settings)
+		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
+	rc = prepare_for_run(r,
+			     "SELECT key, value, unit, role, usual FROM run_setting"
+			     " WHERE run_id = ?1 ORDER BY key",
+			     run->id, &stmt);
+	if (rc)
+		return rc;
+	while (run->n_settings < n && (got = sqlite3_step(stmt)) == SQLITE_ROW) {
+		run->settings[run->n_settings++] = (struct result_setting){
+			.key = column_word(r, stmt, 0),
+			.value = column_word(r, stmt, 1),
+			.unit = column_word(r, stmt, 2),
+			.role = setting_role_of(column_word(r, stmt, 3)),
+			.usual = sqlite3_column_int(stmt, 4) != 0,
+		};
+		got = SQLITE_DONE;
+	}
+	return finish(r, stmt, got, 0);
 }
 
 static int read_warnings(struct reader *r, struct report_run *run)
@@ -230,7 +306,7 @@ static int read_warnings(struct reader *r, struct report_run *run)
 		return rc;
 	while ((got = sqlite3_step(stmt)) == SQLITE_ROW) {
 		if (run->n_warnings == room) {
-			const char **more = arena_alloc(r->data, 2 * room + 4, sizeof(*more));
+			const char **more = report_alloc(r->data, 2 * room + 4, sizeof(*more));
 
 			if (!more) {
 				r->no_memory = true;
@@ -255,32 +331,26 @@ static enum run_role role_of(const char *name)
 	return role;
 }
 
-/* The latest finished of each; fidelity runs answer another question than replays do. */
-#define RUNS_FROM(which, partition)                                                                \
-	" FROM (SELECT *, row_number() OVER (PARTITION BY trace_id, backend_id, options" partition \
-	" ORDER BY run_id DESC) AS age FROM v_run WHERE status = 'done' AND trace_id NOT NULL"     \
-	" AND mode " which " 'fidelity' AND (?1 IS NULL OR label = ?1)) AS r"                      \
-	" JOIN host ON host.id = r.host_id JOIN backend ON backend.id = r.backend_id"              \
-	" JOIN trace ON trace.id = r.trace_id WHERE age = 1"
+/* What is shown is what v_latest has; ?1: the label, if only its runs are wanted. */
+#define RUNS_FROM(which)                                                                           \
+	" FROM v_latest AS r JOIN host ON host.id = r.host_id"                                     \
+	" JOIN backend ON backend.id = r.backend_id LEFT JOIN trace ON trace.id = r.trace_id"      \
+	" WHERE verb = '" which "' AND (?1 IS NULL OR label = ?1)"
 
 #define RUNS_COLUMNS                                                                               \
-	"SELECT r.run_id, r.trace_id, trace.path, trace.digest, trace.note, r.allocator,"          \
-	" backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode, r.memory,"           \
-	" r.prefill, r.build_id, r.seed, r.threads, r.oracle, r.events, r.ops, r.managed_frames,"  \
-	" (SELECT cpus FROM run WHERE id = r.run_id),"                                             \
+	"SELECT r.run_id, coalesce(r.trace_id, -r.run_id), trace.path, trace.digest, trace.note,"  \
+	" r.allocator, backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode,"        \
+	" r.build_id, r.seed, r.threads, r.role, r.may_compete, r.out_for,"                        \
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
-	" host.governor, backend.role"
+	" host.governor, r.settings"
 
-#define RUNS_ORDER " ORDER BY trace.path, r.trace_id, r.allocator, r.options, r.run_id"
+#define RUNS_ORDER " ORDER BY trace.path IS NULL, trace.path, 2, r.allocator, r.options, r.run_id"
 
-#define REPLAYS	 RUNS_FROM("<>", "")
-#define FIDELITY RUNS_FROM("=", ", point_id")
-
-static const char count_sql[] = "SELECT count(*)" REPLAYS;
-static const char runs_sql[] = RUNS_COLUMNS REPLAYS RUNS_ORDER;
-static const char count_fidelity_sql[] = "SELECT count(*)" FIDELITY;
-static const char fidelity_sql[] = RUNS_COLUMNS FIDELITY RUNS_ORDER;
+static const char count_sql[] = "SELECT count(*)" RUNS_FROM("replay");
+static const char runs_sql[] = RUNS_COLUMNS RUNS_FROM("replay") RUNS_ORDER;
+static const char count_fidelity_sql[] = "SELECT count(*)" RUNS_FROM("fidelity");
+static const char fidelity_sql[] = RUNS_COLUMNS RUNS_FROM("fidelity") RUNS_ORDER;
 
 static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run *run)
 {
@@ -291,32 +361,28 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->options = column_word(r, stmt, 8);
 	run->label = column_text(r, stmt, 9);
 	run->started = column_word(r, stmt, 10);
-	run->setup.mode = column_word(r, stmt, 11);
-	run->setup.memory = column_word(r, stmt, 12);
-	run->setup.prefill = column_word(r, stmt, 13);
-	run->setup.build_id = column_word(r, stmt, 14);
-	run->setup.seed = column_u64(stmt, 15);
-	run->setup.threads = (uint32_t)sqlite3_column_int64(stmt, 16);
-	run->setup.oracle = sqlite3_column_int(stmt, 17) != 0;
-	run->setup.host = column_word(r, stmt, 22);
-	run->events = column_u64(stmt, 18);
-	run->ops = column_u64(stmt, 19);
-	run->managed_frames = column_u64(stmt, 20);
-	run->cpus = (uint32_t)sqlite3_column_int64(stmt, 21);
-	run->role = role_of(column_word(r, stmt, 23));
+	run->mode = column_word(r, stmt, 11);
+	run->build_id = column_word(r, stmt, 12);
+	run->seed = column_u64(stmt, 13);
+	run->threads = (uint32_t)sqlite3_column_int64(stmt, 14);
+	run->role = role_of(column_word(r, stmt, 15));
+	run->may_compete = sqlite3_column_int(stmt, 16) != 0;
+	run->out_for = column_text(r, stmt, 17);
+	run->host = column_word(r, stmt, 18);
+	run->asked = column_word(r, stmt, 19);
 }
 
 /* All selected runs into one array, cut into traces where the trace changes. */
 static int read_runs(struct reader *r, const char *label, size_t n)
 {
 	struct report_data *data = r->data;
-	struct report_run *runs = arena_alloc(data, n, sizeof(*runs));
+	struct report_run *runs = report_alloc(data, n, sizeof(*runs));
 	sqlite3_stmt *stmt;
 	sqlite3_int64 last = 0;
 	size_t done = 0;
 	int got = SQLITE_DONE, rc;
 
-	data->traces = arena_alloc(data, n, sizeof(*data->traces));
+	data->traces = report_alloc(data, n, sizeof(*data->traces));
 	if (!runs || !data->traces)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
 	rc = database_prepare(&r->database, runs_sql, &stmt, r->err);
@@ -368,7 +434,7 @@ static int read_fidelity(struct reader *r, const char *label)
 
 	if (rc || n == 0)
 		return rc;
-	data->fidelity = arena_alloc(data, n, sizeof(*data->fidelity));
+	data->fidelity = report_alloc(data, n, sizeof(*data->fidelity));
 	if (!data->fidelity)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
 	rc = database_prepare(&r->database, fidelity_sql, &stmt, r->err);
@@ -380,12 +446,12 @@ static int read_fidelity(struct reader *r, const char *label)
 
 		run->trace = column_word(r, stmt, 2);
 		read_run_row(r, stmt, run);
-		run->name = run->spec[0] ? run->spec : run->allocator;
 		got = SQLITE_DONE;
 	}
 	rc = finish(r, stmt, got, 0);
 	for (size_t i = 0; !rc && i < data->n_fidelity; i++) {
-		rc = read_metrics(r, &data->fidelity[i]);
+		rc = read_settings(r, &data->fidelity[i]);
+		rc = rc ? rc : read_metrics(r, &data->fidelity[i]);
 		rc = rc ? rc : read_warnings(r, &data->fidelity[i]);
 	}
 	return rc;
@@ -400,9 +466,8 @@ static int read_all(struct reader *r, const char *label)
 		return rc;
 	if (n == 0)
 		return error_set(r->err, ENOENT,
-				 "%s: no finished replay%s%s%s; 'quire replay' first (benchmarks "
-				 "are not drawn: see the view v_bench; fidelity without a replay: "
-				 "v_fidelity)",
+				 "%s: no finished replay%s%s%s (benchmarks are not drawn: see the "
+				 "view v_bench; fidelity without a replay: v_fidelity)",
 				 r->database.path, label ? " labelled '" : "", label ? label : "",
 				 label ? "'" : "");
 	rc = read_runs(r, label, n);
@@ -410,7 +475,8 @@ static int read_all(struct reader *r, const char *label)
 		for (size_t i = 0; !rc && i < r->data->traces[t].n_runs; i++) {
 			struct report_run *run = &r->data->traces[t].runs[i];
 
-			rc = read_metrics(r, run);
+			rc = read_settings(r, run);
+			rc = rc ? rc : read_metrics(r, run);
 			rc = rc ? rc : read_samples(r, run);
 			rc = rc ? rc : read_latency(r, run);
 			rc = rc ? rc : read_warnings(r, run);
@@ -419,102 +485,107 @@ static int read_all(struct reader *r, const char *label)
 	return rc ? rc : read_fidelity(r, label);
 }
 
-/* ---- names, order, colours ----------------------------------------------------------------- */
+/* ---- what runs bring of their own -------------------------------------------------------------- */
 
-static size_t count_allocator(const struct report_trace *trace, const char *allocator)
+static int grow_grid(struct reader *r, struct report_grid *grid, size_t n_runs)
 {
-	size_t n = 0;
+	const size_t room = 2 * grid->room + 16;
+	struct report_row *rows = report_alloc(r->data, room, sizeof(*rows));
+	struct report_cell *cells = report_alloc(r->data, room * n_runs, sizeof(*cells));
 
-	for (size_t i = 0; i < trace->n_runs; i++)
-		n += strcmp(trace->runs[i].allocator, allocator) == 0;
-	return n;
-}
-
-static size_t count_spec(const struct report_trace *trace, const char *spec)
-{
-	size_t n = 0;
-
-	for (size_t i = 0; i < trace->n_runs; i++)
-		n += strcmp(trace->runs[i].spec, spec) == 0;
-	return n;
-}
-
-/* As short as is unique: the allocator, what was typed, or the resolved options. */
-static int name_run(struct report_data *data, const struct report_trace *trace,
-		    struct report_run *run)
-{
-	char *name;
-	size_t size;
-
-	run->name = run->allocator;
-	if (count_allocator(trace, run->allocator) == 1)
-		return 0;
-	run->name = run->spec;
-	if (run->spec[0] && count_spec(trace, run->spec) == 1)
-		return 0;
-	size = strlen(run->allocator) + strlen(run->options) + 2;
-	name = arena_alloc(data, size, 1);
-	if (!name)
-		return -ENOMEM;
-	snprintf(name, size, "%s:%s", run->allocator, run->options);
-	run->name = name;
+	if (!rows || !cells)
+		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
+	if (grid->n) {
+		memcpy(rows, grid->rows, grid->n * sizeof(*rows));
+		memcpy(cells, grid->cells, grid->n * n_runs * sizeof(*cells));
+	}
+	for (size_t i = grid->n * n_runs; i < room * n_runs; i++)
+		cells[i] = (struct report_cell){NAN, NAN};
+	grid->rows = rows;
+	grid->cells = cells;
+	grid->room = room;
 	return 0;
 }
 
-static int compare_runs(const void *a, const void *b)
+static double column_real(sqlite3_stmt *stmt, int column)
 {
-	const struct report_run *x = a, *y = b;
-
-	if (x->role != y->role)
-		return x->role < y->role ? -1 : 1;
-	return strcmp(x->name, y->name);
+	return sqlite3_column_type(stmt, column) == SQLITE_NULL
+		       ? NAN
+		       : sqlite3_column_double(stmt, column);
 }
 
-/* The colour of @name is its rank among the candidates' names of the whole report. */
-static unsigned int colour_of(const struct report_data *data, const char *name)
+/* One row of @sql (source, name, unit, help, model, value, beside) into the column of run @i. */
+static int read_cell(struct reader *r, struct report_grid *grid, size_t n_runs, size_t i,
+		     sqlite3_stmt *stmt)
 {
-	const char *after = NULL;
-	unsigned int rank = 0;
+	const char *source = column_word(r, stmt, 0), *name = column_word(r, stmt, 1);
+	size_t row = 0;
+	int rc;
 
-	for (;;) {
-		const char *next = NULL;
-
-		for (size_t t = 0; t < data->n_traces; t++) {
-			for (size_t i = 0; i < data->traces[t].n_runs; i++) {
-				const struct report_run *run = &data->traces[t].runs[i];
-
-				if (run->role == ROLE_CANDIDATE &&
-				    (!after || strcmp(run->name, after) > 0) &&
-				    (!next || strcmp(run->name, next) < 0))
-					next = run->name;
-			}
-		}
-		if (!next || strcmp(next, name) >= 0)
-			return rank;
-		after = next;
-		rank++;
+	while (row < grid->n && (strcmp(grid->rows[row].source, source) != 0 ||
+				 strcmp(grid->rows[row].name, name) != 0))
+		row++;
+	if (row == grid->room) {
+		rc = grow_grid(r, grid, n_runs);
+		if (rc)
+			return rc;
 	}
-}
-
-static int arrange(struct report_data *data)
-{
-	for (size_t t = 0; t < data->n_traces; t++) {
-		struct report_trace *trace = &data->traces[t];
-
-		for (size_t i = 0; i < trace->n_runs; i++) {
-			if (name_run(data, trace, &trace->runs[i]) != 0)
-				return -ENOMEM;
-		}
-		qsort(trace->runs, trace->n_runs, sizeof(trace->runs[0]), compare_runs);
+	if (row == grid->n) {
+		grid->rows[grid->n++] = (struct report_row){
+			.source = source,
+			.name = name,
+			.unit = column_word(r, stmt, 2),
+			.help = column_word(r, stmt, 3),
+			.model = column_text(r, stmt, 4),
+		};
 	}
-	for (size_t t = 0; t < data->n_traces; t++) {
-		for (size_t i = 0; i < data->traces[t].n_runs; i++) {
-			struct report_run *run = &data->traces[t].runs[i];
-
-			run->colour = colour_of(data, run->name);
-		}
-	}
+	grid->cells[row * n_runs + i] =
+		(struct report_cell){column_real(stmt, 5), column_real(stmt, 6)};
 	return 0;
+}
+
+static int read_grid(struct reader *r, const struct report_trace *trace, const char *sql,
+		     struct report_grid *grid)
+{
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < trace->n_runs; i++) {
+		sqlite3_stmt *stmt;
+		int got = SQLITE_DONE;
+
+		rc = prepare_for_run(r, sql, trace->runs[i].id, &stmt);
+		if (rc)
+			return rc;
+		while (!rc && (got = sqlite3_step(stmt)) == SQLITE_ROW)
+			rc = read_cell(r, grid, trace->n_runs, i, stmt);
+		rc = finish(r, stmt, got, rc);
+	}
+	return rc;
+}
+
+static int read_grids(struct reader *r, struct report_trace *trace)
+{
+	int rc = read_grid(r, trace,
+			   "SELECT source, name, unit, help, model, value, NULL FROM v_metric"
+			   " WHERE run_id = ?1 AND source <> ''",
+			   &trace->metrics);
+
+	if (!rc)
+		rc = read_grid(r, trace,
+			       "SELECT source, name, unit, help, NULL, value, NULL FROM v_counter"
+			       " WHERE run_id = ?1",
+			       &trace->counters);
+	if (!rc)
+		rc = read_grid(r, trace,
+			       "SELECT '', flag, '', '', NULL, allocs, share FROM v_flag"
+			       " WHERE run_id = ?1",
+			       &trace->flags);
+	if (!rc)
+		rc = read_grid(r, trace,
+			       "SELECT class, migratetype, '', '', NULL, blocks, frames"
+			       " FROM v_pinned WHERE run_id = ?1",
+			       &trace->pinned);
+	return rc;
 }
 
 int report_data_read(const char *database, const char *label, struct report_data *data,
@@ -533,8 +604,10 @@ int report_data_read(const char *database, const char *label, struct report_data
 		rc = database_check(&reader.database, NULL, err);
 	if (!rc)
 		rc = read_all(&reader, label);
-	if (!rc && arrange(data) != 0)
+	if (!rc && report_arrange(data) != 0)
 		rc = error_set(err, ENOMEM, "%s: out of memory", database);
+	for (size_t t = 0; !rc && t < data->n_traces; t++)
+		rc = read_grids(&reader, &data->traces[t]);
 	sqlite3_exec(reader.database.db, "ROLLBACK", NULL, NULL, NULL);
 	database_close(&reader.database, NULL);
 	if (rc)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "analysis/plot.h"
+#include "analysis/report/plot.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,16 +2,16 @@
 /*
  * The report's figures, drawn by the gnuplot program. Its script and data stay beside each SVG, so
  * that a figure can be redone, in another size or style, for a paper: "gnuplot NAME.gp" in that
- * directory. Private to analysis/.
+ * directory. Private to analysis/report/.
  *
  * A back end has the same colour in every figure of a report, out of a palette that colour-blind
  * readers can tell apart; the reference is drawn in the colour of the text, dashed, the harness in
  * grey. A figure's text follows the reader's light or dark scheme.
  */
-#ifndef ANALYSIS_PLOT_H
-#define ANALYSIS_PLOT_H
+#ifndef ANALYSIS_REPORT_PLOT_H
+#define ANALYSIS_REPORT_PLOT_H
 
-#include "analysis/report_data.h"
+#include "analysis/report/data.h"
 #include "base/error.h"
 
 enum plot_kind {

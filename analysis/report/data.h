@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What a report shows, read from the database once: the page and the plots then agree by
+ * construction, and neither knows SQL. Private to analysis/report/.
+ */
+#ifndef ANALYSIS_REPORT_DATA_H
+#define ANALYSIS_REPORT_DATA_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/histogram.h"
+#include "results/metrics.h"
+#include "results/result.h"
+
+struct report_sample {
+	double seconds; /* trace time since the run's first sample */
+	double free_huge;
+};
+
+struct report_run {
+	int64_t id;
+	/* Unique within its trace: the allocator, and what tells it from others of that name. */
+	const char *name;
+	const char *trace; /* of a fidelity run: its path */
+	const char *allocator, *summary, *spec, *options, *label, *started;
+	const char *mode, *build_id, *host;
+	const char *asked; /* settings that make a question of their own, "a=b,c=d" */
+	uint64_t seed;
+	uint32_t threads;
+	struct result_setting *settings; /* by key */
+	size_t n_settings;
+	enum run_role role;
+	bool may_compete;    /* whether it may be called best, as the database says */
+	const char *out_for; /* NULL, or why not: role, status and names of metrics, "a,b" */
+	unsigned int colour; /* the same for the same name in the whole report */
+	double value[METRIC_COUNT];
+	struct histogram *latency[LATENCY_OPS]; /* over all cpus, orders and paths; NULL: none */
+	struct histogram *path[LATENCY_OPS][LATENCY_PATHS];
+	struct report_sample *samples;
+	size_t n_samples;
+	const char **warnings;
+	size_t n_warnings;
+};
+
+/* What is not in the engine's table of metrics: rows that runs brought, against the runs of a trace. */
+struct report_row {
+	const char *source, *name, *unit, *help;
+	const char *model; /* NULL: counted or measured, not modelled */
+};
+
+struct report_cell {
+	double value;  /* NaN: the run does not have it */
+	double beside; /* what stands beside it, NaN: nothing */
+};
+
+struct report_grid {
+	struct report_row *rows;
+	struct report_cell *cells; /* of each row one for each run */
+	size_t n, room;
+};
+
+struct report_trace {
+	const char *path, *digest, *note; /* all "": a trace without a digest, with one run */
+	struct report_run *runs;	  /* reference first, harness last, by name between */
+	size_t n_runs;
+	struct report_grid metrics, counters;
+	struct report_grid flags; /* beside: share of all allocations */
+	struct report_grid
+		pinned; /* blocks by class (source) and migratetype (name); beside: frames */
+};
+
+struct report_arena;
+
+struct report_data {
+	struct report_trace *traces;
+	size_t n_traces;
+	/* Fidelity runs: by trace, back end and options; only id to settings, metrics and warnings. */
+	struct report_run *fidelity;
+	size_t n_fidelity;
+	struct report_arena *arena; /* owns everything above */
+};
+
+/**
+ * report_data_read - the rows of v_latest, replays by trace and fidelity runs
+ * @label: only runs so labelled; NULL: all
+ * Return: 0; -ENOENT no database, or no finished replay in it; -EBADMSG; -EPROTONOSUPPORT;
+ * -EBUSY; -ENOMEM; or another I/O errno.
+ */
+int report_data_read(const char *database, const char *label, struct report_data *data,
+		     struct error *err);
+
+/** Free all. An all-zero @data is allowed. */
+void report_data_free(struct report_data *data);
+
+/**
+ * Memory that lives as long as the data; zeroed. Return: NULL: none left. Of no object, or none at all.
+ */
+void *report_alloc(struct report_data *data, size_t n, size_t size);
+
+/** The setting of @run called @key; NULL: not said, as if at its usual value. */
+const struct result_setting *report_setting(const struct report_run *run, const char *key);
+
+/** Whether two runs had the same value of @key, or the usual one where one does not say. */
+bool report_setting_same(const struct report_run *a, const struct report_run *b, const char *key);
+
+/**
+ * report_next_key - the first key after @after, in alphabetical order, that one of the runs has in a role
+ * up to @last
+ * @after: NULL: the first of all
+ * Return: NULL: no more.
+ */
+const char *report_next_key(const struct report_run *runs, size_t n, const char *after,
+			    enum setting_role last);
+
+/**
+ * report_comparable - whether one of two runs of a trace may be called better in @metric
+ * They were asked the same, and what was timed was timed on one host.
+ */
+bool report_comparable(const struct report_run *a, const struct report_run *b, enum metric metric);
+
+/**
+ * report_arrange - give runs their names and colours, and put them in order
+ * Return: 0 or -ENOMEM.
+ */
+int report_arrange(struct report_data *data);
+
+#endif

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The tables and views of a results database, made or brought up to date. Private to analysis/store/.
+ */
+#ifndef ANALYSIS_STORE_SCHEMA_H
+#define ANALYSIS_STORE_SCHEMA_H
+
+#include <stdint.h>
+
+#include "analysis/database.h"
+#include "results/metrics.h"
+
+/**
+ * schema_relax - let tables be replaced that others refer to; before a transaction that may do so
+ * schema_restore - afterwards
+ * Return: 0 or as database_fail().
+ */
+int schema_relax(struct database *database, struct error *err);
+int schema_restore(struct database *database, struct error *err);
+
+/**
+ * schema_update - from nothing, or from an older version, to this one
+ * Inside a write transaction of the caller's, relaxed; if it fails, the caller rolls back, and the file is
+ * as it was.
+ * Return: 0; -EBADMSG: no results database, or one whose rows contradict each other; -EPROTONOSUPPORT: a
+ * newer one; or as database_fail().
+ */
+int schema_update(struct database *database, struct error *err);
+
+/**
+ * schema_metrics - the engine's metrics as rows of metric_info
+ * @id: the row of each
+ * Inside a write transaction of the caller's. Return: 0 or as database_fail().
+ */
+int schema_metrics(struct database *database, int64_t id[METRIC_COUNT], struct error *err);
+
+#endif
