@@ -67,13 +67,27 @@ const char *provenance_version(void)
 	return QUIRE_VERSION " (" QUIRE_COMMIT ")";
 }
 
+static void print_zone(FILE *out, const struct zone *z)
+{
+	fprintf(out,
+		"zone %u %u %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+		z->node, z->type, z->start, z->end, z->watermark.min, z->watermark.low,
+		z->watermark.high, z->watermark.promo);
+	fprintf(out, " %u %u %u", z->percpu.batch, z->percpu.high_min, z->percpu.high_max);
+	for (unsigned int t = 0; t < ZONE_TYPES; t++)
+		fprintf(out, " %" PRIu64, z->lowmem_reserve[t]);
+	fputc('\n', out);
+}
+
+/* All that a back end can see of it. */
 static void print_machine(FILE *out, const struct machine *m)
 {
 	fprintf(out, "machine %u %u %u %u %u\n", m->page_shift, m->max_order, m->pageblock_order,
 		m->nr_cpus, m->nr_nodes);
 	for (unsigned int z = 0; z < m->nr_zones; z++)
-		fprintf(out, "zone %u %u %" PRIu64 " %" PRIu64 "\n", m->zones[z].node,
-			m->zones[z].type, m->zones[z].start, m->zones[z].end);
+		print_zone(out, &m->zones[z]);
+	for (unsigned int cpu = 0; m->nr_nodes > 1 && cpu < m->nr_cpus; cpu++)
+		fprintf(out, "%u ", m->node_of_cpu[cpu]);
 	for (size_t i = 0; i < m->nr_absent; i++)
 		fprintf(out, "absent %d %" PRIu64 " %" PRIu64 "\n", (int)m->absent[i].why,
 			m->absent[i].range.start, m->absent[i].range.end);
