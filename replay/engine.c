@@ -10,6 +10,9 @@
 
 /* ---- create ---- */
 
+/* So few that they, their objects and what came of them stay in the first caches from pass to pass. */
+#define BATCH_OPS_USUAL 128
+
 static void take_config(struct engine *e, const struct engine_config *config)
 {
 	const struct world *world = config->world;
@@ -18,7 +21,7 @@ static void take_config(struct engine *e, const struct engine_config *config)
 
 	e->config = *config;
 	if (!e->config.batch_ops || e->config.batch_ops > ENGINE_BATCH_MAX)
-		e->config.batch_ops = ENGINE_BATCH_MAX;
+		e->config.batch_ops = BATCH_OPS_USUAL;
 	e->moves = caps & ALLOCATOR_MOVES;
 	e->config.both_ways |= e->moves;
 	e->machine = world->machine;
@@ -66,8 +69,6 @@ int engine_create(const struct engine_config *config, struct engine **out, struc
 	if (!rc)
 		rc = objects_create(e->config.ids, config->identity == IDENTITY_VIRTUAL, e->machine,
 				    &e->objects, err);
-	if (!rc && e->config.births)
-		rc = objects_keep_births(e->objects, err);
 	if (!rc)
 		rc = marks_create(&e->exec.ghost, e->objects->end - e->objects->start, err);
 	if (!rc)

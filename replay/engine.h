@@ -50,7 +50,7 @@ struct engine_config {
 	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it and
 			   a back end with MOVES, which has it anyway */
 	bool births;	/* since when objects live, as holders and ages need it */
-	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the most */
+	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the usual number */
 	unsigned int ahead;	/* batches planned beyond the one that is executed */
 	/**
 	 * sample - all before a moment asked for by engine_sample_at() has been executed and

@@ -55,7 +55,7 @@ static bool walk_next(struct walk *w)
 			   HUGE_FRAMES;
 		w->blocks = order > HUGE_ORDER ? 1U << (order - HUGE_ORDER) : 1;
 		w->frames = 1U << (order > HUGE_ORDER ? HUGE_ORDER : order);
-		w->born = o->born ? o->born[w->recorded] : 0;
+		w->born = o->of[w->recorded].born;
 		return true;
 	}
 	return false;
@@ -257,7 +257,7 @@ static int tell_blocks(struct engine *e, const struct sorted *sorted, struct gro
 				.order = (uint8_t)object_order(o),
 				.frames = 1U << (object_order(o) > HUGE_ORDER ? HUGE_ORDER
 									      : object_order(o)),
-				.born = e->objects->born ? e->objects->born[recorded] : 0,
+				.born = e->objects->of[recorded].born,
 			};
 
 			join_group(g, &one);

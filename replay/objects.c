@@ -67,17 +67,9 @@ void objects_destroy(struct objects *o)
 		return;
 	if (o->of)
 		munmap(o->of, (o->end - o->start) * sizeof(*o->of));
-	if (o->born)
-		munmap(o->born, (o->end - o->start) * sizeof(*o->born));
 	free(o->bucket);
 	free(o->class);
 	free(o);
-}
-
-int objects_keep_births(struct objects *o, struct error *err)
-{
-	o->born = map_words((o->end - o->start) * sizeof(*o->born));
-	return o->born ? 0 : error_set(err, ENOMEM, "no memory for the ages of objects");
 }
 
 static uint32_t class_hash(const struct object_key *key)
@@ -182,7 +174,6 @@ void objects_split(struct objects *o, pfn_t pfn, unsigned int order, object_t fl
 		unsigned int k = i ? order + i - 1 : order;
 
 		objects_put(o, heads[i], k, plan | (uint32_t)k << 22);
-		if (o->born)
-			o->born[heads[i] - o->start] = o->born[head - o->start];
+		objects_at(o, heads[i])->born = objects_at(o, head)->born;
 	}
 }

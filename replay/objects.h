@@ -27,6 +27,8 @@ typedef uint32_t object_t;
 struct object {
 	object_t plan;
 	uint32_t place; /* frame relative to the machine's start */
+	uint32_t
+		born; /* of a head, in plan order; 0 unless births are kept. Here for its cache line. */
 };
 
 enum object_state {
@@ -95,7 +97,6 @@ struct objects {
 	pfn_t start, end;  /* recorded frames, or ids of a generated trace */
 	uint64_t top;	   /* no object was ever entered at or above start + top */
 	struct object *of; /* [end - start] */
-	uint32_t *born;	   /* of heads, in plan order: see objects_keep_births(); NULL: not kept */
 	struct object_class *class;
 	uint32_t nr_classes;
 	uint32_t *bucket; /* hash of classes; id + 1, 0 empty */
@@ -119,9 +120,6 @@ void objects_destroy(struct objects *objects); /* NULL is allowed */
 
 /* Births are kept in steps of 2^20 ns (a millisecond), up to 52 days. */
 #define OBJECT_BIRTH_SHIFT 20
-
-/** Give every object a birth, in the steps above; so far all are 0. Return: 0 or -ENOMEM. */
-int objects_keep_births(struct objects *objects, struct error *err);
 
 static inline bool objects_cover(const struct objects *o, pfn_t pfn, uint64_t frames)
 {

@@ -270,8 +270,8 @@ static inline void plan_alloc(struct engine *e, const struct event *ev)
 	make_way(e, ev->pfn, UINT64_C(1) << order, ev->cpu);
 	plan_place(e, OP_ALLOC, ev->pfn,
 		   object_make(OBJECT_LIVE, class_id, order, movable_type(type)), order, ev->cpu);
-	if (e->objects->born)
-		e->objects->born[index_of(e, ev->pfn)] = birth(e);
+	if (e->config.births)
+		objects_at(e->objects, ev->pfn)->born = birth(e);
 }
 
 static inline void plan_free(struct engine *e, const struct event *ev)
@@ -335,8 +335,7 @@ static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu
 	unsigned int order = object_order(o);
 	struct op *op;
 
-	if (e->objects->born)
-		e->objects->born[index_of(e, to)] = e->objects->born[index_of(e, from)];
+	objects_at(e->objects, to)->born = objects_at(e->objects, from)->born;
 	objects_clear(e->objects, from, UINT64_C(1) << order);
 	if (e->echo && object_state(o) == OBJECT_LIVE) {
 		plan_free_of(e, OP_MOVE_OUT, index_of(e, from), o, order, cpu);
@@ -410,8 +409,6 @@ static void bound_batch(struct engine *e)
 static inline void prefetch(const struct engine *e, const struct event *ev)
 {
 	__builtin_prefetch(objects_at(e->objects, ev->pfn), 1);
-	if (e->objects->born && ev->kind == EVENT_ALLOC)
-		__builtin_prefetch(&e->objects->born[ev->pfn - e->objects->start], 1);
 }
 
 int engine_play(struct engine *e, const struct event *events, size_t n, struct error *err)

@@ -48,10 +48,9 @@ static void splitting_leaves_aligned_parts_and_no_place_touched(void **unused)
 	unsigned int n;
 
 	(void)unused;
-	assert_int_equal(objects_keep_births(o, NULL), 0);
 	objects_put(o, 64, 4, object_make(OBJECT_LIVE, 5, 4, true));
 	objects_at(o, 64)->place = 1024;
-	o->born[64] = 77;
+	objects_at(o, 64)->born = 77;
 	n = object_parts(70, 0, 4, heads);
 	assert_int_equal(n, 5);
 	objects_split(o, 70, 0, OBJECT_PART);
@@ -66,7 +65,7 @@ static void splitting_leaves_aligned_parts_and_no_place_touched(void **unused)
 	}
 	for (unsigned int i = 0; i < n; i++) {
 		assert_true(is_aligned(heads[i], UINT64_C(1) << order[heads[i] - 64]));
-		assert_int_equal(o->born[heads[i]], 77);
+		assert_int_equal(objects_at(o, heads[i])->born, 77);
 	}
 	assert_int_equal(objects_at(o, 63)->plan, 0);
 	assert_int_equal(objects_at(o, 80)->plan, 0);
