@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "analysis/database.h"
+#include "analysis/schema.h"
 #include "base/bits.h"
 
 /* ---- memory: everything lives as long as the report ---------------------------------------- */
@@ -598,10 +599,12 @@ int report_data_read(const char *database, const char *label, struct report_data
 	rc = database_open(database, false, &reader.database, err);
 	if (rc)
 		return rc;
-	/* One transaction, so that a writer beside us does not change the page halfway. */
-	rc = database_exec(&reader.database, "BEGIN", "reading", err);
+	rc = database_check(&reader.database, NULL, err);
 	if (!rc)
-		rc = database_check(&reader.database, NULL, err);
+		rc = schema_read(&reader.database, err);
+	/* One transaction, so that a writer beside us does not change the page halfway. */
+	if (!rc)
+		rc = database_exec(&reader.database, "BEGIN", "reading", err);
 	if (!rc)
 		rc = read_all(&reader, label);
 	if (!rc && report_arrange(data) != 0)

@@ -51,8 +51,13 @@ static void begin_table(FILE *out, const struct rows *rows, const char *caption,
 	fprintf(out,
 		"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">\n"
 		"<table class=\"matrix\"><caption class=\"hidden\">%s</caption>\n"
-		"<thead><tr><th scope=\"col\">%s</th>",
+		"<thead><tr><th scope=\"col\">%s",
 		caption, caption, heading);
+	if (rows->source && rows->source[0]) {
+		fputs(" of ", out);
+		text_html(out, rows->source);
+	}
+	fputs("</th>", out);
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		if (!has_run(rows, i))
 			continue;
@@ -68,8 +73,8 @@ static void end_table(FILE *out)
 	fputs("</tbody>\n</table></div>\n", out);
 }
 
-/* Who brings it, what it is, and whose model it comes from, wherever it is shown. */
-static void put_row_head(FILE *out, const struct report_row *row)
+/* What it is, whose model it comes from, wherever it is shown, and unless @known who brings it. */
+static void put_row_head(FILE *out, const struct report_row *row, bool known)
 {
 	fputs("<tr><th scope=\"row\"><code>", out);
 	text_html(out, row->name);
@@ -84,7 +89,7 @@ static void put_row_head(FILE *out, const struct report_row *row)
 		fputs("</span>", out);
 	}
 	fputs(" <small>", out);
-	if (row->source[0]) {
+	if (!known) {
 		text_html(out, row->source);
 		fputs(row->help[0] ? ": " : "", out);
 	}
@@ -101,7 +106,7 @@ static void put_rows(FILE *out, const struct rows *rows)
 	for (size_t r = 0; r < grid->n; r++) {
 		if (!has_row(rows, r))
 			continue;
-		put_row_head(out, &grid->rows[r]);
+		put_row_head(out, &grid->rows[r], rows->source);
 		for (size_t i = 0; i < n_runs; i++) {
 			if (has_run(rows, i))
 				fprintf(out, "<td>%s</td>",
@@ -152,6 +157,7 @@ void page_put_counters(FILE *out, const struct report_trace *trace)
 void page_put_flags(FILE *out, const struct report_trace *trace)
 {
 	const struct report_grid *grid = &trace->flags;
+	const struct rows rows = {trace, grid, ""};
 	char number[TEXT_NUMBER_MAX];
 
 	if (!grid->n)
@@ -159,12 +165,14 @@ void page_put_flags(FILE *out, const struct report_trace *trace)
 	fputs("<h3>How allocations went <span class=\"kind\">as the back ends say, share of those "
 	      "asked for</span></h3>\n",
 	      out);
-	begin_table(out, &(struct rows){trace, grid, NULL}, "Result flags", "flag");
+	begin_table(out, &rows, "Result flags", "flag");
 	for (size_t r = 0; r < grid->n; r++) {
-		put_row_head(out, &grid->rows[r]);
+		put_row_head(out, &grid->rows[r], true);
 		for (size_t i = 0; i < trace->n_runs; i++) {
 			const struct report_cell *cell = &grid->cells[r * trace->n_runs + i];
 
+			if (!has_run(&rows, i))
+				continue;
 			fprintf(out, "<td>%s", figure(number, cell->value, ""));
 			if (isfinite(cell->beside))
 				fprintf(out, " <span class=\"soft\">%.1f %%</span>",
@@ -211,7 +219,7 @@ void page_put_paths(FILE *out, const struct report_trace *trace)
 	      "only</span></h3>\n"
 	      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Times by "
 	      "way\">\n<table><caption class=\"hidden\">Times by way</caption>\n<thead><tr>"
-	      "<th scope=\"col\">back end</th><th scope=\"col\">way</th>"
+	      "<th scope=\"col\">back end</th><th scope=\"col\" class=\"same\">way</th>"
 	      "<th scope=\"col\">allocations</th><th scope=\"col\">mean</th>"
 	      "<th scope=\"col\">median</th><th scope=\"col\">99 %</th>"
 	      "<th scope=\"col\">99.9 %</th><th scope=\"col\">slowest</th>"

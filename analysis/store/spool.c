@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "analysis/blockmap.h"
-#include "analysis/store/statement.h"
+#include "analysis/statement.h"
 #include "base/bits.h"
 
 enum statement {

@@ -11,9 +11,9 @@
 
 #include "analysis/database.h"
 #include "analysis/host.h"
-#include "analysis/store/schema.h"
+#include "analysis/schema.h"
 #include "analysis/store/spool.h"
-#include "analysis/store/statement.h"
+#include "analysis/statement.h"
 #include "base/bits.h"
 
 enum statement {

@@ -16,6 +16,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "analysis/report.h"
 #include "base/bits.h"
 
 #define VERSIONS 3
@@ -293,6 +294,54 @@ static void rows_of_no_run_are_told_and_left(void **state)
 	assert_answer(f, "PRAGMA user_version", "3");
 }
 
+static char *read_bytes(const struct fixture *f, size_t *n)
+{
+	char *bytes = malloc(1 << 20);
+	FILE *file = fopen(f->path, "r");
+
+	assert_non_null(bytes);
+	assert_non_null(file);
+	*n = fread(bytes, 1, 1 << 20, file);
+	fclose(file);
+	return bytes;
+}
+
+static void a_report_of_an_old_file_leaves_it_alone(void **state)
+{
+	/* Replays that finished. */
+	static const int rows[] = {3, 1, 1};
+	const struct fixture *f = *state;
+
+	for (int version = 1; version <= VERSIONS; version++) {
+		char out[128], page[160], row[32], *before, *after, *html = NULL;
+		const struct report_options options = {
+			.database = f->path, .directory = out, .overwrite = true};
+		size_t n_before, n_after, size = 0;
+		struct error err = {0};
+		FILE *file;
+
+		copy_old(f, version);
+		before = read_bytes(f, &n_before);
+		snprintf(out, sizeof(out), "%s/report", f->directory);
+		if (report_write(&options, &err) != 0)
+			fail_msg("%s", err.text);
+		after = read_bytes(f, &n_after);
+		assert_int_equal(n_after, n_before);
+		assert_memory_equal(after, before, n_before);
+		snprintf(page, sizeof(page), "%s/index.html", out);
+		file = fopen(page, "r");
+		assert_non_null(file);
+		assert_true(getdelim(&html, &size, '\0', file) > 0);
+		fclose(file);
+		snprintf(row, sizeof(row), ">%d run%s on 1 trace", rows[version - 1],
+			 rows[version - 1] == 1 ? "" : "s");
+		assert_non_null(strstr(html, row + 1));
+		free(html);
+		free(before);
+		free(after);
+	}
+}
+
 /* ---- what goes wrong in the middle ------------------------------------------------------------------ */
 
 static unsigned int statements_left;
@@ -428,6 +477,7 @@ int main(void)
 		TEST(a_new_run_replaces_an_old_one_that_was_asked_the_same),
 		TEST(run_ids_are_not_reused_after_migrating),
 		TEST(rows_of_no_run_are_told_and_left),
+		TEST(a_report_of_an_old_file_leaves_it_alone),
 		TEST(a_kill_in_the_middle_leaves_the_old_file_or_the_new_one),
 		TEST(a_disk_too_small_leaves_the_old_file_or_the_new_one),
 	};

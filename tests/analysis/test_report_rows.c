@@ -383,7 +383,8 @@ static void what_a_run_brings_is_shown_with_its_source_and_model(void **state)
 	assert_non_null(strstr(html, "<code>dram_joules</code> J <span class=\"kind\">modelled: "
 				     "ddr4-2400</span> <small>meter: energy of &lt;all&gt; ranks"
 				     "</small></th><td>12.5</td>"));
-	assert_non_null(strstr(html, "<code>list_walks</code> <small>toy: steps</small></th>"
+	assert_non_null(strstr(html, ">counter of toy</th>"));
+	assert_non_null(strstr(html, "<code>list_walks</code> <small>steps</small></th>"
 				     "<td>4711</td>"));
 	assert_non_null(strstr(html, "<code>refill</code> <small></small></th><td>77"));
 	assert_non_null(strstr(html, "page_cache <span class=\"soft\">Movable</span></th><td>3<br>"

@@ -1504,7 +1504,7 @@ def bench_json_has_the_documented_keys():
             check(metrics[key] > 0, f"{run['spec']}: {key}: {metrics[key]}")
     same(len({run["point_id"] for run in document["runs"]}), len(document["runs"]), "points")
     same(rows("r.db", "SELECT count(*), min(status), max(status), min(fill), max(fill),"
-                      " min(repetitions) FROM run"),
+                      " min(repetitions) FROM v_run"),
          [(len(document["runs"]), "done", "done", 0, 50, 2)], "stored")
     same(rows("r.db", "SELECT alloc_ns FROM v_bench WHERE run_id = 1"),
          [(document["runs"][0]["metrics"]["alloc_ns"],)], "stored time")

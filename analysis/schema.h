@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The tables and views of a results database, made or brought up to date. Private to analysis/store/.
+ * The tables and views of a results database, made or brought up to date. Private to analysis/.
  */
-#ifndef ANALYSIS_STORE_SCHEMA_H
-#define ANALYSIS_STORE_SCHEMA_H
+#ifndef ANALYSIS_SCHEMA_H
+#define ANALYSIS_SCHEMA_H
 
 #include <stdint.h>
 
@@ -26,6 +26,14 @@ int schema_restore(struct database *database, struct error *err);
  * newer one; or as database_fail().
  */
 int schema_update(struct database *database, struct error *err);
+
+/**
+ * schema_read - let a reader of @database, checked and open, meet this version's tables and views
+ * Of a file of an older version a private copy is brought up to date, in SQLite's temporary directory, and
+ * takes its place; the file stays as it is.
+ * Return: 0, or as schema_update().
+ */
+int schema_read(struct database *database, struct error *err);
 
 /**
  * schema_metrics - the engine's metrics as rows of metric_info

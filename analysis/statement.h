@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Prepared statements that write. Binding fails only for lack of memory, which running the statement
- * reports as well, so nothing is checked twice. Private to analysis/store/.
+ * reports as well, so nothing is checked twice. Private to analysis/.
  */
-#ifndef ANALYSIS_STORE_STATEMENT_H
-#define ANALYSIS_STORE_STATEMENT_H
+#ifndef ANALYSIS_STATEMENT_H
+#define ANALYSIS_STATEMENT_H
 
 #include <sqlite3.h>
 #include <stdint.h>

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-#include "analysis/store/schema.h"
+#include "analysis/schema.h"
 
 #include <assert.h>
 #include <errno.h>
 #include <stdio.h>
 
-#include "analysis/store/statement.h"
+#include "analysis/statement.h"
 #include "base/bits.h"
 
 extern const char store_schema[];  /* schema.sql */
@@ -48,6 +48,8 @@ int schema_restore(struct database *database, struct error *err)
 			     "open for writing", err);
 }
 
+#define COPYING "bring a copy up to date in the temporary directory (TMPDIR)"
+
 static int migrate(struct database *database, sqlite3_int64 version, struct error *err)
 {
 	sqlite3_int64 dangling = 0;
@@ -89,6 +91,57 @@ int schema_update(struct database *database, struct error *err)
 	snprintf(mark, sizeof(mark), "PRAGMA application_id = %d; PRAGMA user_version = %d",
 		 DATABASE_APPLICATION, DATABASE_VERSION);
 	return rc ? rc : database_exec(database, mark, "create the schema", err);
+}
+
+/* The whole of @from into @to. */
+static int copy_all(struct database *from, struct database *to, struct error *err)
+{
+	sqlite3_backup *backup = sqlite3_backup_init(to->db, "main", from->db, "main");
+	int got;
+
+	if (!backup)
+		return database_fail(to, COPYING, err);
+	got = sqlite3_backup_step(backup, -1);
+	if (sqlite3_backup_finish(backup) != SQLITE_OK || got != SQLITE_DONE)
+		return database_fail(to, COPYING, err);
+	return 0;
+}
+
+static int update_copy(struct database *copy, struct error *err)
+{
+	int rc = schema_relax(copy, err);
+
+	if (!rc)
+		rc = database_exec(copy, "BEGIN IMMEDIATE", COPYING, err);
+	if (!rc)
+		rc = schema_update(copy, err);
+	return rc ? rc : database_exec(copy, "COMMIT", COPYING, err);
+}
+
+int schema_read(struct database *database, struct error *err)
+{
+	struct database copy = {.path = database->path};
+	sqlite3_int64 version = 0;
+	int rc = database_int(database, "PRAGMA user_version", &version, err);
+
+	if (rc || version == DATABASE_VERSION)
+		return rc;
+	/* A file without a name, which nobody else sees, gone when it is closed. */
+	if (sqlite3_open("", &copy.db) != SQLITE_OK)
+		rc = database_fail(&copy, COPYING, err);
+	if (!rc)
+		rc = database_exec(&copy, "PRAGMA trusted_schema = OFF", COPYING, err);
+	if (!rc)
+		rc = copy_all(database, &copy, err);
+	if (!rc)
+		rc = update_copy(&copy, err);
+	if (rc) {
+		sqlite3_close(copy.db);
+		return rc;
+	}
+	sqlite3_close(database->db);
+	database->db = copy.db;
+	return 0;
 }
 
 static int put_metric(struct database *database, sqlite3_stmt *insert, unsigned int metric,

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "analysis/store/statement.h"
+#include "analysis/statement.h"
 
 #include <math.h>
 
