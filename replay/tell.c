@@ -89,6 +89,9 @@ int tell_run(struct tell *t, const struct tell_run *run, const struct settings *
 	for (size_t i = 0; !rc && i < settings->n; i++)
 		rc = tell_record(t, &(struct result_record){.kind = RESULT_SETTING,
 							    .setting = settings->row[i]});
+	/* Whoever gathers records passes on what came before this one: a run that dies at once has told. */
+	if (!rc)
+		rc = tell_record(t, &(struct result_record){.kind = RESULT_ALIVE});
 	return rc;
 }
 

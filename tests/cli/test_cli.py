@@ -415,7 +415,7 @@ def a_stray_frame_is_told_and_can_be_dropped():
         same((result.code, len(result.errors())), (OK, 1), str(result))
         check(all(word in result.err for word in words), str(result))
         check("memory_bytes" in result.out and str(16 << 40) in result.out, str(result))
-    refuses(RUN, ("in.txt:301", "--drop-beyond"), *args, "--memory", "128M")
+    refuses(RUN, ("in.txt:301", "drop-beyond"), *args, "--memory", "128M")
     refuses(USAGE, ("--drop-beyond", "--memory"), *args, "--drop-beyond")
     result = succeeds(*args, "--memory", "128M", "--drop-beyond", "--format", "json")
     same(result.err, "", "stderr")
@@ -505,7 +505,7 @@ def a_generated_trace_replays_on_whoever_chooses_frames():
         result = quire("replay", f"{name}.quire", "--format", "json")
         judge(result, OK, ("left out", "recorded"))
         for run in result.json()["runs"]:
-            same((run["status"], run["prefill"]), ("done", "none"), run["spec"])
+            same((run["status"], run["settings"]["prefill"]), ("done", "none"), run["spec"])
             for key in ("alloc_failures", "orphan_frees", "implicit_frees", "oracle_violations",
                         "unreplayable"):
                 same(run["metrics"][key], 0, f"{name}, {run['spec']}: {key}")
@@ -1143,8 +1143,13 @@ def replay_json_has_the_documented_keys():
         for key, value in (("id", number), ("label", "mine"), ("spec", run["allocator"]),
                            ("trace", name), ("mode", "sequential"), ("threads", 1),
                            ("order", None), ("seed", 1), ("status", "done"), ("error", None),
-                           ("models", {}), ("holders", [])):
+                           ("models", {})):
             same(run[key], value, f"{run['spec']}: {key}")
+        blocks = [(h["block"], h["rank"]) for h in run["holders"]]
+        check(blocks and blocks == sorted(set(blocks)), f"{run['spec']}: holders of {blocks[:9]}")
+        for h in run["holders"]:
+            check(h["sample"] == len(run["samples"]) - 1 and 0 < h["frames"] <= 512 and
+                  h["class"] in ("prefill", "page_cache", "object"), f"{run['spec']}: {h}")
         same(list(run), documented_keys(), f"{run['spec']}: keys")
         for key in ("point_id", "build_id", "options"):
             check(isinstance(run[key], str), f"{run['spec']}: {key}: {run[key]!r}")

@@ -7,10 +7,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "replay/isolate.h"
 #include "replay/tell.h"
 
 /* ---- a sink that keeps what tests look at ---- */
@@ -48,6 +50,9 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		break;
 	case RESULT_COUNTER:
 		k->counter[k->counters++] = record->counter;
+		break;
+	case RESULT_ALIVE: /* so that nothing before it is held back */
+	case RESULT_DONE:
 		break;
 	default:
 		fail_msg("a record of kind %d", (int)record->kind);
@@ -272,6 +277,32 @@ static void a_row_too_many_is_an_error(void **state)
 	assert_non_null(strstr(err.text, "dram: joules"));
 }
 
+static int die_at_once(const void *arg, struct result_sink *sink, struct error *err)
+{
+	const struct fixture *f = arg;
+	struct tell t;
+
+	tell_init(&t, sink, err);
+	if (!tell_run(&t, &f->run, &f->settings))
+		_exit(9);
+	return -EIO;
+}
+
+static void who_dies_at_once_has_told_its_settings(void **state)
+{
+	struct kept k = {.sink = {.take = keep}};
+	struct error err = {0};
+	struct fixture f;
+	struct isolated_job job = {.name = "dies", .body = die_at_once, .arg = &f};
+
+	(void)state;
+	set_up(&f);
+	assert_int_equal(isolate_run(&job, &k.sink, &err), -ECHILD);
+	assert_int_equal(k.runs, 1);
+	assert_int_equal(k.settings, f.settings.n);
+	tear_down(&f);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -281,6 +312,7 @@ int main(void)
 		cmocka_unit_test(a_counter_is_declared_once_wherever_it_stands),
 		cmocka_unit_test(more_counters_than_there_is_room_for_are_an_error),
 		cmocka_unit_test(a_row_too_many_is_an_error),
+		cmocka_unit_test(who_dies_at_once_has_told_its_settings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
