@@ -14,6 +14,7 @@
 
 struct walk {
 	struct engine *e;
+	uint64_t next; /* where to look for the next one */
 	uint32_t recorded;
 	object_t plan;
 	uint64_t block;	 /* of engine_state()'s, the first it is in */
@@ -22,40 +23,28 @@ struct walk {
 	uint32_t born;
 };
 
-/* The first frame from @i on that is in an object, or the last one there ever was. */
-static uint32_t skip_empty(const struct objects *o, uint64_t i)
-{
-	const struct object *of = o->of;
-
-	while (i + 4 < o->top && !(of[i].plan | of[i + 1].plan | of[i + 2].plan | of[i + 3].plan))
-		i += 4;
-	while (i + 1 < o->top && !of[i].plan)
-		i++;
-	return (uint32_t)i;
-}
-
 /* The next object that is placed and in the map. Return: false: there is none. */
 static bool walk_next(struct walk *w)
 {
 	const struct engine *e = w->e;
 	const struct objects *o = e->objects;
+	const uint64_t frames = o->end - o->start;
+	uint64_t at = objects_next(o, w->next);
 
-	w->recorded += w->frames * w->blocks;
-	for (; w->recorded < o->top; w->recorded += 1U << object_order(w->plan)) {
-		unsigned int order;
+	for (; at < frames; at = objects_next(o, w->next)) {
+		object_t plan = o->of[at].plan;
+		unsigned int order = object_order(plan);
 
-		w->recorded = skip_empty(o, w->recorded);
-		w->plan = o->of[w->recorded].plan;
-		if (object_state(w->plan) != OBJECT_LIVE ||
-		    marks_get(&e->exec.ghost, w->recorded) ||
-		    marks_get(&e->account.stray, w->recorded))
+		w->next = at + (UINT64_C(1) << order);
+		if (object_state(plan) != OBJECT_LIVE || marks_get(&e->exec.ghost, at) ||
+		    marks_get(&e->account.stray, at))
 			continue;
-		order = object_order(w->plan);
-		w->block = (e->start + o->of[w->recorded].place - e->account.state->base) /
-			   HUGE_FRAMES;
+		w->recorded = (uint32_t)at;
+		w->plan = plan;
+		w->block = (e->start + o->of[at].place - e->account.state->base) / HUGE_FRAMES;
 		w->blocks = order > HUGE_ORDER ? 1U << (order - HUGE_ORDER) : 1;
 		w->frames = 1U << (order > HUGE_ORDER ? HUGE_ORDER : order);
-		w->born = o->of[w->recorded].born;
+		w->born = o->of[at].born;
 		return true;
 	}
 	return false;

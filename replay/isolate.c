@@ -107,14 +107,24 @@ child_main(const struct isolated_job *job, int fd, pid_t parent)
 	_exit(rc ? 1 : 0);
 }
 
+/* Pass on all records that have arrived. Return: 0 or a negative errno. */
+static int relay_arrived(struct result_reader *reader, struct relay_sink *relay, struct error *err)
+{
+	int rc;
+
+	while ((rc = result_reader_take(reader, &relay->sink, err)) > 0)
+		;
+	return rc;
+}
+
 /*
  * Read records until the child ends the stream. -ETIMEDOUT: it has been silent for too long; -EINTR:
  * the caller wants it stopped.
  */
-static int relay_all(int fd, struct relay_sink *relay, const struct isolated_job *job,
-		     struct error *err)
+static int relay_all(struct result_reader *reader, struct relay_sink *relay,
+		     const struct isolated_job *job, struct error *err)
 {
-	struct pollfd p = {.fd = fd, .events = POLLIN};
+	struct pollfd p = {.fd = reader->fd, .events = POLLIN};
 	unsigned int silent_ms = 0;
 	int rc;
 
@@ -132,8 +142,11 @@ static int relay_all(int fd, struct relay_sink *relay, const struct isolated_job
 			continue;
 		}
 		silent_ms = 0;
-		rc = result_read(fd, &relay->sink, err);
+		rc = result_reader_fill(reader, err);
 		if (rc <= 0)
+			return rc;
+		rc = relay_arrived(reader, relay, err);
+		if (rc)
 			return rc;
 	}
 }
@@ -184,6 +197,7 @@ static int judge(const struct relay_sink *relay, int relay_rc, int status, const
 int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct error *err)
 {
 	struct relay_sink relay = {.sink = {.take = relay_take}, .to = sink};
+	struct result_reader reader = {.fd = -1};
 	struct result_record done = {.kind = RESULT_DONE};
 	struct error scratch = {0}, ignored;
 	int fd[2], status = 0, rc, relay_rc;
@@ -209,7 +223,9 @@ int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct
 		child_main(job, fd[1], parent);
 	}
 	close(fd[1]);
-	relay_rc = relay_all(fd[0], &relay, job, err);
+	reader.fd = fd[0];
+	relay_rc = relay_all(&reader, &relay, job, err);
+	result_reader_release(&reader);
 	close(fd[0]);
 	if (relay_rc && relay_rc != -EPROTO)
 		kill(pid, SIGKILL);

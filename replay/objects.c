@@ -51,7 +51,8 @@ int objects_create(const struct machine *ids, bool numbers, const struct machine
 	o->bucket = calloc(o->nr_buckets, sizeof(*o->bucket));
 	o->class = calloc(o->nr_buckets / 2, sizeof(*o->class));
 	o->of = map_words(frames * sizeof(*o->of));
-	if (!o->bucket || !o->class || !o->of)
+	o->entered = calloc(div_round_up(frames, HUGE_FRAMES) + 1, sizeof(*o->entered));
+	if (!o->bucket || !o->class || !o->of || !o->entered)
 		goto no_memory;
 	*out = o;
 	return 0;
@@ -67,9 +68,27 @@ void objects_destroy(struct objects *o)
 		return;
 	if (o->of)
 		munmap(o->of, (o->end - o->start) * sizeof(*o->of));
+	free(o->entered);
 	free(o->bucket);
 	free(o->class);
 	free(o);
+}
+
+uint64_t objects_next(const struct objects *o, uint64_t i)
+{
+	const uint64_t frames = o->end - o->start;
+
+	while (i < frames) {
+		if (!o->entered[i / HUGE_FRAMES]) {
+			i = align_down(i, HUGE_FRAMES) + HUGE_FRAMES;
+			continue;
+		}
+		for (uint64_t end = min_u64(align_down(i, HUGE_FRAMES) + HUGE_FRAMES, frames);
+		     i < end; i++)
+			if (o->of[i].plan)
+				return i;
+	}
+	return frames;
 }
 
 static uint32_t class_hash(const struct object_key *key)

@@ -95,7 +95,7 @@ struct object_key {
 
 struct objects {
 	pfn_t start, end;  /* recorded frames, or ids of a generated trace */
-	uint64_t top;	   /* no object was ever entered at or above start + top */
+	uint8_t *entered;  /* by 512 frames from start on: has an object ever been entered there? */
 	struct object *of; /* [end - start] */
 	struct object_class *class;
 	uint32_t nr_classes;
@@ -149,14 +149,15 @@ uint32_t objects_classify(struct objects *o, const struct object_key *key);
 static inline void objects_put(struct objects *o, pfn_t pfn, unsigned int order, object_t plan)
 {
 	struct object *of = objects_at(o, pfn);
-	uint64_t end = pfn - o->start + (UINT64_C(1) << order);
 
 	of->plan = plan;
+	o->entered[(pfn - o->start) / HUGE_FRAMES] = 1;
 	for (uint64_t i = 1; i < UINT64_C(1) << order; i++)
 		of[i].plan = plan;
-	if (end > o->top)
-		o->top = end;
 }
+
+/** The first frame from @i on, relative to start, where an object begins or goes on; end - start: none. */
+uint64_t objects_next(const struct objects *o, uint64_t i);
 
 /** Forget [@pfn, @pfn + @frames): plan halves only. */
 static inline void objects_clear(struct objects *o, pfn_t pfn, uint64_t frames)

@@ -808,6 +808,13 @@ static int deliver(const struct head *head, const uint8_t *body, struct result_s
 	return rc < 0 ? rc : 1;
 }
 
+static int check_head(const struct head *head, struct error *err)
+{
+	if (head->magic != HEAD_MAGIC || head->bytes > BODY_MAX)
+		return error_set(err, EPROTO, "results: not a record");
+	return 0;
+}
+
 int result_read(int fd, struct result_sink *sink, struct error *err)
 {
 	struct head head;
@@ -819,11 +826,80 @@ int result_read(int fd, struct result_sink *sink, struct error *err)
 		return 0;
 	if (n < (ssize_t)sizeof(head))
 		return read_failed(n, err);
-	if (head.magic != HEAD_MAGIC || head.bytes > BODY_MAX)
-		return error_set(err, EPROTO, "results: not a record");
+	rc = check_head(&head, err);
+	if (rc)
+		return rc;
 	rc = read_body(fd, head.bytes, &body, err);
 	if (rc == 0)
 		rc = deliver(&head, body, sink, err);
 	free(body);
 	return rc;
+}
+
+/* ---- many at once ---- */
+
+static bool grow(uint8_t **data, size_t *size, size_t wanted)
+{
+	uint8_t *grown;
+
+	if (wanted <= *size)
+		return true;
+	grown = realloc(*data, wanted);
+	if (!grown)
+		return false;
+	*data = grown;
+	*size = wanted;
+	return true;
+}
+
+int result_reader_take(struct result_reader *r, struct result_sink *sink, struct error *err)
+{
+	struct head head;
+	int rc;
+
+	if (r->end - r->start < sizeof(head))
+		return 0;
+	memcpy(&head, r->data + r->start, sizeof(head));
+	rc = check_head(&head, err);
+	if (rc)
+		return rc;
+	if (r->end - r->start - sizeof(head) < head.bytes)
+		return 0;
+	/* To where numbers in it are aligned. */
+	if (!grow(&r->body, &r->body_size, (size_t)max_u64(head.bytes, READ_STEP)))
+		return error_set(err, ENOMEM, "results: no memory");
+	memcpy(r->body, r->data + r->start + sizeof(head), head.bytes);
+	r->start += sizeof(head) + head.bytes;
+	return deliver(&head, r->body, sink, err);
+}
+
+int result_reader_fill(struct result_reader *r, struct error *err)
+{
+	ssize_t n;
+
+	if (r->start > 0)
+		memmove(r->data, r->data + r->start, r->end - r->start);
+	r->end -= r->start;
+	r->start = 0;
+	/* Twice what has come, so that a false length allocates nothing. */
+	if (!grow(&r->data, &r->size, (size_t)max_u64(2 * r->end, READ_STEP)))
+		return error_set(err, ENOMEM, "results: no memory");
+	do {
+		n = read(r->fd, r->data + r->end, r->size - r->end);
+		if (n < 0 && errno == EAGAIN)
+			wait_for(r->fd, POLLIN);
+	} while (n < 0 && (errno == EINTR || errno == EAGAIN));
+	if (n < 0)
+		return read_failed(-errno, err);
+	if (n == 0)
+		return r->end ? read_failed(0, err) : 0;
+	r->end += (size_t)n;
+	return 1;
+}
+
+void result_reader_release(struct result_reader *r)
+{
+	free(r->data);
+	free(r->body);
+	*r = (struct result_reader){.fd = -1};
 }

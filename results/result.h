@@ -363,6 +363,30 @@ void result_writer_release(struct result_writer *w);
  */
 int result_write(int fd, const struct result_record *record, struct error *err);
 
+/*
+ * The counterpart of a writer: takes what has arrived in one system call, however many records that are.
+ * Begin with only fd set; the descriptor stays the caller's.
+ */
+struct result_reader {
+	int fd;
+	uint8_t *data, *body;
+	size_t start, end, size, body_size; /* what has arrived and is not taken: [start, end) */
+};
+
+/**
+ * result_reader_take - pass on the next record, if all of it has arrived
+ * Return: 1; 0: more has to arrive first; else as result_read().
+ */
+int result_reader_take(struct result_reader *r, struct result_sink *sink, struct error *err);
+/**
+ * result_reader_fill - wait for more to arrive
+ * Return: 1; 0: end of stream at a record boundary; -EPROTO: it stops inside one; -ENOMEM; the errno of
+ * read().
+ */
+int result_reader_fill(struct result_reader *r, struct error *err);
+/** Free the memory; what was not taken is lost. */
+void result_reader_release(struct result_reader *r);
+
 /**
  * result_read - the counterpart: read one record and pass it on
  *

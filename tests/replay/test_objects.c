@@ -69,7 +69,7 @@ static void splitting_leaves_aligned_parts_and_no_place_touched(void **unused)
 	}
 	assert_int_equal(objects_at(o, 63)->plan, 0);
 	assert_int_equal(objects_at(o, 80)->plan, 0);
-	assert_int_equal(o->top, 80);
+	assert_int_equal(objects_next(o, 0), 64);
 	objects_destroy(o);
 	machine_destroy(m);
 }
@@ -100,12 +100,38 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 	machine_destroy(m);
 }
 
+static void the_next_object_is_found_across_what_was_never_entered(void **state)
+{
+	struct machine *m;
+	struct objects *o;
+	uint64_t at = 0;
+	static const pfn_t heads[] = {3, 511, 512, 5000, 262136, 262143};
+
+	(void)state;
+	assert_int_equal(machine_from_memory(UINT64_C(1) << 30, 1, &m, NULL), 0);
+	assert_int_equal(objects_create(m, false, m, &o, NULL), 0);
+	assert_int_equal(objects_next(o, 0), 262144);
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++)
+		objects_put(o, heads[i], 0, object_make(OBJECT_LIVE, 0, 0, true));
+	/* What is gone is not found, though it was entered. */
+	objects_put(o, 9000, 0, object_make(OBJECT_LIVE, 0, 0, true));
+	objects_clear(o, 9000, 1);
+	for (size_t i = 0; i < ARRAY_SIZE(heads); i++) {
+		at = objects_next(o, at);
+		assert_int_equal(at++, heads[i]);
+	}
+	assert_int_equal(objects_next(o, at), 262144);
+	objects_destroy(o);
+	machine_destroy(m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_plan_half_holds_every_field_at_its_extreme),
 		cmocka_unit_test(splitting_leaves_aligned_parts_and_no_place_touched),
 		cmocka_unit_test(equal_requests_share_a_class_and_others_do_not),
+		cmocka_unit_test(the_next_object_is_found_across_what_was_never_entered),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -435,6 +435,58 @@ static void records_gathered_into_one_write_are_all_read(void **state)
 	result_writer_release(&w);
 }
 
+/* All records that have arrived. */
+static void take_arrived(struct result_reader *r, struct result_sink *sink)
+{
+	int rc;
+
+	while ((rc = result_reader_take(r, sink, NULL)) > 0)
+		;
+	assert_int_equal(rc, 0);
+}
+
+static void a_stream_that_arrives_in_two_pieces_is_the_same_wherever_it_is_cut(void **state)
+{
+	struct result_record records[RECORDS_MAX];
+	size_t n = make_records(records), kept = 0;
+	struct result_writer w = {.fd = -1};
+	int fd[2];
+
+	(void)state;
+	/* Without the large ones, so that every cut can be tried. */
+	for (size_t i = 0; i < n; i++)
+		if (records[i].kind != RESULT_BLOCKMAP && records[i].kind != RESULT_LATENCY)
+			records[kept++] = records[i];
+	for (size_t i = 0; i < kept; i++)
+		assert_int_equal(result_writer_put(&w, &records[i], NULL), 0);
+	assert_true(w.used < 65536);
+	for (size_t cut = 1; cut < w.used; cut++) {
+		struct comparing_sink sink = {.sink = {compare_take}, .expected = records};
+		struct result_reader r = {0};
+
+		assert_int_equal(pipe2(fd, O_CLOEXEC), 0);
+		r.fd = fd[0];
+		assert_int_equal(write(fd[1], w.data, cut), cut);
+		assert_int_equal(result_reader_fill(&r, NULL), 1);
+		take_arrived(&r, &sink.sink);
+		assert_int_equal(write(fd[1], w.data + cut, w.used - cut), w.used - cut);
+		assert_int_equal(result_reader_fill(&r, NULL), 1);
+		take_arrived(&r, &sink.sink);
+		assert_int_equal(sink.taken, kept);
+		/* A stream may end here, and nowhere else. */
+		if (cut % 7 == 0)
+			assert_int_equal(write(fd[1], w.data, cut % 5 + 1), cut % 5 + 1);
+		close(fd[1]);
+		if (cut % 7 == 0)
+			assert_int_equal(result_reader_fill(&r, NULL), 1);
+		take_arrived(&r, &sink.sink);
+		assert_int_equal(result_reader_fill(&r, NULL), cut % 7 ? 0 : -EPROTO);
+		result_reader_release(&r);
+		close(fd[0]);
+	}
+	result_writer_release(&w);
+}
+
 static void a_non_blocking_pipe_works_as_well(void **state)
 {
 	struct result_record records[RECORDS_MAX];
@@ -794,6 +846,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_kind_of_record_crosses_a_pipe),
 		cmocka_unit_test(records_gathered_into_one_write_are_all_read),
+		cmocka_unit_test(
+			a_stream_that_arrives_in_two_pieces_is_the_same_wherever_it_is_cut),
 		cmocka_unit_test(a_non_blocking_pipe_works_as_well),
 		cmocka_unit_test(a_stream_cut_inside_a_record_is_a_protocol_error),
 		cmocka_unit_test(a_body_shorter_or_longer_than_its_fields_is_refused),
