@@ -254,6 +254,7 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_bool(s, SETTING_CARE, "oracle", c->oracle && checked, true);
 	tell_machine_facts(s, r->machine);
 	tell_trace_facts(s, r->totals);
+	settings_text(s, SETTING_FACT, "kernel", r->header->kernel, NULL);
 	settings_bool(s, SETTING_FACT, "generated", r->header->identity == IDENTITY_VIRTUAL, false);
 }
 
