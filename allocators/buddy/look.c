@@ -17,6 +17,7 @@ enum counter {
 	STEALS,
 	ZONE_SPILLS,
 	WATERMARK_BOOSTS,
+	BOOST_FRAMES,
 	ISOLATED_FRAMES,
 	PCP_HITS,
 	PCP_REFILLS,
@@ -44,6 +45,8 @@ const struct metric_info buddy_counters[NR_COUNTERS + 1] = {
 			 "allocations for which the first zone of their list had nothing to spare"},
 	[WATERMARK_BOOSTS] = {"watermark_boosts", "", "times a fallback raised a zone's watermarks",
 			      METRIC_LOWER},
+	[BOOST_FRAMES] = {"boost_frames", "frames",
+			  "by which all watermarks are raised now; each zone's, added up"},
 	[ISOLATED_FRAMES] = {"isolated_frames", "frames", "free, but out of circulation now"},
 	[PCP_HITS] = {"pcp_hits", "", "allocations that a per-CPU list had a block for",
 		      METRIC_HIGHER},
@@ -66,7 +69,7 @@ static void add_counter(struct allocator_stats *stats, enum counter counter, uin
 
 /* What is summed over zones and their per-CPU lists. */
 struct sums {
-	uint64_t zone_locked, drained, claims, claimed, steals, spills, boosts, isolated;
+	uint64_t zone_locked, drained, claims, claimed, steals, spills, boosts, boost, isolated;
 	uint64_t hits, refills, refilled;
 };
 
@@ -102,6 +105,7 @@ static void sum_zone(struct buddy_zone *z, struct sums *sum, struct allocator_st
 	sum->steals += z->steals;
 	sum->spills += z->spills;
 	sum->boosts += z->boosts;
+	sum->boost += atomic_load_explicit(&z->boost, memory_order_relaxed);
 	spin_unlock(&z->lock);
 	for (uint32_t f = (uint32_t)align_down(z->start, PAGEBLOCK_FRAMES); f < z->end;
 	     f += PAGEBLOCK_FRAMES)
@@ -133,6 +137,7 @@ int buddy_stats(const struct allocator *a, unsigned int zone, struct allocator_s
 	add_counter(stats, STEALS, sum.steals);
 	add_counter(stats, ZONE_SPILLS, sum.spills);
 	add_counter(stats, WATERMARK_BOOSTS, sum.boosts);
+	add_counter(stats, BOOST_FRAMES, sum.boost);
 	add_counter(stats, ISOLATED_FRAMES, sum.isolated);
 	add_counter(stats, PCP_HITS, sum.hits);
 	add_counter(stats, PCP_REFILLS, sum.refills);
