@@ -376,12 +376,6 @@ static void plan_move(struct engine *e, const struct event *ev)
 	}
 }
 
-static void plan_pulse(struct engine *e, const struct event *ev)
-{
-	plan_alloc(e, ev);
-	plan_free(e, ev);
-}
-
 /* A kind that drives the replay has a function of its name here, or this does not compile. */
 #define HANDLER_1(name) plan_##name
 #define HANDLER_0(name) NULL

@@ -50,9 +50,7 @@ enum event_arg {
 	/* arg: event_compaction_arg() */                                                          \
 	X(12, COMPACTION, compaction, 0, NUMBER, 0, 1)                                             \
 	/* pfn, order: page cache of the file context; optional */                                 \
-	X(13, LABEL, label, 1, NONE, 0, 0)                                                         \
-	/* a block is asked for and given back at once: pfn, order, as ALLOC */                    \
-	X(14, PULSE, pulse, 1, NONE, 1, 0)
+	X(13, LABEL, label, 1, NONE, 0, 0)
 
 enum event_kind {
 #define X(number, NAME, ...) EVENT_##NAME = number,
