@@ -868,7 +868,7 @@ static int tell_counts(struct fidelity *f)
 	if (!rc && !f->burn_in)
 		rc = tell_warning(
 			&f->tell,
-			"recorded without --burn-in: the order of free lists and the content "
+			"recorded without burn-in: the order of free lists and the content "
 			"of per-CPU lists were unknown at the start");
 	if (!rc && f->totals->lost_events)
 		rc = tell_warning(&f->tell,
