@@ -306,7 +306,7 @@ static __attribute__((noinline)) void account_rare(struct engine *e, const struc
 	}
 }
 
-static void account_some(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
+void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
 	for (unsigned int i = from; i < to; i++) {
 		uint8_t kind = b->op[i].kind;
@@ -318,22 +318,6 @@ static void account_some(struct engine *e, struct batch *b, unsigned int from, u
 		else
 			account_rare(e, b, i);
 	}
-}
-
-void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
-{
-	uint8_t last = b->op[to - 1].kind;
-
-	if (!e->exec.nr_moved) {
-		account_some(e, b, from, to);
-		return;
-	}
-	/* Room for an allocation is made before it is served; a free frees before others move there. */
-	account_some(e, b, from, to - 1);
-	if (last == OP_ALLOC || last == OP_MOVE_IN)
-		moves_follow(e, batch_event(b, to - 1));
-	account_some(e, b, to - 1, to);
-	moves_follow(e, batch_event(b, to - 1));
 }
 
 /* ---- making and asking ---- */

@@ -151,7 +151,10 @@ static void run(struct engine *e, struct batch *b)
 		end = execute(e, b, at, end);
 		e->exec.checked_event = batch_event(b, end - 1);
 		e->ring.left = b->n - end;
-		account(e, b, at, end);
+		if (e->exec.nr_moved)
+			moves_account(e, b, at, end);
+		else
+			account(e, b, at, end);
 		at = end;
 	}
 	e->ring.running = false;
@@ -188,12 +191,6 @@ int engine_flush(struct engine *e, struct error *err)
 	e->plan.batch->n = 0;
 	e->plan.batch->first_event = e->plan.events;
 	return engine_error(e, err);
-}
-
-bool engine_idle(const struct engine *e)
-{
-	/* If nothing waits, what is running is what plan has filled last. */
-	return !e->ring.waiting && (e->ring.running ? !e->ring.left : !e->plan.batch->n);
 }
 
 int engine_error(const struct engine *e, struct error *err)

@@ -99,8 +99,11 @@ struct engine {
 /* The newest batch is full, or has to go: carry out what is due, and begin another. */
 void engine_submit(struct engine *e);
 
-/* Is all that was planned executed? */
-bool engine_idle(const struct engine *e);
+/* Is all that was planned executed? If nothing waits, what is running is what plan has filled last. */
+static inline bool engine_idle(const struct engine *e)
+{
+	return !e->ring.waiting && (e->ring.running ? !e->ring.left : !e->plan.batch->n);
+}
 
 /* What went wrong on the way. Return: 0, -ENOMEM, or what sample() returned. */
 int engine_error(const struct engine *e, struct error *err);
@@ -124,7 +127,7 @@ unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsig
 int account_create(struct engine *e, struct error *err);
 void account_destroy(struct engine *e);
 
-/* Check and count operations @from to @to, which have been executed. */
+/* Check and count operations @from to @to, which have been executed; but for what the back end moved. */
 void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
 
 /*
@@ -141,7 +144,7 @@ void account_hold(struct engine *e, uint32_t recorded, pfn_t pfn, unsigned int o
 void account_violation(struct engine *e, uint64_t event, const char *what, unsigned int order,
 		       pfn_t pfn, const char *why);
 
-/* ---- moves.c: from placed frames to objects; all of it only with both_ways ---- */
+/* ---- owners.c: from placed frames to objects; all of it only with both_ways ---- */
 
 int owners_create(struct engine *e, struct error *err);
 void owners_destroy(struct engine *e);
@@ -152,7 +155,12 @@ void owners_set(struct engine *e, pfn_t pfn, unsigned int order, uint32_t record
 /* They are in no object any more. */
 void owners_clear(struct engine *e, pfn_t pfn, unsigned int order);
 
+/* ---- moves.c ---- */
+
 /* Follow what the back end has moved in its last call, for @event. */
 void moves_follow(struct engine *e, uint64_t event);
+
+/* account(), where the back end has moved something in the last of these operations. */
+void moves_account(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
 
 #endif

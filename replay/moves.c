@@ -1,86 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The way back from a placed frame to its object, and what it is for: objects that move. Kept only if
- * asked for, as every allocation then writes into one more place.
+ * Objects that move: by the back end, in the middle of its calls, or by whoever tells the engine to.
  */
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/mman.h>
 
 #include "base/bits.h"
 #include "replay/engine_inside.h"
 
 #define FIRST_MOVED 64
-
-static void *map_zeroed(size_t bytes)
-{
-	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
-		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-
-	return p == MAP_FAILED ? NULL : p;
-}
-
-static size_t owner_bytes(const struct engine *e)
-{
-	return (e->end - e->start) * sizeof(*e->account.owner);
-}
-
-static size_t fixed_bytes(const struct engine *e)
-{
-	return div_round_up(e->end - e->start, 64) * sizeof(*e->account.fixed);
-}
-
-int owners_create(struct engine *e, struct error *err)
-{
-	e->account.owner = map_zeroed(owner_bytes(e));
-	e->account.fixed = map_zeroed(fixed_bytes(e));
-	e->exec.moved = malloc(FIRST_MOVED * sizeof(*e->exec.moved));
-	e->exec.moved_capacity = FIRST_MOVED;
-	if (e->account.owner && e->account.fixed && e->exec.moved)
-		return 0;
-	return error_set(err, ENOMEM, "no memory to find the objects of %llu frames",
-			 (unsigned long long)(e->end - e->start));
-}
-
-void owners_destroy(struct engine *e)
-{
-	if (e->account.owner)
-		munmap(e->account.owner, owner_bytes(e));
-	if (e->account.fixed)
-		munmap(e->account.fixed, fixed_bytes(e));
-}
-
-void owners_set(struct engine *e, pfn_t pfn, unsigned int order, uint32_t recorded, bool movable)
-{
-	uint64_t first = pfn - e->start;
-
-	for (uint64_t i = first; i < first + (UINT64_C(1) << order); i++) {
-		uint64_t bit = UINT64_C(1) << (i & 63);
-
-		e->account.owner[i] = recorded + 1;
-		if (movable)
-			e->account.fixed[i >> 6] &= ~bit;
-		else
-			e->account.fixed[i >> 6] |= bit;
-	}
-}
-
-void owners_clear(struct engine *e, pfn_t pfn, unsigned int order)
-{
-	memset(&e->account.owner[pfn - e->start], 0, sizeof(*e->account.owner) << order);
-}
-
-pfn_t engine_owner(const struct engine *e, pfn_t pfn)
-{
-	uint32_t owner = 0;
-
-	if (e->account.owner && pfn >= e->start && pfn < e->end)
-		owner = e->account.owner[pfn - e->start];
-	return owner ? e->objects->start + (owner - 1) : PFN_NONE;
-}
-
-/* ---- moving ---- */
 
 /* Is every object with a frame in the block wholly in it? */
 static bool only_whole_objects(const struct engine *e, pfn_t pfn, uint64_t frames)
@@ -189,15 +117,15 @@ void engine_moved(struct engine *e, pfn_t from, pfn_t to, unsigned int order)
 	if (!e->moves)
 		return;
 	if (x->nr_moved == x->moved_capacity) {
-		struct moved_block *bigger =
-			realloc(x->moved, 2 * x->moved_capacity * sizeof(*x->moved));
+		size_t capacity = x->moved ? 2 * x->moved_capacity : FIRST_MOVED;
+		struct moved_block *bigger = realloc(x->moved, capacity * sizeof(*x->moved));
 
 		if (!bigger) {
 			x->out_of_memory = true;
 			return;
 		}
 		x->moved = bigger;
-		x->moved_capacity *= 2;
+		x->moved_capacity = capacity;
 	}
 	x->moved[x->nr_moved++] = (struct moved_block){from, to, order};
 }
@@ -224,4 +152,16 @@ void moves_follow(struct engine *e, uint64_t event)
 			account_violation(e, event, "move", m->order, m->from, why);
 	}
 	e->exec.nr_moved = 0;
+}
+
+void moves_account(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
+{
+	uint8_t last = b->op[to - 1].kind;
+
+	/* Room for an allocation is made before it is served; a free frees before others move there. */
+	account(e, b, from, to - 1);
+	if (last == OP_ALLOC || last == OP_MOVE_IN)
+		moves_follow(e, batch_event(b, to - 1));
+	account(e, b, to - 1, to);
+	moves_follow(e, batch_event(b, to - 1));
 }

@@ -83,15 +83,6 @@ struct report_data {
 	struct report_arena *arena; /* owns everything above */
 };
 
-/**
- * report_data_read - the rows of v_latest, replays by trace and fidelity runs
- * @label: only runs so labelled; NULL: all
- * Return: 0; -ENOENT no database, or no finished replay in it; -EBADMSG; -EPROTONOSUPPORT;
- * -EBUSY; -ENOMEM; or another I/O errno.
- */
-int report_data_read(const char *database, const char *label, struct report_data *data,
-		     struct error *err);
-
 /** Free all. An all-zero @data is allowed. */
 void report_data_free(struct report_data *data);
 
@@ -120,11 +111,5 @@ const char *report_next_key(const struct report_run *runs, size_t n, const char 
  * They were asked the same, and what was timed was timed on one host.
  */
 bool report_comparable(const struct report_run *a, const struct report_run *b, enum metric metric);
-
-/**
- * report_arrange - give runs their names and colours, and put them in order
- * Return: 0 or -ENOMEM.
- */
-int report_arrange(struct report_data *data);
 
 #endif

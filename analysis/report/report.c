@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "analysis/report/page.h"
+#include "analysis/report/read.h"
 #include "base/outfile.h"
 
 /* The whole page into memory, the figures onto disk. */
