@@ -293,14 +293,15 @@ static int read_machine(struct bench_job *job)
 {
 	const struct option_set *o = job->job.options;
 	const struct machine *m;
-	int code = cli_machine_read(o, &job->machine);
+	int code;
 
 	job->memory_bytes = option_uint(o, "memory");
-	if (code != EXIT_OK || !job->machine.machine)
-		return code;
-	if (option_given(o, "memory") || option_given(o, "cpus"))
+	if (option_given(o, "machine") && (option_given(o, "memory") || option_given(o, "cpus")))
 		return cli_usage("bench: --machine says how much memory and how many cpus there "
 				 "are; drop --memory and --cpus, or --machine");
+	code = cli_machine_read(o, &job->machine);
+	if (code != EXIT_OK || !job->machine.machine)
+		return code;
 	m = job->machine.machine;
 	job->memory_bytes = machine_managed(m) << m->page_shift;
 	job->cpus = m->nr_cpus;

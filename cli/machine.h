@@ -21,7 +21,7 @@ struct cli_machine {
 
 /**
  * cli_machine_read - the value of the option "machine"
- * What the file leaves open, and how it was set, is told on stderr.
+ * What the file leaves open, and how it was set, is told on stderr beside a table for people.
  * Return: EXIT_OK, or the exit code after telling why; to be released in any case.
  */
 int cli_machine_read(const struct option_set *options, struct cli_machine *m);

@@ -112,11 +112,12 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
 static bool prepare(struct replay_job *r, const struct option_set *o)
 {
-	r->job.code = cli_machine_read(o, &r->machine);
-	if (r->job.code == EXIT_OK && r->machine.machine && option_given(o, "prefill") &&
+	if (option_given(o, "machine") && option_given(o, "prefill") &&
 	    option_choice(o, "prefill") == PREFILL_RECORDED)
 		r->job.code = cli_usage("replay: --prefill recorded: another machine has no room "
 					"for recorded places; drop it, or --machine");
+	else
+		r->job.code = cli_machine_read(o, &r->machine);
 	return r->job.code == EXIT_OK;
 }
 

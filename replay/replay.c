@@ -265,7 +265,7 @@ static int send_run(struct run *r)
 	char note[TELL_NOTE_MAX], asked[600];
 	const struct tell_run run = {
 		.spec = c->spec,
-		.machine = r->header->machine,
+		.machine = r->machine,
 		.asked = asked,
 		.trace = c->trace,
 		.trace_digest = r->totals ? r->totals->digest : "",

@@ -512,6 +512,86 @@ def a_generated_trace_replays_on_whoever_chooses_frames():
         refuses(RUN, ("generated",), "replay", f"{name}.quire", "-a", "recorded", "--format", "json")
 
 
+MACHINE = """description: a test's
+min_free: 4M
+nodes:
+  - cpus: 2
+    zones:
+      - {type: Normal, start: 0, end: %s}
+"""
+
+
+def a_trace_replays_on_another_machine():
+    name = trace(events=3000)
+    shipped = os.path.join(SOURCE, "configs", "machines", "laptop.yaml")
+    result = quire("replay", name, "--machine", shipped, "--format", "json")
+    judge(result, OK, ("left out", "recorded"))
+    for run in result.json()["runs"]:
+        same((run["settings"]["machine"], run["settings"]["prefill"], run["settings"]["cpus"]),
+             ("laptop", "none", 8), run["spec"])
+        same((run["metrics"]["oracle_violations"], run["metrics"]["alloc_failures"],
+              run["metrics"]["prefill_failures"]), (0, 0, 0), run["spec"])
+    refuses(RUN, ("recorded", "own machine"), "replay", name, "--machine", shipped, "-a", "recorded",
+            "--format", "json")
+    sample = os.path.join(SOURCE, "traces", "samples", "sqlite.quire")
+    for run in succeeds("replay", sample, "--machine", shipped, "-a", "firstfit", "--format",
+                        "json").json()["runs"]:
+        same(run["settings"]["prefill"], "packed", "prefill")
+        check(any("another machine" in w for w in run["warnings"]), run["warnings"])
+    refuses(USAGE, ("--prefill", "--machine"), "replay", name, "--machine", shipped, "--prefill",
+            "recorded")
+
+
+def a_machine_of_the_same_shape_makes_no_difference():
+    succeeds("generate", "frag", "-p", "memory=64M,cpus=2")
+    write("same.yaml", MACHINE % "64M")
+    args = ("replay", "frag.quire", "-a", "firstfit", "-a", "llfree", "--format", "json")
+    mine, other = (succeeds(*args, *more).json()["runs"] for more in ((), ("--machine", "same.yaml")))
+    for a, b in zip(mine, other):
+        check(a["point_id"] != b["point_id"], a["spec"])
+        for key in ("free_huge", "moves_to_compact", "free_frames", "alloc_failures", "unreplayable"):
+            same(b["metrics"][key], a["metrics"][key], f"{a['spec']}: {key}")
+
+
+def a_machine_that_is_too_small_refuses():
+    succeeds("generate", "frag", "-p", "memory=64M,cpus=2")
+    write("small.yaml", MACHINE % "32M")
+    for run in succeeds("replay", "frag.quire", "--machine", "small.yaml", "-a", "firstfit",
+                        "--format", "json").json()["runs"]:
+        check(run["metrics"]["alloc_failures"] > 0, run["metrics"])
+        same(run["metrics"]["oracle_violations"], 0, "violations")
+
+
+def all_that_a_back_end_sees_of_a_machine_is_part_of_the_point():
+    succeeds("generate", "bulk", "-p", "memory=16M,cpus=2")
+    points = set()
+    for min_free in ("1M", "2M"):
+        write("m.yaml", (MACHINE % "32M").replace("4M", min_free))
+        points.add(succeeds("replay", "bulk.quire", "--machine", "m.yaml", "-a", "buddy", "--format",
+                            "json").json()["runs"][0]["point_id"])
+    same(len(points), 2, "points")
+
+
+def a_machine_file_is_told_by_place():
+    name = trace(events=100)
+    write("bad.yaml", (MACHINE % "64M").replace("Normal", "Normall"))
+    refuses(USAGE, ("bad.yaml:6:", "Normal"), "replay", name, "--machine", "bad.yaml")
+    refuses(USAGE, ("none.yaml",), "replay", name, "--machine", "none.yaml")
+    write("good.yaml", MACHINE % "64M")
+    refuses(USAGE, ("--machine", "--memory"), "bench", "frag", "--machine", "good.yaml", "--memory",
+            "64M")
+
+
+def a_benchmark_runs_on_a_machine_of_a_file():
+    write("m.yaml", MACHINE % "64M")
+    run, = succeeds("bench", "frag", "--machine", "m.yaml", "-a", "llfree", "--format",
+                    "json").json()["runs"]
+    same((run["settings"]["machine"], run["settings"]["memory"], run["settings"]["cpus"]),
+         ("m", 64 << 20, 2), "settings")
+    plain, = succeeds("bench", "frag", "--memory", "64M", "--cpus", "2", "-a", "llfree", "--format",
+                      "json").json()["runs"]
+    same(run["metrics"]["moves_to_compact"], plain["metrics"]["moves_to_compact"], "moves")
+
 def what_cannot_be_generated_is_refused():
     for words, *args in (
             (("operand is missing", "usage: quire generate"),),
@@ -1680,6 +1760,12 @@ TESTS = [
     what_is_generated_is_told_and_the_same_each_time,
     a_generated_trace_replays_on_whoever_chooses_frames,
     what_cannot_be_generated_is_refused,
+    a_trace_replays_on_another_machine,
+    a_machine_of_the_same_shape_makes_no_difference,
+    a_machine_that_is_too_small_refuses,
+    all_that_a_back_end_sees_of_a_machine_is_part_of_the_point,
+    a_machine_file_is_told_by_place,
+    a_benchmark_runs_on_a_machine_of_a_file,
     an_existing_trace_is_generated_anew_only_by_force,
     a_generation_that_ends_early_leaves_nothing,
     help_and_lists_tell_every_parameter,
