@@ -23,18 +23,27 @@ struct walk {
 	uint32_t born;
 };
 
-/* The next object that is placed and in the map. Return: false: there is none. */
-static bool walk_next(struct walk *w)
+/*
+ * The next object that is placed and in the map. Return: false: there is none. Millions are walked: inline,
+ * so that what does not change stays in registers.
+ */
+static inline __attribute__((always_inline)) bool walk_next(struct walk *w)
 {
 	const struct engine *e = w->e;
 	const struct objects *o = e->objects;
 	const uint64_t frames = o->end - o->start;
-	uint64_t at = objects_next(o, w->next);
 
-	for (; at < frames; at = objects_next(o, w->next)) {
-		object_t plan = o->of[at].plan;
-		unsigned int order = object_order(plan);
+	for (;;) {
+		uint64_t at = w->next;
+		object_t plan;
+		unsigned int order;
 
+		if (at >= frames || !o->of[at].plan)
+			at = objects_next(o, at);
+		if (at >= frames)
+			return false;
+		plan = o->of[at].plan;
+		order = object_order(plan);
 		w->next = at + (UINT64_C(1) << order);
 		if (object_state(plan) != OBJECT_LIVE || marks_get(&e->exec.ghost, at) ||
 		    marks_get(&e->account.stray, at))
@@ -47,7 +56,6 @@ static bool walk_next(struct walk *w)
 		w->born = o->of[at].born;
 		return true;
 	}
-	return false;
 }
 
 /* ---- ages ---- */
