@@ -161,7 +161,7 @@ void account_hold(struct engine *e, uint32_t recorded, pfn_t pfn, unsigned int o
 		owners_set(e, pfn, order, recorded, movable);
 }
 
-static inline void account_alloc(struct engine *e, const struct batch *b, unsigned int i)
+ENGINE_HOT void account_alloc(struct engine *e, const struct batch *b, unsigned int i)
 {
 	const struct op *op = &b->op[i];
 	struct alloc_result got = b->placed[i];
@@ -182,8 +182,8 @@ static inline void account_alloc(struct engine *e, const struct batch *b, unsign
 }
 
 /* @ticks: what the call took. */
-static inline void account_free(struct engine *e, const struct batch *b, unsigned int i,
-				uint64_t ticks)
+ENGINE_HOT void account_free(struct engine *e, const struct batch *b, unsigned int i,
+			     uint64_t ticks)
 {
 	const struct op *op = &b->op[i];
 	pfn_t pfn = b->placed[i].pfn;

@@ -75,6 +75,9 @@ struct ring {
 	unsigned int left; /* of which so many operations are not executed yet */
 };
 
+/* For what nearly every operation goes through: a call's prologue costs as much as its work. */
+#define ENGINE_HOT static inline __attribute__((always_inline))
+
 struct engine {
 	struct engine_config config;
 	/* Of the config and what it points at, for short. */

@@ -113,8 +113,9 @@ static void split_object(struct engine *e, pfn_t pfn, unsigned int order)
  * Return how many objects or parts that was; the frames in none of them are added to @unknown, and
  * @split is set if a part was cut off.
  */
-static uint64_t free_range(struct engine *e, pfn_t pfn, pfn_t end, unsigned int cpu,
-			   uint64_t *unknown, bool *split)
+static __attribute__((noinline)) uint64_t free_range(struct engine *e, pfn_t pfn, pfn_t end,
+						     unsigned int cpu, uint64_t *unknown,
+						     bool *split)
 {
 	uint64_t freed = 0;
 
@@ -163,7 +164,7 @@ static inline void make_way(struct engine *e, pfn_t pfn, uint64_t frames, unsign
  * trace) of an id the machine has no frames for. Kept as ghosts where it can be, so that its frees
  * are known as such.
  */
-static void plan_unreplayable(struct engine *e, const struct event *ev)
+static __attribute__((noinline)) void plan_unreplayable(struct engine *e, const struct event *ev)
 {
 	pfn_t pfn = ev->pfn, end = pfn + (UINT64_C(1) << ev->order);
 
@@ -250,7 +251,7 @@ static inline void plan_place(struct engine *e, enum op_kind kind, pfn_t pfn, ob
 	objects_put(e->objects, pfn, order, o);
 }
 
-static inline void plan_alloc(struct engine *e, const struct event *ev)
+ENGINE_HOT void plan_alloc(struct engine *e, const struct event *ev)
 {
 	unsigned int type = ev->migratetype, order = ev->order;
 	uint32_t class_id;
@@ -274,7 +275,7 @@ static inline void plan_alloc(struct engine *e, const struct event *ev)
 		objects_at(e->objects, ev->pfn)->born = birth(e);
 }
 
-static inline void plan_free(struct engine *e, const struct event *ev)
+ENGINE_HOT void plan_free(struct engine *e, const struct event *ev)
 {
 	uint64_t unknown = 0, frames = UINT64_C(1) << ev->order;
 	bool split = false;
