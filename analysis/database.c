@@ -7,10 +7,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A write transaction takes milliseconds; one that lasts longer than this is stuck. */
-#define BUSY_TIMEOUT_MS 5000
+#define BUSY_SECONDS  5
+#define BUSY_PAUSE_NS 20000000
 
 int database_fail(struct database *database, const char *what, struct error *err)
 {
@@ -102,6 +104,42 @@ static char *plain_name(const char *path)
 	return name;
 }
 
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
+}
+
+/* SQLite's question whether to try again; @times: it has asked for this lock. */
+static int on_busy(void *arg, int times)
+{
+	static const struct timespec pause = {.tv_nsec = BUSY_PAUSE_NS};
+	struct database *database = arg;
+	unsigned int seconds;
+
+	if (!times) {
+		database->busy_since_ns = now_ns();
+		database->busy_asked = 0;
+	}
+	seconds = (unsigned int)((now_ns() - database->busy_since_ns) / UINT64_C(1000000000));
+	if (!database->wait.waiting && seconds >= BUSY_SECONDS)
+		return 0;
+	if (database->wait.waiting && seconds > database->busy_asked) {
+		database->busy_asked = seconds;
+		if (!database->wait.waiting(database->wait.arg, database->path, seconds))
+			return 0;
+	}
+	nanosleep(&pause, NULL);
+	return 1;
+}
+
+void database_set_wait(struct database *database, const struct database_wait *wait)
+{
+	database->wait = wait ? *wait : (struct database_wait){0};
+}
+
 static int open_handle(struct database *database, bool writable, struct error *err)
 {
 	const int flags =
@@ -117,7 +155,7 @@ static int open_handle(struct database *database, bool writable, struct error *e
 		return error_set(err, ENOMEM, "%s: out of memory", database->path);
 	if (rc != SQLITE_OK)
 		return database_fail(database, "open", err);
-	sqlite3_busy_timeout(database->db, BUSY_TIMEOUT_MS);
+	sqlite3_busy_handler(database->db, on_busy, database);
 	/* The file may come from anywhere: its schema gets no more rights than ours needs. */
 	return database_exec(database, "PRAGMA trusted_schema=OFF; PRAGMA foreign_keys=ON", "open",
 			     err);

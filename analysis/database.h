@@ -10,16 +10,26 @@
 #include <sqlite3.h>
 #include <stdbool.h>
 
+#include "analysis/store.h"
 #include "base/error.h"
 
 #define DATABASE_APPLICATION 0x71756972 /* "quir", in the file's header */
-#define DATABASE_VERSION     4
+#define DATABASE_VERSION     5
 
 struct database {
 	sqlite3 *db;
 	char *path;
 	bool created; /* by database_open() */
+	struct database_wait wait;
+	uint64_t busy_since_ns;	 /* of the lock waited for */
+	unsigned int busy_asked; /* seconds for which its owner was asked */
 };
+
+/**
+ * database_set_wait - from now on somebody else's lock is waited for like this; NULL: five seconds, as before
+ * Copied. A database that is open stays at its address.
+ */
+void database_set_wait(struct database *database, const struct database_wait *wait);
 
 /**
  * database_open - open @path, without looking into it yet

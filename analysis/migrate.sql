@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- From version 3 of the results database to version 4, second half: schema.sql has made the new tables
--- beside the old ones, which schema.c renamed to old_NAME; here their rows are copied, and what
--- were columns of a run become settings.
+-- From version 3 of the results database on, second half: schema.sql has made the new tables beside the old
+-- ones, which schema.c renamed to old_NAME; here their rows are copied, and what were columns of a run
+-- become settings. migrate_doubts.sql follows.
 
 INSERT INTO run (id, status, status_text, host_id, trace_id, backend_id, spec, options, mode, seed, threads,
 	block_order, label, point_id, build_id, start_ns, boot_id, pid, process_start)

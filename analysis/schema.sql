@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The results database, version 4 (PRAGMA user_version): its tables. The views are in views.sql, and
+-- The results database, version 5 (PRAGMA user_version): its tables. The views are in views.sql, and
 -- docs/results.md explains all. When a file of an older version is opened, migrate.sql moves aside what
 -- has changed, the tables that are missing are made from here, and what was moved aside is copied.
 -- Times are nanoseconds; counts that do not fit 63 bits do not occur, except seeds, which are
@@ -208,6 +208,16 @@ CREATE TABLE IF NOT EXISTS accuracy (
 	choices   INTEGER NOT NULL, -- of the kernel's; of a cause, how often it was this one
 	correct   INTEGER NOT NULL CHECK (correct BETWEEN 0 AND choices),
 	PRIMARY KEY (run_id, variant, class, dimension, key)
+) STRICT, WITHOUT ROWID;
+
+-- What stands against a run, finished or not: docs/results.md explains the names. Nothing that has a row
+-- here is ever called best.
+CREATE TABLE IF NOT EXISTS doubt (
+	run_id INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+	name   TEXT    NOT NULL,
+	count  INTEGER NOT NULL CHECK (count > 0),
+	failed INTEGER NOT NULL CHECK (failed IN (0, 1)), -- a check of the back end has failed
+	PRIMARY KEY (run_id, name)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE IF NOT EXISTS warning (

@@ -14,6 +14,7 @@
 #ifndef ANALYSIS_STORE_H
 #define ANALYSIS_STORE_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "base/error.h"
@@ -21,15 +22,27 @@
 
 struct store;
 
+/* How patient an owner of a database is with another process that has it locked. */
+struct database_wait {
+	/**
+	 * waiting - asked after each second of waiting; @seconds so far
+	 * Return: whether to go on. NULL: five seconds.
+	 */
+	bool (*waiting)(void *arg, const char *path, unsigned int seconds);
+	void *arg;
+};
+
 /**
  * store_open - open or create for writing, bring the schema up to date, sweep dead `running` rows
  *
- * A lock held by another process is waited for, up to five seconds.
+ * @wait: how patiently a lock held by another process is waited for, now and at each commit; copied;
+ *        NULL: five seconds
  * Return: 0; -EPROTONOSUPPORT: made by a newer quire; -EBADMSG: not a results database; -EBUSY:
  * still locked; -EISDIR; -EACCES: read-only; -ENOSPC; -ENOMEM; or another I/O errno. On failure a
  * file that did not exist before does not exist after.
  */
-int store_open(const char *path, struct store **store, struct error *err);
+int store_open(const char *path, const struct database_wait *wait, struct store **store,
+	       struct error *err);
 
 /**
  * store_close - checkpoint, back to a plain journal (no -wal or -shm left), close, free

@@ -1,21 +1,29 @@
 -- SPDX-License-Identifier: MIT
 -- The views of a results database: made anew whenever it is opened for writing by a newer version.
 
--- Which runs may be called best: candidates that finished and refused nothing. out_for: why not, a list of
--- the role, the status, and the metrics that should be nought.
+-- Which runs may be called best: candidates that finished, against which nothing stands. out_for: why not, a
+-- list of the role, the status, and the names of doubts. failed: a check of the back end has failed.
 DROP VIEW IF EXISTS v_standing;
 CREATE VIEW v_standing AS
-SELECT run_id, role, out_for = '' AS may_compete, nullif(rtrim(out_for, ','), '') AS out_for
+SELECT run_id, role, out_for = '' AS may_compete, nullif(rtrim(out_for, ','), '') AS out_for,
+	EXISTS (SELECT 1 FROM doubt WHERE doubt.run_id = standing.run_id AND failed) AS failed
 FROM (SELECT run.id AS run_id, role,
 	iif(role <> 'candidate', role || ',', '') || iif(status <> 'done', status || ',', '') ||
 	coalesce((SELECT group_concat(name || ',', '') FROM (
-		SELECT name FROM metric
-		JOIN metric_info ON metric_info.id = metric.metric_id
-		WHERE metric.run_id = run.id AND source = '' AND value > 0
-			AND name IN ('alloc_failures', 'prefill_failures', 'oracle_violations')
-		ORDER BY position)), '') AS out_for
+		SELECT name FROM doubt WHERE doubt.run_id = run.id ORDER BY name)), '') AS out_for
 	FROM run
-	JOIN backend ON backend.id = run.backend_id);
+	JOIN backend ON backend.id = run.backend_id) AS standing;
+
+-- What stands against runs, one row each: finished or not.
+DROP VIEW IF EXISTS v_doubt;
+CREATE VIEW v_doubt AS
+SELECT run.id AS run_id, trace.path AS trace, backend.name AS allocator, run.options, run.label, run.status,
+	doubt.name, count, failed
+FROM doubt
+JOIN run ON run.id = doubt.run_id
+JOIN backend ON backend.id = run.backend_id
+LEFT JOIN trace ON trace.id = run.trace_id
+ORDER BY run.id, doubt.name;
 
 -- Every run, with names instead of ids. verb: what made it. settings: what was asked unlike usual, in one
 -- canonical line. The columns from memory on are settings that v_setting has too, NULL where not said;

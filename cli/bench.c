@@ -70,6 +70,7 @@ static const struct option bench_options[] = {
 	 .fallback = "on",
 	 .help = "check every frame handed out, outside what is timed"},
 	CLI_OPTION_TIMEOUT,
+	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
 	CLI_OPTION_DB,
 	CLI_OPTION_FORMAT,
@@ -84,7 +85,6 @@ struct list {
 /* Everything one invocation works on. */
 struct bench_job {
 	struct job job;
-	struct result_sink failures; /* says what failed */
 	enum bench_kind kind;
 	struct list threads, orders, fills;
 	uint32_t cpus, repetitions;
@@ -254,34 +254,15 @@ static int make_points(struct bench_job *job)
 	return code;
 }
 
-static int tell_failure(struct result_sink *sink, const struct result_record *record,
-			struct error *err)
-{
-	struct bench_job *job =
-		(struct bench_job *)((char *)sink - offsetof(struct bench_job, failures));
-	struct error failure = {0};
-
-	(void)err;
-	if (record->kind != RESULT_DONE || record->done.status == RUN_DONE)
-		return 0;
-	error_set(&failure, record->done.code, "bench: %s",
-		  record->done.text ? record->done.text : "failed");
-	job_fail(&job->job, &failure);
-	return 0;
-}
-
 static void measure(struct bench_job *job)
 {
 	const struct bench_watch watch = {
-		.timeout_s = (unsigned int)option_uint(job->job.options, "timeout"),
-		.stop = &cli_stop,
+		.run = job_watch(&job->job),
 		.progress = isatty(STDERR_FILENO),
 	};
 	struct error err = {0};
 	int rc;
 
-	job->failures.take = tell_failure;
-	result_tee_add(&job->job.tee, &job->failures);
 	rc = bench_run_all(job->points, job->nr_points, &watch, &job->job.tee.sink, &err);
 	/* Of what was interrupted, each run has told. */
 	if (rc && (rc != -EINTR || job->job.code != EXIT_RUN))

@@ -59,6 +59,12 @@ void cli_dash(struct error *err, const struct option *table);
  */
 int cli_pick(const char *verb, const char *word, const char *const *names);
 
+/**
+ * cli_put_repetition - the command that repeats a run of this one, of the back end @spec alone, in one process
+ * As typed, quoted for a shell; nothing goes to the database.
+ */
+void cli_put_repetition(FILE *out, const char *spec);
+
 /** An emitter on stdout for the option "format". Return: NULL after telling why. */
 struct emitter *cli_emitter(const struct option_set *options);
 /** The version of the document, for machines alone. */
@@ -76,9 +82,15 @@ static inline void cli_raise(int *code, int other)
 /* Rows that several verbs have. */
 #define CLI_OPTION_TIMEOUT                                                                         \
 	{                                                                                          \
-		.name = "timeout", .type = OPTION_UINT, .fallback = "600", .unit = "s",            \
+		.name = "timeout", .type = OPTION_UINT, .fallback = "60", .unit = "s",             \
 		.max = 1000000,                                                                    \
-		.help = "stop a back end that has been silent for so long; 0: never"               \
+		.help = "stop a back end that has made no progress for so long; 0: never"          \
+	}
+#define CLI_OPTION_IN_PROCESS                                                                      \
+	{                                                                                          \
+		.name = "in-process", .type = OPTION_BOOL, .fallback = "off",                      \
+		.help = "run in this process, for a debugger: a crash, or a loop without end, is " \
+			"then ours"                                                                \
 	}
 #define CLI_OPTION_LABEL                                                                           \
 	{                                                                                          \

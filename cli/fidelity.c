@@ -21,6 +21,7 @@ static const struct option fidelity_options[] = {
 		 "what "
 		 "knowing it would be worth, not how faithful a back end is"},
 	CLI_OPTION_TIMEOUT,
+	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
 	CLI_OPTION_DB,
 	CLI_OPTION_FORMAT,
@@ -43,17 +44,23 @@ static int judge_one(struct job *job, const char *trace, const struct allocator_
 		.hindsight = option_bool(o, "hindsight"),
 		.label = option_string(o, "label"),
 		.progress = isatty(STDERR_FILENO),
-		.timeout_s = (unsigned int)option_uint(o, "timeout"),
-		.stop = &cli_stop,
+		.watch = job_watch(job),
 	};
-	int rc = fidelity_fits(trace, spec, err);
 
-	return rc ? rc : fidelity_run_isolated(&config, &job->tee.sink, err);
+	return fidelity_run_isolated(&config, &job->tee.sink, err);
+}
+
+static int fits(struct job *job, const char *trace, const struct allocator_spec *spec,
+		bool *does_fit, struct error *err)
+{
+	(void)job;
+	return fidelity_fits(trace, spec, does_fit, err);
 }
 
 static int run(const struct option_set *options, int n, char **traces)
 {
-	static const struct job_runner runner = {.suits = can_answer, .run = judge_one};
+	static const struct job_runner runner = {
+		.suits = can_answer, .fits = fits, .run = judge_one};
 	struct job job;
 
 	if (job_begin(&job, "fidelity", options) && job_open(&job, RUNS_FIDELITY))

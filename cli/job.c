@@ -2,9 +2,13 @@
 #include "cli/job.h"
 
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 
 #include "cli/cli.h"
+
+/* Longer than any commit takes; who holds a lock for so long has forgotten it. */
+#define LOCK_WAIT_S 60U
 
 void job_fail(struct job *job, const struct error *err)
 {
@@ -19,12 +23,47 @@ bool job_begin(struct job *job, const char *verb, const struct option_set *optio
 	return job->code == EXIT_OK;
 }
 
+/* Somebody else has the database locked. Return: whether to wait on. */
+static bool wait_on(void *arg, const char *path, unsigned int seconds)
+{
+	struct job *job = arg;
+
+	if (cli_stop || seconds >= LOCK_WAIT_S)
+		return false;
+	if (!job->waited_s)
+		fprintf(stderr, "quire: %s: another process has it locked; waiting\n", path);
+	job->waited_s = seconds;
+	return true;
+}
+
+/* Each run that fails, says why. */
+static int tell_failure(struct result_sink *sink, const struct result_record *record,
+			struct error *err)
+{
+	struct job *job = (struct job *)((char *)sink - offsetof(struct job, failures));
+	struct error failure = {0};
+
+	(void)err;
+	if (record->kind != RESULT_DONE || record->done.status == RUN_DONE)
+		return 0;
+	error_set(&failure, record->done.code ? record->done.code : EIO, "%s: %s", job->verb,
+		  record->done.text ? record->done.text : "failed");
+	job_fail(job, &failure);
+	if (record->done.status == RUN_CRASHED) {
+		fputs("quire: to repeat it: gdb --args ", stderr);
+		cli_put_repetition(stderr, job->runs.kept.run.spec);
+		fputc('\n', stderr);
+	}
+	return 0;
+}
+
 bool job_open(struct job *job, enum runs_view view)
 {
+	const struct database_wait wait = {.waiting = wait_on, .arg = job};
 	const char *db = option_string(job->options, "db");
 	struct error err = {0};
 
-	if (db && store_open(db, &job->store, &err)) {
+	if (db && store_open(db, &wait, &job->store, &err)) {
 		job_fail(job, &err);
 		return false;
 	}
@@ -34,47 +73,81 @@ bool job_open(struct job *job, enum runs_view view)
 		return false;
 	}
 	runs_begin(&job->runs, job->e, job->store, view);
+	job->failures.take = tell_failure;
 	result_tee_init(&job->tee);
 	result_tee_add(&job->tee, job->store ? store_sink(job->store) : NULL);
 	result_tee_add(&job->tee, &job->runs.sink);
+	result_tee_add(&job->tee, &job->failures);
 	return true;
 }
 
-/* All back ends on one trace. Return: false: go no further. */
-static bool run_trace(struct job *job, const char *trace, const struct job_runner *runner)
+struct run_watch job_watch(const struct job *job)
 {
-	struct error misfit = {0};
+	return (struct run_watch){
+		.timeout_s = (unsigned int)option_uint(job->options, "timeout"),
+		.in_process = option_bool(job->options, "in-process"),
+		.stop = &cli_stop,
+	};
+}
+
+void job_tell_unkept(struct job *job)
+{
+	struct error err = {0};
+
+	if (!result_tee_failure(&job->tee, &err))
+		return;
+	error_set(&err, err.code, "%s: not all results of a run could be kept: %s", job->verb,
+		  err.text);
+	job_fail(job, &err);
+}
+
+/* One back end on one trace, which it fits or was named for. */
+static void run_one(struct job *job, const char *trace, const struct allocator_spec *spec,
+		    const struct job_runner *runner)
+{
+	const unsigned int rows = job->runs.rows;
+	struct error err = {0};
+
+	/* Once it has a row, that has told. */
+	if (runner->run(job, trace, spec, &err) && job->runs.rows == rows)
+		job_fail(job, &err);
+	job_tell_unkept(job);
+}
+
+/* All back ends on one trace. */
+static void run_trace(struct job *job, const char *trace, const struct job_runner *runner)
+{
 	bool any = false;
 
 	for (size_t i = 0; i < job->specs.n && !cli_stop; i++) {
 		const struct allocator_spec *spec = job->specs.spec[i];
 		struct error err = {0};
-		int rc;
+		bool fits;
 
 		if (job->specs.all && runner->suits && !runner->suits(spec->ops))
 			continue;
-		rc = runner->run(job, trace, spec, &err);
-		any |= rc != -ENOTSUP;
-		if (rc == -ENOTSUP && job->specs.all) {
-			misfit = err; /* told if none fits, once */
-			if (runner->tell_left_out)
-				fprintf(stderr, "quire: %s: left out: %s\n", job->verb, err.text);
-		} else if (rc) {
+		if (runner->fits(job, trace, spec, &fits, &err)) {
 			job_fail(job, &err);
+			return;
 		}
-		if (rc && rc != -ENOTSUP && rc != -ECHILD)
-			return false;
+		if (!fits && job->specs.all) {
+			fprintf(stderr, "quire: %s: left out: %s\n", job->verb, err.text);
+			continue;
+		}
+		any = true;
+		run_one(job, trace, spec, runner);
 	}
-	if (job->specs.all && !any && !cli_stop)
-		job_fail(job, &misfit);
-	return !cli_stop;
+	if (!any && !cli_stop) {
+		cli_raise(&job->code, EXIT_RUN);
+		fprintf(stderr, "quire: %s: %s: no built-in back end fits; name another (-a)\n",
+			job->verb, trace);
+	}
 }
 
 void job_run_traces(struct job *job, int n, char **traces, const struct job_runner *runner)
 {
-	for (int t = 0; t < n; t++)
-		if (!run_trace(job, traces[t], runner))
-			return;
+	for (int t = 0; t < n && !cli_stop; t++)
+		run_trace(job, traces[t], runner);
 }
 
 int job_end(struct job *job)

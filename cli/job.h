@@ -13,6 +13,7 @@
 #include "base/option.h"
 #include "cli/runs.h"
 #include "cli/specs.h"
+#include "replay/isolate.h"
 #include "results/tee.h"
 
 struct job {
@@ -23,7 +24,9 @@ struct job {
 	struct emitter *e;     /* NULL: not open */
 	struct result_tee tee; /* give records to tee.sink: first the store, then the runs */
 	struct runs runs;
-	int code; /* the exit code so far */
+	struct result_sink failures; /* tells why a run failed */
+	unsigned int waited_s;	     /* for another process that has the database locked */
+	int code;		     /* the exit code so far */
 };
 
 /**
@@ -40,19 +43,30 @@ void job_fail(struct job *job, const struct error *err);
 struct job_runner {
 	/** Whether a back end that nobody named is worth being tried; NULL: each is. */
 	bool (*suits)(const struct allocator_ops *ops);
-	bool tell_left_out; /* one that nobody named and that does not fit has its line on stderr */
+	/**
+	 * fits - can this back end do it? @fits false: it cannot, @err says why
+	 * Return: 0; an error is the trace's, and nobody can.
+	 */
+	int (*fits)(struct job *job, const char *trace, const struct allocator_spec *spec,
+		    bool *fits, struct error *err);
 	/**
 	 * run - one back end on one trace, its records to tee.sink
-	 * Return: 0; -ENOTSUP: they do not fit; -ECHILD: it has died, which is its own misfortune; any
-	 * other error is everyone's.
+	 * Return: 0; an error, which costs this run alone.
 	 */
 	int (*run)(struct job *job, const char *trace, const struct allocator_spec *spec,
 		   struct error *err);
 };
 
+/** How the options say that runs are to be watched. */
+struct run_watch job_watch(const struct job *job);
+
+/** Records went to job->tee: if the database could not take some, say so, and that costs EXIT_RUN. */
+void job_tell_unkept(struct job *job);
+
 /**
- * job_run_traces - every back end on every trace, until cli_stop or an error that is everyone's
- * What nobody named and does not fit is left out; that nothing fits is told.
+ * job_run_traces - every back end on every trace, until cli_stop
+ * One that fails has its row, and costs the others nothing; nor does a trace that nobody can read. What nobody
+ * named and does not fit is left out with a line; what somebody named has a row that says why.
  */
 void job_run_traces(struct job *job, int n, char **traces, const struct job_runner *runner);
 

@@ -185,6 +185,9 @@ int kept_run_take(struct kept_run *k, const struct result_record *record)
 		k->has_flag[record->flag.flag] = true;
 		k->flag[record->flag.flag] = record->flag.allocs;
 		return 0;
+	case RESULT_DOUBT:
+		k->doubts.count[record->doubt.doubt] = record->doubt.count;
+		return 0;
 	case RESULT_FREELIST:
 		end_freelists_keep(&k->freelists, &record->freelist);
 		return 0;

@@ -43,6 +43,7 @@ struct kept_run {
 	double metric[METRIC_COUNT];
 	bool has_flag[FLAG_KINDS];
 	uint64_t flag[FLAG_KINDS];
+	struct doubts doubts;
 	/* All strings in these are copies. */
 	struct kept_list settings; /* struct result_setting */
 	struct kept_list rows;	   /* struct kept_row; the metric METRIC_COUNT + n is the n-th */

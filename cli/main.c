@@ -15,6 +15,10 @@
 
 volatile sig_atomic_t cli_stop;
 
+/* The command line, verb first, as getopt may have permuted it. */
+static char **cli_words;
+static int cli_nr_words;
+
 static const struct verb *const verbs[] = {
 	&verb_record, &verb_import, &verb_generate, &verb_snapshot, &verb_trace,
 	&verb_replay, &verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
@@ -28,10 +32,14 @@ static const struct {
 	int code;
 	const char *word, *spelling;
 } spellings[] = {
-	{EEXIST, "replace it", "--force"},	    {EBADMSG, "salvage", "quire replay --salvage"},
-	{EBADMSG, "imported", "quire import"},	    {EBADMSG, "import it as", "--from"},
-	{ECHILD, "raise the timeout", "--timeout"}, {ENOSPC, "spool elsewhere", "--spool"},
-	{ENOMEM, "smaller buffer", "--buffer"},	    {ENOTSUP, "record one", "quire record"},
+	{EEXIST, "replace it", "--force"},
+	{EBADMSG, "salvage", "quire replay --salvage"},
+	{EBADMSG, "imported", "quire import"},
+	{EBADMSG, "import it as", "--from"},
+	{ETIMEDOUT, "raise the timeout", "--timeout"},
+	{ENOSPC, "spool elsewhere", "--spool"},
+	{ENOMEM, "smaller buffer", "--buffer"},
+	{ENOTSUP, "record one", "quire record"},
 };
 
 static const char *spelling_of(const struct error *err)
@@ -49,6 +57,59 @@ int cli_fail(enum exit_code code, const struct error *err)
 	fprintf(stderr, "quire: %s%s%s%s\n", err->text[0] ? err->text : strerror(err->code),
 		spelling ? " (" : "", spelling ? spelling : "", spelling ? ")" : "");
 	return (int)code;
+}
+
+/* A word as a shell would have to read it. */
+static void put_word(FILE *out, const char *word)
+{
+	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+				    "_-+=:,./@%^";
+
+	if (word[0] && word[strspn(word, plain)] == '\0') {
+		fprintf(out, " %s", word);
+		return;
+	}
+	fputs(" '", out);
+	for (; *word; word++) {
+		if (*word == '\'')
+			fputs("'\\''", out);
+		else
+			fputc(*word, out);
+	}
+	fputc('\'', out);
+}
+
+/* Of the words at @i: how many name back ends or a database, and are not repeated. */
+static int not_repeated(int i)
+{
+	static const char *const own[] = {"-a", "--allocator", "--db"};
+
+	for (size_t o = 0; o < ARRAY_SIZE(own); o++) {
+		const size_t length = strlen(own[o]);
+
+		if (strncmp(cli_words[i], own[o], length) != 0)
+			continue;
+		if (!cli_words[i][length])
+			return 2;
+		if (cli_words[i][length] == '=' || length == 2)
+			return 1;
+	}
+	return 0;
+}
+
+void cli_put_repetition(FILE *out, const char *spec)
+{
+	fputs("quire", out);
+	for (int i = 0; i < cli_nr_words;) {
+		const int skip = not_repeated(i);
+
+		if (!skip)
+			put_word(out, cli_words[i]);
+		i += skip ? skip : 1;
+	}
+	fputs(" -a", out);
+	put_word(out, spec);
+	fputs(" --in-process", out);
 }
 
 void cli_dash(struct error *err, const struct option *table)
@@ -261,7 +322,6 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 int main(int argc, char **argv)
 {
 	const struct verb *v;
-	int code;
 
 	fill_standard_descriptors();
 	/* A reader that went away and a limit on file sizes are write errors like others. */
@@ -288,6 +348,7 @@ int main(int argc, char **argv)
 		help_verb(v, stdout);
 		return end_help();
 	}
-	code = run_verb(v, argc - 1, argv + 1);
-	return code;
+	cli_words = argv + 1;
+	cli_nr_words = argc - 1;
+	return run_verb(v, argc - 1, argv + 1);
 }

@@ -67,6 +67,7 @@ static const struct option replay_options[] = {
 	 .help = "replay what is intact of a damaged trace"},
 	CLI_OPTION_MACHINE,
 	CLI_OPTION_TIMEOUT,
+	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
 	CLI_OPTION_DB,
 	CLI_OPTION_FORMAT,
@@ -101,12 +102,18 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 		.salvage = option_bool(o, "salvage"),
 		.label = option_string(o, "label"),
 		.progress = isatty(STDERR_FILENO),
-		.timeout_s = (unsigned int)option_uint(o, "timeout"),
-		.stop = &cli_stop,
+		.watch = job_watch(job),
 	};
-	int rc = replay_fits(trace, spec, config.machine, err);
 
-	return rc ? rc : replay_run_isolated(&config, &job->tee.sink, err);
+	return replay_run_isolated(&config, &job->tee.sink, err);
+}
+
+static int fits(struct job *job, const char *trace, const struct allocator_spec *spec,
+		bool *does_fit, struct error *err)
+{
+	const struct machine *machine = ((struct replay_job *)job)->machine.machine;
+
+	return replay_fits(trace, spec, machine, does_fit, err);
 }
 
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
@@ -123,7 +130,7 @@ static bool prepare(struct replay_job *r, const struct option_set *o)
 
 static int run(const struct option_set *options, int n, char **traces)
 {
-	static const struct job_runner runner = {.tell_left_out = true, .run = replay_one};
+	static const struct job_runner runner = {.fits = fits, .run = replay_one};
 	struct replay_job r = {0};
 	int code;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/run_emit.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "sim/gfp.h"
@@ -141,6 +142,25 @@ static void emit_holders(struct emitter *e, const struct kept_run *k)
 	emitter_array_end(e);
 }
 
+/* What stands against it, and so whether it may be called best: as in the view v_standing. */
+static void emit_standing(struct emitter *e, const struct kept_run *k, enum run_status status)
+{
+	char doubts[DOUBTS_LIST_MAX], out_for[DOUBTS_LIST_MAX + 64];
+	const char *role = k->run.role == ROLE_CANDIDATE ? "" : run_role_name(k->run.role);
+	const char *ended = status == RUN_DONE ? "" : run_status_name(status);
+
+	doubts_list(&k->doubts, doubts, sizeof(doubts));
+	snprintf(out_for, sizeof(out_for), "%s%s%s%s%s", role, role[0] && ended[0] ? "," : "",
+		 ended, (role[0] || ended[0]) && doubts[0] ? "," : "", doubts);
+	emitter_bool(e, "may_compete", !out_for[0]);
+	emitter_string(e, "out_for", out_for[0] ? out_for : NULL);
+	emitter_object_begin(e, "doubts");
+	for (unsigned int i = 0; i < DOUBT_KINDS; i++)
+		if (k->doubts.count[i] || emitter_format(e) == EMITTER_CSV)
+			emitter_uint(e, doubt_table[i].name, k->doubts.count[i]);
+	emitter_object_end(e);
+}
+
 static void emit_identity(struct emitter *e, const struct kept_run *k, const struct run_row *row)
 {
 	const struct result_run *run = &k->run;
@@ -166,6 +186,7 @@ static void emit_identity(struct emitter *e, const struct kept_run *k, const str
 	emitter_uint(e, "seed", run->seed);
 	emitter_string(e, "status", run_status_name(row->status));
 	emitter_string(e, "error", row->why);
+	emit_standing(e, k, row->status);
 }
 
 void run_emit(struct emitter *e, const struct kept_run *k, const struct run_row *row)

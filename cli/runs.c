@@ -199,12 +199,13 @@ static int end_run(struct runs *r, enum run_status status, const char *why)
 {
 	int rc = 0;
 
+	r->rows++;
 	kept_run_settle(&r->kept);
 	if (in_tables(r))
 		emit_tables(r, status, why);
 	else
 		rc = emit_row(r, status, why);
-	r->failed_checks += r->kept.metric[METRIC_oracle_violations] > 0;
+	r->failed_checks += doubts_failed(&r->kept.doubts);
 	if (status != RUN_DONE)
 		return rc;
 	r->done++;

@@ -25,9 +25,10 @@ struct runs {
 	struct emitter *e;
 	const struct store *store; /* knows a run's id; NULL: nobody does */
 	enum runs_view view;
-	unsigned int done;	    /* runs that ended well */
+	unsigned int rows;	    /* runs that began, and ended somehow */
+	unsigned int done;	    /* of them, those that ended well */
 	unsigned int recorded;	    /* of them, those of a recording */
-	unsigned int failed_checks; /* runs with oracle violations */
+	unsigned int failed_checks; /* runs whose back end failed one */
 	struct kept_run kept;	    /* the run that is being told */
 	struct end_states ends;
 	struct kept_list firsts; /* RUNS_FRAG: struct first_moves */

@@ -2,6 +2,7 @@
 #include "replay/engine.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -42,6 +43,7 @@ static void take_config(struct engine *e, const struct engine_config *config)
 	for (unsigned int o = 0; o < NR_ORDERS; o++)
 		e->exec.room[o] = frames >= UINT64_C(1) << o ? frames - (UINT64_C(1) << o) + 1 : 0;
 	e->exec.deadline_ns = UINT64_MAX;
+	e->at = config->position ? config->position : &e->unwatched;
 }
 
 static int create_ring(struct engine *e, struct error *err)
@@ -116,7 +118,7 @@ static unsigned int until_deadline(const struct engine *e, const struct batch *b
 {
 	uint64_t event = e->exec.checked_event;
 
-	if (b->op[b->n - 1].time_ns < e->exec.deadline_ns)
+	if (b->op[b->n - 1].time_ns < e->exec.deadline_ns || !e->ops->tick)
 		return b->n;
 	for (unsigned int i = from; i < b->n; i++) {
 		/* Each event once: what it caused belongs together. */
@@ -131,6 +133,7 @@ static unsigned int until_deadline(const struct engine *e, const struct batch *b
 static void tick(struct engine *e, const struct batch *b, unsigned int at)
 {
 	e->exec.checked_event = batch_event(b, at);
+	e->at->event = b->op[at].event;
 	e->exec.deadline_ns = e->ops->tick(e->a, b->op[at].time_ns);
 	if (e->exec.nr_moved)
 		moves_follow(e, batch_event(b, at));
@@ -141,6 +144,8 @@ static void run(struct engine *e, struct batch *b)
 	unsigned int at = 0;
 
 	e->ring.running = true;
+	e->at->event = 0;
+	e->at->first_event = b->first_event;
 	while (at < b->n) {
 		unsigned int end = until_deadline(e, b, at);
 
@@ -233,6 +238,20 @@ struct engine_counts engine_counts(const struct engine *e)
 
 METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);
 METRIC_RANGE(kernel_fragmentation_index_o0, kernel_fragmentation_index_o10, NR_ORDERS);
+
+uint64_t engine_stats_gap(const struct engine *e, const double state[METRIC_STATE_COUNT])
+{
+#define STATE(name) state[METRIC_##name - METRIC_STATE_FIRST]
+	const double told = STATE(kernel_free_frames) + STATE(cached_frames);
+	const double gap = told - STATE(free_frames);
+#undef STATE
+
+	/* After what the oracle objected to, or memory that did not come or go, the map is in the dark. */
+	if (isnan(told) || e->unchecked || e->account.oracle_violations ||
+	    e->account.hotplug_refusals)
+		return 0;
+	return (uint64_t)fabs(gap);
+}
 
 bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
 		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats)

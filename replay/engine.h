@@ -20,6 +20,7 @@
 #include "base/histogram.h"
 #include "replay/clock.h"
 #include "replay/memory_state.h"
+#include "replay/position.h"
 #include "replay/replay.h"
 #include "replay/world.h"
 #include "results/result.h"
@@ -50,8 +51,9 @@ struct engine_config {
 	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it and
 			   a back end with MOVES, which has it anyway */
 	bool births;	/* since when objects live, as holders and ages need it */
-	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the usual number */
-	unsigned int ahead;	/* batches planned beyond the one that is executed */
+	unsigned int batch_ops;	       /* 1..ENGINE_BATCH_MAX; 0: the usual number */
+	unsigned int ahead;	       /* batches planned beyond the one that is executed */
+	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 	/**
 	 * sample - all before a moment asked for by engine_sample_at() has been executed and
 	 * accounted, and nothing after it
@@ -135,6 +137,15 @@ const char *engine_first_violation(const struct engine *e);
  */
 bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],
 		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats);
+
+/**
+ * engine_stats_gap - by how many frames do the back end's statistics contradict the frames it holds?
+ * @state: of engine_metrics(), now
+ * Free and cached frames together should be those that nobody holds.
+ * Return: 0 also if it tells no statistics, is not checked, or the map cannot be relied on (violations,
+ * refused hotplug).
+ */
+uint64_t engine_stats_gap(const struct engine *e, const double state[METRIC_STATE_COUNT]);
 
 /** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
 struct memory_state *engine_state(struct engine *e);

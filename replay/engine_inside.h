@@ -90,6 +90,9 @@ struct engine {
 	bool moves;	  /* the back end may move objects */
 	bool unchecked, oracle, zones, split, echo;
 
+	struct run_position *at; /* the watcher's, or */
+	struct run_position unwatched;
+
 	struct objects *objects;
 	struct ring ring;
 	struct planning plan;

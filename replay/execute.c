@@ -178,6 +178,7 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 	int (*give_back)(struct allocator *, pfn_t, const struct alloc_request *) = e->ops->free;
 	struct allocator *a = e->a;
 	struct object *of = e->objects->of;
+	struct run_position *at = e->at;
 	pfn_t start = e->start;
 	bool on = true;
 
@@ -185,6 +186,7 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 	for (unsigned int i = from; i < to; i++) {
 		const struct op *op = &b->op[i];
 
+		at->event = op->event;
 		if (op->kind == OP_ALLOC) {
 			uint64_t place;
 

@@ -3,11 +3,14 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -21,6 +24,8 @@
 /* In the child: records go down the pipe, not one by one, but while their news is fresh. */
 #define GATHER_BYTES (256U << 10)
 #define GATHER_NS    UINT64_C(200000000)
+
+/* ---- in the child ---- */
 
 struct pipe_sink {
 	struct result_sink sink;
@@ -45,55 +50,58 @@ static int pipe_take(struct result_sink *sink, const struct result_record *recor
 	return result_writer_flush(&p->writer, err);
 }
 
-/* In the parent: pass records on, and remember whether the run began and ended. */
-struct relay_sink {
-	struct result_sink sink;
-	struct result_sink *to;
-	bool began, ended;
-	enum run_status status;
-	struct error failure;
-};
-
-static int relay_take(struct result_sink *sink, const struct result_record *record,
-		      struct error *err)
+/* Whatever the parent does at these signals, a back end's crash must end this process. */
+static void die_of_signals(void)
 {
-	struct relay_sink *relay = (struct relay_sink *)sink;
+	static const int deadly[] = {SIGINT, SIGTERM, SIGHUP, SIGSEGV,
+				     SIGBUS, SIGFPE,  SIGILL, SIGABRT};
 
-	if (record->kind == RESULT_ALIVE)
-		return 0; /* has been heard */
-	if (record->kind == RESULT_DONE) {
-		relay->ended = true;
-		relay->status = record->done.status;
-		if (record->done.status != RUN_DONE) {
-			error_set(&relay->failure, record->done.code ? record->done.code : EIO,
-				  "%s", record->done.text ? record->done.text : "");
-			return 0; /* told by isolate_run() */
-		}
-	}
-	if (record->kind == RESULT_RUN)
-		relay->began = true;
-	return relay->to->take(relay->to, record, err);
+	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
+		if (signal(deadly[i], SIG_DFL) == SIG_IGN)
+			signal(deadly[i], SIG_IGN); /* what everyone is to ignore, it does, too */
+	signal(SIGPIPE, SIG_IGN);
+	signal(SIGTTOU, SIG_IGN); /* a group of its own may still write to the terminal */
+}
+
+/* Nothing of the parent's is within reach: not its database, nor the document it prints. */
+static void let_go_of_descriptors(int keep)
+{
+	int nothing = open("/dev/null", O_RDONLY);
+
+	if (nothing > STDIN_FILENO)
+		dup2(nothing, STDIN_FILENO);
+	dup2(STDERR_FILENO, STDOUT_FILENO);
+	if (keep > STDERR_FILENO + 1)
+		close_range(STDERR_FILENO + 1, (unsigned int)keep - 1, 0);
+	close_range((unsigned int)keep + 1, ~0U, 0);
+}
+
+/* Should memory run out, the kernel is to end this process and not the one with all results. */
+static void offer_oneself_to_the_oom_killer(void)
+{
+	int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return;
+	(void)!write(fd, "1000", 4);
+	close(fd);
 }
 
 static void __attribute__((noreturn))
-child_main(const struct isolated_job *job, int fd, pid_t parent)
+child_main(const struct isolated_job *job, struct run_position *at, int fd, pid_t parent)
 {
 	struct pipe_sink sink = {.sink = {.take = pipe_take}, .writer = {.fd = fd}};
 	struct error err = {0};
 	int rc;
 
-	static const int deadly[] = {SIGINT, SIGTERM, SIGHUP, SIGSEGV,
-				     SIGBUS, SIGFPE,  SIGILL, SIGABRT};
-
-	/* Whatever the parent does at these signals, a back end's crash must end this process. */
-	for (size_t i = 0; i < ARRAY_SIZE(deadly); i++)
-		if (signal(deadly[i], SIG_DFL) == SIG_IGN)
-			signal(deadly[i], SIG_IGN); /* what everyone is to ignore, it does, too */
-	signal(SIGPIPE, SIG_IGN);
+	setpgid(0, 0);
+	die_of_signals();
 	prctl(PR_SET_PDEATHSIG, SIGKILL); /* no run outlives who wants its results */
 	if (getppid() != parent)	  /* who has died before that call */
 		_exit(1);
-	rc = job->body(job->arg, &sink.sink, &err);
+	offer_oneself_to_the_oom_killer();
+	let_go_of_descriptors(fd);
+	rc = job->body(job->arg, at, &sink.sink, &err);
 	if (rc) {
 		const struct error why = err; /* sending it may fail, too */
 		const struct result_record done = {
@@ -104,7 +112,53 @@ child_main(const struct isolated_job *job, int fd, pid_t parent)
 	}
 	result_writer_release(&sink.writer);
 	close(fd);
+	fflush(stdout); /* what the back end printed */
 	_exit(rc ? 1 : 0);
+}
+
+/* ---- in the parent: passing on ---- */
+
+/* Pass records on, and remember whether the run began and ended. How it ended is told last of all. */
+struct relay_sink {
+	struct result_sink sink;
+	struct result_sink *to;
+	bool began, ended;
+	int failed; /* what our own sink returned */
+	enum run_status status;
+	struct error failure;
+};
+
+static int relay_take(struct result_sink *sink, const struct result_record *record,
+		      struct error *err)
+{
+	struct relay_sink *relay = (struct relay_sink *)sink;
+	int rc;
+
+	if (record->kind == RESULT_ALIVE)
+		return 0; /* has been heard */
+	if (record->kind == RESULT_DONE) {
+		relay->ended = true;
+		relay->status = record->done.status;
+		if (record->done.status != RUN_DONE)
+			error_set(&relay->failure, record->done.code ? record->done.code : EIO,
+				  "%s", record->done.text ? record->done.text : "");
+		return 0;
+	}
+	if (record->kind == RESULT_RUN)
+		relay->began = true;
+	rc = relay->to->take(relay->to, record, err);
+	if (rc)
+		relay->failed = rc;
+	return rc;
+}
+
+static void relay_doubt(struct relay_sink *relay, enum result_doubt_kind doubt)
+{
+	const struct result_record record = {.kind = RESULT_DOUBT, .doubt = {doubt, 1}};
+	struct error ignored;
+
+	if (relay->began)
+		(void)relay->to->take(relay->to, &record, &ignored);
 }
 
 /* Pass on all records that have arrived. Return: 0 or a negative errno. */
@@ -117,125 +171,288 @@ static int relay_arrived(struct result_reader *reader, struct relay_sink *relay,
 	return rc;
 }
 
-/*
- * Read records until the child ends the stream. -ETIMEDOUT: it has been silent for too long; -EINTR:
- * the caller wants it stopped.
- */
-static int relay_all(struct result_reader *reader, struct relay_sink *relay,
-		     const struct isolated_job *job, struct error *err)
-{
-	struct pollfd p = {.fd = reader->fd, .events = POLLIN};
-	unsigned int silent_ms = 0;
-	int rc;
+/* ---- in the parent: watching ---- */
 
-	for (;;) {
-		if (job->stop && *job->stop)
-			return error_set(err, EINTR, "interrupted");
-		rc = poll(&p, 1, (int)POLL_MS);
-		if (rc < 0 && errno == EINTR)
-			continue;
-		if (rc == 0) {
-			silent_ms += POLL_MS;
-			if (job->timeout_s && silent_ms / 1000 >= job->timeout_s)
-				return error_set(err, ETIMEDOUT, "no sign of life for %u s",
-						 job->timeout_s);
-			continue;
-		}
-		silent_ms = 0;
-		rc = result_reader_fill(reader, err);
-		if (rc <= 0)
-			return rc;
-		rc = relay_arrived(reader, relay, err);
-		if (rc)
-			return rc;
-	}
+struct watched {
+	const struct isolated_job *job;
+	struct run_position *at; /* shared with the child */
+	struct result_reader reader;
+	struct relay_sink relay;
+	pid_t pid;
+	int pidfd;	    /* -1: this kernel has none */
+	bool exited, held;  /* the child has; but somebody else holds the pipe's other end */
+	uint64_t oom_kills; /* by the host's kernel, before */
+};
+
+static bool moved_on(const struct watched *w, struct run_position *last)
+{
+	const struct run_position now = *w->at;
+	const bool moved = now.first_event != last->first_event || now.event != last->event ||
+			   now.phase != last->phase;
+
+	*last = now;
+	return moved;
 }
 
-/* How the child ended when it did not say so itself. */
-static int judge(const struct relay_sink *relay, int relay_rc, int status, const char *name,
-		 struct error *err, enum run_status *run_status)
+/* Without reaping it, so that its process group stays its own. */
+static bool has_exited(const struct watched *w)
 {
-	/* Our own sink's failure, told by err. It ended the child, too: ask for it first. */
-	if (relay_rc && relay_rc != -EPROTO && relay_rc != -ETIMEDOUT && relay_rc != -EINTR) {
-		*run_status = RUN_FAILED;
-		return relay_rc;
+	siginfo_t info = {0};
+
+	return !waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid;
+}
+
+/* What is in the pipe when nobody writes any more. Return: as relay_all(). */
+static int drain(struct watched *w, struct error *err)
+{
+	struct pollfd p = {.fd = w->reader.fd, .events = POLLIN};
+	int rc = 1;
+
+	while (rc > 0 && poll(&p, 1, 0) > 0) {
+		rc = result_reader_fill(&w->reader, err);
+		if (rc > 0) {
+			rc = relay_arrived(&w->reader, &w->relay, err);
+			rc = rc ? rc : 1;
+		}
 	}
-	if (relay->ended && relay->status == RUN_DONE) {
-		*run_status = RUN_DONE;
-		return 0;
+	w->held = rc > 0; /* no end of the stream */
+	return rc < 0 ? rc : 0;
+}
+
+/*
+ * Read records until the child has ended. -ETIMEDOUT: it has made no progress for too long; -EINTR: the
+ * caller wants it stopped; -EPROTO: what came is no record.
+ */
+static int relay_all(struct watched *w, struct error *err)
+{
+	struct pollfd p[2] = {{.fd = w->reader.fd, .events = POLLIN},
+			      {.fd = w->pidfd, .events = POLLIN}};
+	const struct run_watch *watch = &w->job->watch;
+	struct run_position last = *w->at;
+	uint64_t heard_ns = clock_now_ns();
+	int rc;
+
+	while (!w->exited) {
+		if (watch->stop && *watch->stop)
+			return error_set(err, EINTR, "interrupted");
+		rc = poll(p, ARRAY_SIZE(p), (int)POLL_MS);
+		if (rc < 0 && errno == EINTR)
+			continue;
+		if (p[0].revents || moved_on(w, &last))
+			heard_ns = clock_now_ns();
+		w->exited = p[1].revents || ((!rc || (p[0].revents & POLLHUP)) && has_exited(w));
+		if (!w->exited && watch->timeout_s &&
+		    clock_now_ns() - heard_ns >= watch->timeout_s * UINT64_C(1000000000))
+			return error_set(err, ETIMEDOUT, "no progress for %u s", watch->timeout_s);
+		if (!p[0].revents || w->exited)
+			continue;
+		rc = result_reader_fill(&w->reader, err);
+		if (rc > 0)
+			rc = relay_arrived(&w->reader, &w->relay, err);
+		else if (!rc)
+			p[0].fd =
+				-1; /* the end of the stream: it has closed the pipe, and will exit */
+		if (rc < 0)
+			return rc;
 	}
-	if (relay->ended) {
-		*run_status = relay->status;
-		return error_set(err, relay->failure.code, "%s", relay->failure.text);
-	}
-	if (relay_rc == -ETIMEDOUT) {
-		*run_status = RUN_CRASHED;
+	kill(-w->pid, SIGKILL); /* whom it has left behind */
+	return drain(w, err);
+}
+
+/* ---- in the parent: judging ---- */
+
+/* Processes ended by the kernel for lack of memory since it booted; 0: not known. */
+static uint64_t oom_kills(void)
+{
+	FILE *f = fopen("/proc/vmstat", "re");
+	uint64_t n = 0;
+	char line[128];
+
+	while (f && fgets(line, sizeof(line), f))
+		if (sscanf(line, "oom_kill %" SCNu64, &n) == 1)
+			break;
+	if (f)
+		fclose(f);
+	return n;
+}
+
+/* " at event 12, in create()": where it was when it said no more. */
+static void describe_position(const struct run_position *at, char *text, size_t bytes)
+{
+	static const char *const in[] = {
+		[PHASE_BEGINS] = " before it began", [PHASE_CREATE] = " in create()",
+		[PHASE_PREFILL] = " in prefill",     [PHASE_PLAY] = "",
+		[PHASE_ENDS] = " at the end",	     [PHASE_DESTROY] = " in destroy()",
+	};
+	const uint64_t event = at->first_event + at->event;
+	const uint32_t phase = at->phase < ARRAY_SIZE(in) ? at->phase : PHASE_BEGINS;
+
+	if (phase == PHASE_PLAY && event)
+		snprintf(text, bytes, " at event %" PRIu64, event);
+	else
+		snprintf(text, bytes, "%s", in[phase]);
+}
+
+/* The child was killed by a signal that nobody here sent. */
+static int judge_signal(struct watched *w, int number, const char *where, struct error *err)
+{
+	if (number == SIGKILL && oom_kills() > w->oom_kills) {
+		relay_doubt(&w->relay, DOUBT_out_of_memory);
 		return error_set(err, ECHILD,
-				 "%s: hangs (%s); stopped; raise the timeout if it is only slow",
-				 name, err->text);
+				 "%s: killed for memory%s: the host had none left; a smaller "
+				 "machine, or a host with more",
+				 w->job->name, where);
 	}
-	if (relay_rc == -EINTR ||
-	    (WIFSIGNALED(status) && (WTERMSIG(status) == SIGINT || WTERMSIG(status) == SIGTERM ||
-				     WTERMSIG(status) == SIGHUP))) {
+	return error_set(err, ECHILD, "%s: crashed%s: signal %d (%s)", w->job->name, where, number,
+			 strsignal(number));
+}
+
+/*
+ * How it ended; the status for RESULT_DONE. @rc: what relay_all() returned, with err; @status: of wait(),
+ * after we killed it if @rc is not 0.
+ */
+static int judge(struct watched *w, int rc, int status, struct error *err,
+		 enum run_status *run_status)
+{
+	const char *name = w->job->name;
+	const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	/* Who dies in the middle of a record has written no junk. */
+	const bool cut = rc == -EPROTO && w->exited && !w->relay.ended;
+	char where[64];
+
+	describe_position(w->at, where, sizeof(where));
+	if (w->relay.failed) {
+		/* Our own sink's failure, told by err. */
+		*run_status = RUN_FAILED;
+		return rc;
+	}
+	if (rc == -EINTR ||
+	    ((!rc || cut) && (number == SIGINT || number == SIGTERM || number == SIGHUP))) {
 		*run_status = RUN_INTERRUPTED;
 		return error_set(err, EINTR, "%s: interrupted", name);
 	}
-	if (WIFSIGNALED(status)) {
-		*run_status = RUN_CRASHED;
-		return error_set(err, ECHILD,
-				 "%s: its process was killed by signal %d (%s); its results are "
-				 "dropped, other back ends go on",
-				 name, WTERMSIG(status), strsignal(WTERMSIG(status)));
-	}
 	*run_status = RUN_CRASHED;
-	return error_set(
-		err, ECHILD,
-		"%s: its process ended with exit code %d before its results were whole%s%s", name,
-		WEXITSTATUS(status), relay_rc ? ": " : "", relay_rc ? err->text : "");
+	if (rc == -ETIMEDOUT) {
+		relay_doubt(&w->relay, DOUBT_hung);
+		return error_set(
+			err, ETIMEDOUT,
+			"%s: hangs%s (%s) and was stopped; raise the timeout if it is only slow",
+			name,
+			where, err->text);
+	}
+	if (rc == -ENOMEM)
+		return error_set(err, ENOMEM, "%s: no memory for what it tells", name);
+	if (rc && !cut)
+		return error_set(err, ECHILD,
+				 "%s: wrote something else into the pipe of its results%s", name,
+				 where);
+	if (number)
+		return judge_signal(w, number, where, err);
+	if (!w->relay.ended)
+		return error_set(err, ECHILD,
+				 "%s: its process ended%s with exit code %d before its results "
+				 "were whole",
+				 name, where, WEXITSTATUS(status));
+	*run_status = w->relay.status;
+	if (w->relay.status == RUN_DONE)
+		return 0;
+	return error_set(err, w->relay.failure.code, "%s", w->relay.failure.text);
+}
+
+/* The last record, which tells how it ended. Return: @rc, or the sink's error in place of success. */
+static int tell_end(struct relay_sink *relay, enum run_status status, int rc, struct error *err)
+{
+	const struct error why = *err;
+	const struct result_record done = {
+		.kind = RESULT_DONE,
+		.done = {.status = status, .text = rc ? why.text : NULL, .code = -rc}};
+	int sunk = relay->began ? relay->to->take(relay->to, &done, err) : 0;
+
+	if (!rc)
+		return sunk;
+	*err = why;
+	return rc;
+}
+
+static int run_here(const struct isolated_job *job, struct result_sink *sink, struct error *err)
+{
+	struct relay_sink relay = {.sink = {.take = relay_take}, .to = sink};
+	struct run_position at = {0};
+	int rc = job->body(job->arg, &at, &relay.sink, err);
+
+	return tell_end(&relay, rc ? RUN_FAILED : RUN_DONE, rc, err);
+}
+
+/* Watch it to its end, and say how it was. */
+static int see_through(struct watched *w, struct error *err)
+{
+	enum run_status run_status;
+	int status = 0;
+	int rc = relay_all(w, err);
+
+	result_reader_release(&w->reader);
+	if (rc)
+		kill(-w->pid, SIGKILL);
+	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (!rc && w->held)
+		relay_doubt(&w->relay, DOUBT_left_processes);
+	rc = judge(w, rc, status, err, &run_status);
+	return tell_end(&w->relay, run_status, rc, err);
+}
+
+static int fork_and_watch(struct watched *w, int fd[2], struct error *err)
+{
+	const pid_t parent = getpid();
+
+	/* What is buffered here must not come out twice. */
+	fflush(NULL);
+	w->oom_kills = oom_kills();
+	w->pid = fork();
+	if (w->pid < 0) {
+		close(fd[0]);
+		close(fd[1]);
+		return error_set(err, errno, "fork: %s", strerror(errno));
+	}
+	if (!w->pid) {
+		close(fd[0]);
+		child_main(w->job, w->at, fd[1], parent);
+	}
+	setpgid(w->pid, w->pid); /* whoever of the two comes first */
+	close(fd[1]);
+	w->reader.fd = fd[0];
+	w->pidfd = (int)syscall(SYS_pidfd_open, w->pid, 0);
+	return 0;
 }
 
 int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct error *err)
 {
-	struct relay_sink relay = {.sink = {.take = relay_take}, .to = sink};
-	struct result_reader reader = {.fd = -1};
-	struct result_record done = {.kind = RESULT_DONE};
-	struct error scratch = {0}, ignored;
-	int fd[2], status = 0, rc, relay_rc;
-	pid_t parent = getpid(), pid;
+	struct watched w = {
+		.job = job, .relay = {.sink = {.take = relay_take}, .to = sink}, .pidfd = -1};
+	struct error scratch = {0};
+	int fd[2], rc;
 
 	if (!err)
 		err = &scratch;
-	if (pipe(fd))
-		return error_set(err, errno, "pipe: %s", strerror(errno));
-	/* Room for many samples, so that the child need not wait for us. Failing costs only time. */
-	fcntl(fd[1], F_SETPIPE_SZ, PIPE_BYTES);
-	/* What is buffered here must not come out twice. */
-	fflush(NULL);
-	pid = fork();
-	if (pid < 0) {
-		rc = error_set(err, errno, "fork: %s", strerror(errno));
-		close(fd[0]);
-		close(fd[1]);
+	if (job->watch.in_process)
+		return run_here(job, sink, err);
+	w.at = mmap(NULL, sizeof(*w.at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (w.at == MAP_FAILED)
+		return error_set(err, errno, "memory to watch a run: %s", strerror(errno));
+	if (pipe2(fd, O_CLOEXEC)) {
+		rc = error_set(err, errno, "pipe: %s", strerror(errno));
+		munmap(w.at, sizeof(*w.at));
 		return rc;
 	}
-	if (!pid) {
+	/* Room for many samples, so that the child need not wait for us. Failing costs only time. */
+	fcntl(fd[1], F_SETPIPE_SZ, PIPE_BYTES);
+	rc = fork_and_watch(&w, fd, err);
+	if (!rc) {
+		rc = see_through(&w, err);
 		close(fd[0]);
-		child_main(job, fd[1], parent);
 	}
-	close(fd[1]);
-	reader.fd = fd[0];
-	relay_rc = relay_all(&reader, &relay, job, err);
-	result_reader_release(&reader);
-	close(fd[0]);
-	if (relay_rc && relay_rc != -EPROTO)
-		kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	rc = judge(&relay, relay_rc, status, job->name, err, &done.done.status);
-	if (rc && relay.began) {
-		done.done.text = err->text;
-		done.done.code = -rc;
-		(void)sink->take(sink, &done, &ignored);
-	}
+	if (w.pidfd >= 0)
+		close(w.pidfd);
+	munmap(w.at, sizeof(*w.at));
 	return rc;
 }

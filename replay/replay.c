@@ -17,6 +17,7 @@
 #include "replay/objects.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
+#include "traces/file/trace_check.h"
 
 const char *const replay_mode_names[] = {"sequential", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
@@ -37,6 +38,7 @@ struct run {
 	const struct trace_header *header;
 	const struct trace_totals *totals; /* NULL: unknown */
 	struct frame_map *start_map;	   /* NULL: none, or not wanted */
+	struct trace_check read;	   /* of a salvaged trace: what there was to read */
 	char start_damage[ERROR_TEXT_MAX]; /* of a salvaged trace's start snapshot; "": none */
 	const struct machine *machine;	   /* on which it is played */
 	struct world *world;
@@ -46,6 +48,7 @@ struct run {
 	uint32_t next_sample;	      /* index */
 	bool played;		      /* the last event, too */
 	struct allocator_stats stats; /* of the last sample */
+	struct doubts doubts;
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
@@ -96,14 +99,33 @@ static int send_holders(struct run *r, uint32_t sample)
 	return rc == -ENOMEM ? error_set(r->err, ENOMEM, "no memory to find who holds it") : rc;
 }
 
+/* Does the back end tell of itself what is not so? Warned of once. */
+static int note_stats_gap(struct run *r, const struct engine_moment *moment)
+{
+#define STATE(name) r->last[METRIC_##name - METRIC_STATE_FIRST]
+	if (!engine_stats_gap(r->engine, r->last) || r->doubts.count[DOUBT_stats_contradictions]++)
+		return 0;
+	return tell_warning(
+		&r->tell,
+		"its statistics contradict what it did: after event %" PRIu64
+		" it tells %.0f free and %.0f cached frames, but %.0f are held by nobody",
+		moment->events, STATE(kernel_free_frames), STATE(cached_frames),
+		STATE(free_frames));
+#undef STATE
+}
+
 static int send_sample(struct run *r, const struct engine_moment *moment)
 {
 	struct result_record record = {.kind = RESULT_SAMPLE};
 	uint64_t ours[NR_ORDERS], backend[NR_ORDERS];
 	bool has_backend;
-	int rc;
+	int rc = 0;
 
 	has_backend = engine_metrics(r->engine, r->last, ours, backend, &r->stats);
+	if (has_backend)
+		rc = note_stats_gap(r, moment);
+	if (rc)
+		return rc;
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
 		if (isnan(r->last[i]))
 			continue;
@@ -160,7 +182,7 @@ static int sample_now(struct run *r)
 
 /* ---- set up ---- */
 
-/* What no run of ours could do justice to, told before any memory is spent on it. */
+/* What nobody can replay, told before any memory is spent on it. */
 static int check_header(const struct replay_config *c, const struct trace_header *h,
 			struct error *err)
 {
@@ -169,7 +191,7 @@ static int check_header(const struct replay_config *c, const struct trace_header
 				  machine_end(h->machine) - machine_start(h->machine));
 
 	if (h->machine->page_shift != PAGE_SHIFT_DEFAULT)
-		return error_set(err, EOPNOTSUPP,
+		return error_set(err, EPROTONOSUPPORT,
 				 "%s: its machine has frames of %u bytes; only 4 KiB frames can be "
 				 "replayed",
 				 c->trace, 1U << h->machine->page_shift);
@@ -179,6 +201,12 @@ static int check_header(const struct replay_config *c, const struct trace_header
 				 " frames; at most 2^32 (16 TiB) can "
 				 "be replayed",
 				 c->trace, frames);
+	return 0;
+}
+
+/* What this back end cannot replay. */
+static int check_fit(const struct replay_config *c, const struct trace_header *h, struct error *err)
+{
 	if (h->identity == IDENTITY_VIRTUAL && (c->spec->ops->capabilities & ALLOCATOR_ECHO))
 		return error_set(err, ENOTSUP,
 				 "%s: %s places objects where they were recorded, but this trace "
@@ -229,7 +257,20 @@ static int open_trace(struct run *r)
 	r->totals = trace_reader_totals(r->reader);
 	r->machine = r->config.machine ? r->config.machine : r->header->machine;
 	rc = check_header(&r->config, r->header, r->err);
+	if (!rc && r->config.salvage)
+		rc = trace_check(r->config.trace, NULL, NULL, &r->read, r->err);
 	return rc ? rc : resolve_prefill(r);
+}
+
+/* Is what can be read of the trace another one than what was recorded? */
+static bool is_damaged(const struct run *r)
+{
+	return r->config.salvage && !r->read.intact;
+}
+
+static const char *digest_of(const struct run *r)
+{
+	return is_damaged(r) ? r->read.digest : r->totals->digest;
 }
 
 /* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
@@ -247,7 +288,7 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_uint(s, SETTING_QUESTION, "list_seed", c->list_seed, "", 0);
 	settings_text(s, SETTING_QUESTION, "prefill", prefill_names[c->prefill],
 		      prefill_names[PREFILL_RECORDED]);
-	settings_bool(s, SETTING_QUESTION, "salvage", c->salvage, false);
+	settings_bool(s, SETTING_QUESTION, "salvage", is_damaged(r), false);
 	settings_uint(s, SETTING_CARE, "samples", c->samples, "", 100);
 	settings_text(s, SETTING_CARE, "sample_by", sample_by_names[c->sample_by],
 		      sample_by_names[SAMPLE_BY_EVENTS]);
@@ -262,13 +303,13 @@ static int send_run(struct run *r)
 {
 	const struct replay_config *c = &r->config;
 	struct settings settings = {0};
-	char note[TELL_NOTE_MAX], asked[600];
+	char note[TELL_NOTE_MAX], asked[64];
 	const struct tell_run run = {
 		.spec = c->spec,
 		.machine = r->machine,
 		.asked = asked,
 		.trace = c->trace,
-		.trace_digest = r->totals ? r->totals->digest : "",
+		.trace_digest = digest_of(r),
 		.trace_note = note,
 		.mode = replay_mode_names[c->mode],
 		.label = c->label,
@@ -278,13 +319,8 @@ static int send_run(struct run *r)
 		.order = -1,
 	};
 
-	/* A file without an index has no digest; its path and size tell two of them apart. */
-	if (r->totals)
-		snprintf(asked, sizeof(asked), "trace %s", r->totals->digest);
-	else
-		snprintf(asked, sizeof(asked), "trace salvaged %" PRIu64 " %s",
-			 trace_reader_file_bytes(r->reader), c->trace);
-	tell_trace_note(note, r->header);
+	snprintf(asked, sizeof(asked), "trace %s", digest_of(r));
+	tell_trace_note(note, r->header, is_damaged(r) ? &r->read : NULL);
 	state_settings(r, &settings);
 	return tell_run(&r->tell, &run, &settings);
 }
@@ -298,6 +334,7 @@ static int create_engine(struct run *r)
 		.oracle = r->config.oracle,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
 		.births = r->config.holders != HOLDERS_AT_NONE,
+		.position = r->config.position,
 		.sample = take_sample,
 		.arg = r,
 	};
@@ -311,6 +348,7 @@ static int set_up(struct run *r)
 	const struct allocator_ops *ops = r->config.spec->ops;
 	int rc;
 
+	position_enter(r->config.position, PHASE_CREATE);
 	rc = world_create(&(struct world_config){.machine = r->machine,
 						 .spec = r->config.spec,
 						 .kernel = r->header->kernel,
@@ -331,8 +369,15 @@ static int set_up(struct run *r)
 			"%s can neither adopt a snapshot nor place objects: prefill is packed, "
 			"not to be compared with recorded prefill",
 			ops->name);
+	position_enter(r->config.position, PHASE_PREFILL);
 	if (!rc && r->start_map)
 		rc = engine_prefill(r->engine, r->start_map, r->config.prefill, r->err);
+	if (!rc && is_damaged(r))
+		rc = tell_warning(&r->tell,
+				  "salvaged: %" PRIu64 " events of a damaged trace could be read, "
+				  "at least %" PRIu64
+				  " not; another question than the whole trace's",
+				  r->read.events, r->read.lost_to_damage);
 	if (!rc && r->start_damage[0])
 		rc = tell_warning(&r->tell, "%s", r->start_damage);
 	if (!rc && !r->start_map && r->wanted != PREFILL_NONE &&
@@ -350,6 +395,7 @@ static int set_up(struct run *r)
 		rc = tell_warning(&r->tell,
 				  "%" PRIu64 " objects of the start snapshot could not be placed",
 				  unplaced);
+	position_enter(r->config.position, PHASE_PLAY);
 	engine_start(r->engine, r->totals ? r->totals->first_ns : 0);
 	return rc;
 }
@@ -645,11 +691,24 @@ static int send_rates(struct run *r)
 	return rc;
 }
 
+static int send_doubts(struct run *r, const struct engine_counts *counts)
+{
+	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures);
+	r->doubts.count[DOUBT_hotplug_refusals] = counts->hotplug_refusals;
+	r->doubts.count[DOUBT_prefill_failures] = counts->prefill_failures;
+	r->doubts.count[DOUBT_oracle_violations] = counts->oracle_violations;
+	return tell_doubts(&r->tell, &r->doubts);
+}
+
 static int tell(struct run *r)
 {
 	const struct allocator_ops *ops = r->world->ops;
-	int rc = sample_now(r);
-	struct engine_counts counts = engine_counts(r->engine);
+	struct engine_counts counts;
+	int rc;
+
+	position_enter(r->config.position, PHASE_ENDS);
+	rc = sample_now(r);
+	counts = engine_counts(r->engine);
 
 	if (!rc)
 		rc = send_counts(r);
@@ -672,8 +731,10 @@ static int tell(struct run *r)
 		rc = tell_warning(&r->tell,
 				  "%" PRIu64 " events were lost, by the recorder or to damage",
 				  counts.lost_events);
-	if (!rc && ops->check && ops->check(r->world->a, r->err))
-		rc = tell_warning(&r->tell, "the back end's own check failed: %s", r->err->text);
+	if (!rc)
+		rc = tell_check(&r->tell, ops, r->world->a, &r->doubts);
+	if (!rc)
+		rc = send_doubts(r, &counts);
 	if (!rc && (ops->capabilities & ALLOCATOR_ECHO) && r->config.prefill == PREFILL_RECORDED)
 		rc = compare_end(r);
 	return rc ? rc : tell_done(&r->tell);
@@ -681,6 +742,7 @@ static int tell(struct run *r)
 
 static void tear_down(struct run *r)
 {
+	position_enter(r->config.position, PHASE_DESTROY);
 	progress_end(&r->progress);
 	engine_destroy(r->engine);
 	labels_destroy(r->labels);
@@ -690,7 +752,7 @@ static void tear_down(struct run *r)
 }
 
 int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		struct error *err)
+		bool *fits, struct error *err)
 {
 	const struct replay_config config = {.trace = trace, .spec = spec, .machine = machine};
 	struct trace_reader *reader;
@@ -699,6 +761,8 @@ int replay_fits(const char *trace, const struct allocator_spec *spec, const stru
 	if (rc)
 		return rc;
 	rc = check_header(&config, trace_reader_header(reader), err);
+	if (!rc)
+		*fits = !check_fit(&config, trace_reader_header(reader), err);
 	trace_reader_close(reader);
 	return rc;
 }
@@ -707,16 +771,21 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 {
 	struct error scratch = {0};
 	struct run r = {.config = *config, .wanted = config->prefill, .err = err ? err : &scratch};
+	struct run_position unwatched = {0};
 	char what[80];
 	int rc;
 
 	snprintf(what, sizeof(what), "replay %s", config->spec->text);
+	if (!r.config.position)
+		r.config.position = &unwatched;
 	tell_init(&r.tell, sink, r.err);
 	rc = open_trace(&r);
 	progress_begin(&r.progress, config->progress ? stderr : NULL, what,
 		       r.totals ? r.totals->events : 0);
 	if (!rc)
 		rc = send_run(&r);
+	if (!rc)
+		rc = check_fit(&r.config, r.header, r.err);
 	if (!rc)
 		rc = set_up(&r);
 	if (!rc)
@@ -729,9 +798,13 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 	return rc;
 }
 
-static int run_body(const void *arg, struct result_sink *sink, struct error *err)
+static int run_body(const void *arg, struct run_position *at, struct result_sink *sink,
+		    struct error *err)
 {
-	return replay_run(arg, sink, err);
+	struct replay_config config = *(const struct replay_config *)arg;
+
+	config.position = at;
+	return replay_run(&config, sink, err);
 }
 
 int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
@@ -741,8 +814,7 @@ int replay_run_isolated(const struct replay_config *config, struct result_sink *
 		.name = config->spec->text,
 		.body = run_body,
 		.arg = config,
-		.timeout_s = config->timeout_s,
-		.stop = config->stop,
+		.watch = config->watch,
 	};
 
 	return isolate_run(&job, sink, err);

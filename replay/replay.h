@@ -6,12 +6,12 @@
 #ifndef REPLAY_REPLAY_H
 #define REPLAY_REPLAY_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/isolate.h"
 #include "results/result.h"
 #include "sim/memory.h"
 
@@ -61,28 +61,30 @@ struct replay_config {
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
-	bool salvage;		/* replay what is intact of a damaged trace */
-	const char *label;	/* NULL: none */
-	bool progress;		/* a status line on stderr when that is a terminal */
-	unsigned int timeout_s; /* isolated runs: without a record for so long, it hangs; 0: wait */
-	/* Isolated runs: set by the caller's signal handler to stop the run; NULL: cannot be. */
-	const volatile sig_atomic_t *stop;
+	bool salvage;		       /* replay what is intact of a damaged trace */
+	const char *label;	       /* NULL: none */
+	bool progress;		       /* a status line on stderr when that is a terminal */
+	struct run_watch watch;	       /* of isolated runs */
+	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 };
 
 /**
  * replay_fits - can this back end replay this trace at all?
  * @machine: as in the config
- * Return: 0; -ENOTSUP with the reason (an ECHO back end on a generated trace, or on another machine).
+ * @fits: false, with the reason in @err: an ECHO back end on a generated trace, or on another machine
+ * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can replay it (frames that
+ * are not 4 KiB: -EPROTONOSUPPORT; too large a machine: -EFBIG).
  */
 int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		struct error *err);
+		bool *fits, struct error *err);
 
 /**
  * replay_run - one run in this process
  * The sink gets RESULT_RUN first and RESULT_DONE last (RUN_DONE); if an error ends the run after
- * RESULT_RUN, no RESULT_DONE is sent.
- * Return: 0; the trace's error (-EBADMSG, ...); the back end's (create or adopt failed); the sink's;
- * -EFBIG: the machine is too large; -ENOMEM.
+ * RESULT_RUN, no RESULT_DONE is sent. What is the back end's alone (it does not fit, create or adopt
+ * failed) comes after RESULT_RUN, what is the trace's before.
+ * Return: 0; the trace's error (-EBADMSG, as replay_fits(), ...); -ENOTSUP: the back end does not fit; its
+ * own (create or adopt failed); the sink's; -ENOMEM.
  */
 int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err);
 

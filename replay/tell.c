@@ -112,9 +112,16 @@ void tell_trace_facts(struct settings *settings, const struct trace_totals *tota
 	}
 }
 
-void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header)
+void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header,
+		     const struct trace_check *salvaged)
 {
-	snprintf(note, TELL_NOTE_MAX, "kernel %s, %s%s%s",
+	int used = 0;
+
+	if (salvaged)
+		used = snprintf(note, TELL_NOTE_MAX,
+				"salvaged: %" PRIu64 " events read, at least %" PRIu64 " lost; ",
+				salvaged->events, salvaged->lost_to_damage);
+	snprintf(note + used, TELL_NOTE_MAX - (size_t)used, "kernel %s, %s%s%s",
 		 header->kernel[0] ? header->kernel : "unknown", header->recorder,
 		 header->note[0] ? ": " : "", header->note);
 }
@@ -157,6 +164,32 @@ int tell_warning(struct tell *t, const char *fmt, ...)
 	va_end(ap);
 	record.warning.text = text;
 	return tell_record(t, &record);
+}
+
+int tell_doubts(struct tell *t, const struct doubts *doubts)
+{
+	int rc = 0;
+
+	for (unsigned int i = 0; !rc && i < DOUBT_KINDS; i++) {
+		const struct result_record record = {.kind = RESULT_DOUBT,
+						     .doubt = {i, doubts->count[i]}};
+
+		if (doubts->count[i])
+			rc = tell_record(t, &record);
+	}
+	return rc;
+}
+
+int tell_check(struct tell *t, const struct allocator_ops *ops, struct allocator *a,
+	       struct doubts *doubts)
+{
+	struct error why = {0};
+
+	if (!ops->check || !ops->check(a, &why))
+		return 0;
+	doubts->count[DOUBT_check_failures] = 1;
+	return tell_warning(t, "the back end's own check failed: %s",
+			    why.text[0] ? why.text : "it does not say why");
 }
 
 int tell_done(struct tell *t)

@@ -15,6 +15,7 @@
 #include "results/settings.h"
 #include "sim/machine.h"
 #include "traces/file/trace.h"
+#include "traces/file/trace_check.h"
 
 struct tell {
 	struct result_sink *sink;
@@ -63,8 +64,12 @@ void tell_trace_facts(struct settings *settings, const struct trace_totals *tota
 
 #define TELL_NOTE_MAX 1024
 
-/** Where a trace comes from: kernel release, recorder, its own note; cut at TELL_NOTE_MAX. */
-void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header);
+/**
+ * tell_trace_note - where a trace comes from: kernel release, recorder, its own note; cut at TELL_NOTE_MAX
+ * @salvaged: what could be read of a damaged one; NULL: it is intact
+ */
+void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header,
+		     const struct trace_check *salvaged);
 
 int tell_metric(struct tell *t, uint32_t metric, double value);
 int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
@@ -73,6 +78,14 @@ int tell_blockmap(struct tell *t, uint32_t sample, enum blockmap_layer layer, ui
 		  const uint16_t *values, size_t n);
 /** One line for people; cut at 400 bytes. */
 int tell_warning(struct tell *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** What stands against the run: a RESULT_DOUBT for each kind that was counted. */
+int tell_doubts(struct tell *t, const struct doubts *doubts);
+/**
+ * tell_check - have the back end check its own state
+ * A failure is told as a warning, and counted in @doubts. One without a check of its own passes.
+ */
+int tell_check(struct tell *t, const struct allocator_ops *ops, struct allocator *a,
+	       struct doubts *doubts);
 /** The run is over and its results are whole. */
 int tell_done(struct tell *t);
 

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <xxhash.h>
+
 #include "base/bits.h"
 
 /*
@@ -14,7 +16,8 @@
  * order of the struct, unaligned and native, save that
  *	a string is its length (uint32_t, NO_STRING: NULL), its bytes and a NUL;
  *	an array of uint16_t starts at an even offset.
- * The reader trusts nothing: it checks every length against what is left, and every enum.
+ * The reader trusts nothing: it checks every length against what is left, and every enum. Whoever shares
+ * the pipe may have written into it, so a body is followed only if it is the one that was hashed.
  */
 #define HEAD_MAGIC 0x71726563U
 #define NO_STRING  UINT32_MAX
@@ -24,8 +27,13 @@
 
 struct head {
 	uint32_t magic, kind;
-	uint64_t bytes;
+	uint64_t bytes, hash;
 };
+
+static uint64_t hash_of(const struct head *head, const uint8_t *body)
+{
+	return XXH3_64bits_withSeed(body, head->bytes, head->kind);
+}
 
 /* ---- names ---- */
 
@@ -324,6 +332,10 @@ static bool pack_small(struct packer *p, const struct result_record *r)
 		pack_u32(p, r->flag.flag);
 		PACK(p, r->flag.allocs);
 		return true;
+	case RESULT_DOUBT:
+		pack_u32(p, r->doubt.doubt);
+		PACK(p, r->doubt.count);
+		return true;
 	case RESULT_WARNING:
 		pack_string(p, r->warning.text);
 		return true;
@@ -442,6 +454,7 @@ int result_writer_put(struct result_writer *w, const struct result_record *recor
 	if (p.failed || head.bytes > BODY_MAX)
 		return error_set(err, p.failed ? ENOMEM : EMSGSIZE,
 				 "results: no memory for a record, or it is too large");
+	head.hash = hash_of(&head, p.data + p.body);
 	memcpy(p.data + w->used, &head, sizeof(head));
 	w->used = p.used;
 	return 0;
@@ -690,6 +703,10 @@ static bool unpack_small(struct unpacker *u, struct result_record *r)
 		r->flag.flag = (enum result_flag_kind)unpack_below(u, FLAG_KINDS);
 		UNPACK(u, r->flag.allocs);
 		return true;
+	case RESULT_DOUBT:
+		r->doubt.doubt = (enum result_doubt_kind)unpack_below(u, DOUBT_KINDS);
+		UNPACK(u, r->doubt.count);
+		return true;
 	case RESULT_WARNING:
 		r->warning.text = unpack_string(u);
 		return true;
@@ -795,6 +812,8 @@ static int deliver(const struct head *head, const uint8_t *body, struct result_s
 	struct result_record record;
 	int rc;
 
+	if (hash_of(head, body) != head->hash)
+		return error_set(err, EPROTO, "results: something else was written among them");
 	if (head->kind == RESULT_LATENCY) {
 		histogram = malloc(sizeof(*histogram));
 		if (!histogram)
@@ -811,7 +830,7 @@ static int deliver(const struct head *head, const uint8_t *body, struct result_s
 static int check_head(const struct head *head, struct error *err)
 {
 	if (head->magic != HEAD_MAGIC || head->bytes > BODY_MAX)
-		return error_set(err, EPROTO, "results: not a record");
+		return error_set(err, EPROTO, "results: something else was written among them");
 	return 0;
 }
 

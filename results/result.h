@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "base/histogram.h"
+#include "results/doubt.h"
 #include "results/metrics.h"
 
 enum result_kind {
@@ -29,6 +30,7 @@ enum result_kind {
 	RESULT_BLOCKMAP, /* one layer per 2 MiB block of one sample */
 	RESULT_HOLDER,	 /* who holds frames of one 2 MiB block */
 	RESULT_ACCURACY, /* how often a back end chose as the kernel did, for one group of choices */
+	RESULT_DOUBT,	 /* what stands against it, each kind once; of a run that fails, too */
 	RESULT_WARNING,	 /* one line for people */
 	RESULT_ALIVE,	 /* nothing but that the run goes on, twice a second */
 	RESULT_DONE,	 /* last: how it ended */
@@ -145,6 +147,11 @@ const char *result_flag_name(enum result_flag_kind flag);
 struct result_flag {
 	enum result_flag_kind flag;
 	uint64_t allocs; /* successful ones that had it */
+};
+
+struct result_doubt {
+	enum result_doubt_kind doubt;
+	uint64_t count; /* never 0 */
 };
 
 struct result_sample {
@@ -313,6 +320,7 @@ struct result_record {
 		struct result_value value;
 		struct result_counter counter;
 		struct result_flag flag;
+		struct result_doubt doubt;
 		struct result_latency latency;
 		struct result_freelist freelist;
 		struct result_blockmap blockmap;

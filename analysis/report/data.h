@@ -34,7 +34,7 @@ struct report_run {
 	size_t n_settings;
 	enum run_role role;
 	bool may_compete;    /* whether it may be called best, as the database says */
-	const char *out_for; /* NULL, or why not: role, status and names of metrics, "a,b" */
+	struct doubts doubts; /* what stands against it */
 	unsigned int colour; /* the same for the same name in the whole report */
 	double value[METRIC_COUNT];
 	struct histogram *latency[LATENCY_OPS]; /* over all cpus, orders and paths; NULL: none */

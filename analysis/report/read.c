@@ -290,6 +290,23 @@ static int read_warnings(struct reader *r, struct report_run *run)
 	return finish(r, stmt, got, 0);
 }
 
+static int read_doubts(struct reader *r, struct report_run *run)
+{
+	sqlite3_stmt *stmt;
+	int got, rc = prepare_for_run(r, "SELECT name, count FROM doubt WHERE run_id = ?1", run->id,
+				      &stmt);
+
+	if (rc)
+		return rc;
+	while ((got = sqlite3_step(stmt)) == SQLITE_ROW) {
+		const enum result_doubt_kind doubt = doubt_find(column_word(r, stmt, 0));
+
+		if (doubt < DOUBT_KINDS)
+			run->doubts.count[doubt] = column_u64(stmt, 1);
+	}
+	return finish(r, stmt, got, 0);
+}
+
 static enum run_role role_of(const char *name)
 {
 	enum run_role role = ROLE_REFERENCE;
@@ -308,7 +325,7 @@ static enum run_role role_of(const char *name)
 #define RUNS_COLUMNS                                                                               \
 	"SELECT r.run_id, coalesce(r.trace_id, -r.run_id), trace.path, trace.digest, trace.note,"  \
 	" r.allocator, backend.summary, r.spec, r.options, r.label, r.started_utc, r.mode,"        \
-	" r.build_id, r.seed, r.threads, r.role, r.may_compete, r.out_for,"                        \
+	" r.build_id, r.seed, r.threads, r.role, r.may_compete,"                                   \
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
 	" host.governor, r.settings"
@@ -335,9 +352,8 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->threads = (uint32_t)sqlite3_column_int64(stmt, 14);
 	run->role = role_of(column_word(r, stmt, 15));
 	run->may_compete = sqlite3_column_int(stmt, 16) != 0;
-	run->out_for = column_text(r, stmt, 17);
-	run->host = column_word(r, stmt, 18);
-	run->asked = column_word(r, stmt, 19);
+	run->host = column_word(r, stmt, 17);
+	run->asked = column_word(r, stmt, 18);
 }
 
 /* All selected runs into one array, cut into traces where the trace changes. */
@@ -421,6 +437,7 @@ static int read_fidelity(struct reader *r, const char *label)
 		rc = read_settings(r, &data->fidelity[i]);
 		rc = rc ? rc : read_metrics(r, &data->fidelity[i]);
 		rc = rc ? rc : read_warnings(r, &data->fidelity[i]);
+		rc = rc ? rc : read_doubts(r, &data->fidelity[i]);
 	}
 	return rc;
 }
@@ -448,6 +465,7 @@ static int read_all(struct reader *r, const char *label)
 			rc = rc ? rc : read_samples(r, run);
 			rc = rc ? rc : read_latency(r, run);
 			rc = rc ? rc : read_warnings(r, run);
+			rc = rc ? rc : read_doubts(r, run);
 		}
 	}
 	return rc ? rc : read_fidelity(r, label);

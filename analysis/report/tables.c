@@ -2,7 +2,6 @@
 #include "analysis/report/page.h"
 
 #include <math.h>
-#include <string.h>
 
 #include "analysis/text.h"
 
@@ -14,14 +13,9 @@ static bool competes(const struct report_run *run, enum metric metric)
 
 bool page_out_for(const struct report_run *run, enum metric metric)
 {
-	const char *name = metric_table[metric].name, *at = run->out_for;
-	const size_t length = strlen(name);
+	const enum result_doubt_kind doubt = doubt_find(metric_table[metric].name);
 
-	for (; at && *at; at += strcspn(at, ","), at += *at == ',') {
-		if (strncmp(at, name, length) == 0 && (at[length] == ',' || !at[length]))
-			return true;
-	}
-	return false;
+	return doubt < DOUBT_KINDS && run->doubts.count[doubt] > 0;
 }
 
 /*

@@ -371,15 +371,15 @@ static void put_left_out(FILE *out, const struct report_run *run)
 	fputs("<li><strong>", out);
 	text_html(out, run->name);
 	fputs("</strong> is never called best: ", out);
-	for (unsigned int m = 0; m < METRIC_COUNT; m++) {
-		if (!page_out_for(run, (enum metric)m))
+	for (unsigned int d = 0; d < DOUBT_KINDS; d++) {
+		if (!run->doubts.count[d])
 			continue;
-		fprintf(out, "%s%s ", any ? "; " : "",
-			text_metric(number, (enum metric)m, run->value[m]));
-		text_html(out, metric_table[m].help);
+		fprintf(out, "%s<code>%s</code> %s, ", any ? "; " : "", doubt_table[d].name,
+			text_count(number, run->doubts.count[d]));
+		text_html(out, doubt_table[d].help);
 		any = true;
 	}
-	fputs(". What it did not hold flatters its other figures.</li>\n", out);
+	fputs(".</li>\n", out);
 }
 
 /* Things that make rows less comparable than they look. */

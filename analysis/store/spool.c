@@ -15,6 +15,7 @@ enum statement {
 	SPOOL_ROW,
 	SPOOL_METRIC,
 	SPOOL_COUNTER,
+	SPOOL_DOUBT,
 	SPOOL_FLAG,
 	SPOOL_SAMPLE,
 	SPOOL_SAMPLE_METRIC,
@@ -37,6 +38,8 @@ static const char *const statement_sql[STATEMENTS] = {
 			 " VALUES (?1, ?2, ?3)",
 	[SPOOL_COUNTER] = "INSERT INTO temp.new_run_counter (run_id, metric_id, value)"
 			  " VALUES (?1, ?2, ?3)",
+	[SPOOL_DOUBT] = "INSERT INTO temp.new_doubt (run_id, name, count, failed)"
+			" VALUES (?1, ?2, ?3, ?4)",
 	[SPOOL_FLAG] = "INSERT INTO temp.new_run_flag (run_id, flag, allocs) VALUES (?1, ?2, ?3)",
 	[SPOOL_SAMPLE] = "INSERT INTO temp.new_sample (run_id, sample, is_end, event, time_ns)"
 			 " VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -81,6 +84,7 @@ static const char *const statement_sql[STATEMENTS] = {
 enum table {
 	TABLE_SETTINGS,
 	TABLE_WARNINGS,
+	TABLE_DOUBTS,
 	TABLE_RESULTS, /* the first of them; parents before children */
 };
 
@@ -89,6 +93,7 @@ static const struct {
 } spooled[] = {
 	[TABLE_SETTINGS] = SPOOLED("run_setting", AS_IS("run_setting")),
 	[TABLE_WARNINGS] = SPOOLED("warning", AS_IS("warning")),
+	[TABLE_DOUBTS] = SPOOLED("doubt", AS_IS("doubt")),
 	[TABLE_RESULTS] =
 		{
 			.create = "CREATE TEMP TABLE new_row (number INTEGER PRIMARY KEY, source,"
@@ -279,6 +284,17 @@ static int spool_setting(struct spool *spool, const struct result_setting *setti
 	return put(spool, SPOOL_SETTING, err);
 }
 
+static int spool_doubt(struct spool *spool, const struct result_doubt *doubt, struct error *err)
+{
+	const struct doubt_info *info = &doubt_table[doubt->doubt];
+	sqlite3_stmt *stmt = row_of_run(spool, SPOOL_DOUBT);
+
+	bind_text(stmt, 2, info->name);
+	bind_int(stmt, 3, doubt->count);
+	bind_int(stmt, 4, info->failed);
+	return put(spool, SPOOL_DOUBT, err);
+}
+
 static int spool_flag(struct spool *spool, const struct result_flag *flag, struct error *err)
 {
 	sqlite3_stmt *stmt = row_of_run(spool, SPOOL_FLAG);
@@ -448,6 +464,8 @@ int spool_take(struct spool *spool, const struct result_record *record, struct e
 		return spool_counter(spool, &record->counter, err);
 	case RESULT_FLAG:
 		return spool_flag(spool, &record->flag, err);
+	case RESULT_DOUBT:
+		return spool_doubt(spool, &record->doubt, err);
 	case RESULT_SAMPLE:
 		return spool_sample(spool, &record->sample, err);
 	case RESULT_LATENCY:
@@ -531,9 +549,11 @@ int spool_move_settings(struct spool *spool, struct error *err)
 	return rc;
 }
 
-int spool_move_warnings(struct spool *spool, struct error *err)
+int spool_move_findings(struct spool *spool, struct error *err)
 {
-	return database_exec(spool->database, spooled[TABLE_WARNINGS].move, MOVING, err);
+	int rc = database_exec(spool->database, spooled[TABLE_WARNINGS].move, MOVING, err);
+
+	return rc ? rc : database_exec(spool->database, spooled[TABLE_DOUBTS].move, MOVING, err);
 }
 
 int spool_move_results(struct spool *spool, struct error *err)

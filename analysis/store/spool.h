@@ -44,11 +44,11 @@ int spool_take(struct spool *spool, const struct result_record *record, struct e
 bool spool_has_settings(const struct spool *spool);
 
 /*
- * Into the real tables, inside a write transaction of the caller's: the settings; the warnings, all that is
+ * Into the real tables, inside a write transaction of the caller's: the settings; warnings and doubts, all that is
  * kept of a run that fails; all the rest. Return: 0 or as database_fail().
  */
 int spool_move_settings(struct spool *spool, struct error *err);
-int spool_move_warnings(struct spool *spool, struct error *err);
+int spool_move_findings(struct spool *spool, struct error *err);
 int spool_move_results(struct spool *spool, struct error *err);
 
 #endif

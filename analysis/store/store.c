@@ -49,6 +49,7 @@ static const char *const statement_sql[STATEMENTS] = {
 struct store {
 	struct result_sink sink;
 	struct database database;
+	struct database_wait wait; /* for others' locks */
 	sqlite3_stmt *stmt[STATEMENTS];
 	struct spool *spool;
 	struct host host;
@@ -67,16 +68,27 @@ static int step(struct store *store, enum statement which, const char *what, str
 	return statement_run(&store->database, store->stmt[which], what, err);
 }
 
+/* A statement that others' locks may hold up for as long as the owner bears it. */
+static int exec_patiently(struct store *store, const char *sql, const char *what, struct error *err)
+{
+	int rc;
+
+	database_set_wait(&store->database, &store->wait);
+	rc = database_exec(&store->database, sql, what, err);
+	database_set_wait(&store->database, NULL);
+	return rc;
+}
+
 static int begin(struct store *store, struct error *err)
 {
-	return database_exec(&store->database, "BEGIN IMMEDIATE", "begin a write", err);
+	return exec_patiently(store, "BEGIN IMMEDIATE", "begin a write", err);
 }
 
 /* Commit, or if that fails or @rc is already a failure, undo. Return: the first failure. */
 static int commit(struct store *store, int rc, struct error *err)
 {
 	if (!rc)
-		rc = database_exec(&store->database, "COMMIT", "commit", err);
+		rc = exec_patiently(store, "COMMIT", "commit", err);
 	if (rc)
 		sqlite3_exec(store->database.db, "ROLLBACK", NULL, NULL, NULL);
 	return rc;
@@ -219,7 +231,7 @@ static int end_run(struct store *store, enum run_status status, const char *text
 		return rc;
 	rc = spool_move_settings(store->spool, err);
 	if (!rc)
-		rc = spool_move_warnings(store->spool, err);
+		rc = spool_move_findings(store->spool, err);
 	if (!rc && status == RUN_DONE)
 		rc = spool_move_results(store->spool, err);
 	if (!rc)
@@ -393,7 +405,8 @@ static bool nothing_made(struct store *store)
 	return rc ? rc != -EBUSY : fresh;
 }
 
-int store_open(const char *path, struct store **out, struct error *err)
+int store_open(const char *path, const struct database_wait *wait, struct store **out,
+	       struct error *err)
 {
 	struct store *store = calloc(1, sizeof(*store));
 	bool discard = false;
@@ -402,6 +415,8 @@ int store_open(const char *path, struct store **out, struct error *err)
 	if (!store)
 		return error_set(err, ENOMEM, "%s: out of memory", path);
 	store->sink.take = store_take;
+	if (wait)
+		store->wait = *wait;
 	host_read("", &store->host);
 	if (host_process_start("", getpid(), &store->process_start) != 0)
 		store->process_start = 0;

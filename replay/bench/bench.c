@@ -63,10 +63,22 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 static int send_counters(struct bench_rig *rig)
 {
 	struct allocator_stats stats = {0};
+	uint64_t told, held_by_nobody;
+	int rc = 0;
 
 	if (!rig->ops->stats || rig->ops->stats(rig->a, ALLOCATOR_ALL_ZONES, &stats))
 		return 0;
-	return tell_counters(&rig->tell, rig->point->spec, &stats, RESULT_AT_END);
+	told = stats.free_frames + stats.cached_frames;
+	held_by_nobody = rig->state ? rig->state->free_frames : told;
+	if (!rig->violations && told != held_by_nobody) {
+		rig->doubts.count[DOUBT_stats_contradictions] = 1;
+		rc = tell_warning(&rig->tell,
+				  "its statistics contradict what it did: at the end it tells "
+				  "%" PRIu64 " free and %" PRIu64 " cached frames, but %" PRIu64
+				  " are held by nobody",
+				  stats.free_frames, stats.cached_frames, held_by_nobody);
+	}
+	return rc ? rc : tell_counters(&rig->tell, rig->point->spec, &stats, RESULT_AT_END);
 }
 
 static int tell_counts(struct bench_rig *rig)
@@ -94,31 +106,44 @@ static int tell_counts(struct bench_rig *rig)
 	if (!rc && rig->violations)
 		rc = tell_warning(&rig->tell, "%" PRIu64 " oracle violations; the first: %s",
 				  rig->violations, rig->first_violation);
-	if (!rc && rig->ops->check && rig->ops->check(rig->a, rig->err))
-		rc = tell_warning(&rig->tell, "the back end's own check failed: %s",
-				  rig->err->text);
-	return rc;
+	return rc ? rc : tell_check(&rig->tell, rig->ops, rig->a, &rig->doubts);
 }
 
-int bench_run(const struct bench_point *point, struct result_sink *sink, struct error *err)
+static int send_doubts(struct bench_rig *rig)
 {
+	doubts_refusals(&rig->doubts, rig->allocs, rig->refused);
+	rig->doubts.count[DOUBT_oracle_violations] = rig->violations;
+	return tell_doubts(&rig->tell, &rig->doubts);
+}
+
+int bench_run(const struct bench_point *point, struct run_position *at, struct result_sink *sink,
+	      struct error *err)
+{
+	struct run_position unwatched = {0};
 	struct error scratch = {0};
 	struct bench_rig rig = {0};
 	int rc;
 
 	if (!err)
 		err = &scratch;
+	if (!at)
+		at = &unwatched;
 	rc = bench_send_run(point, clock_wall_ns(), sink, err);
 	if (!rc)
-		rc = bench_rig_create(&rig, point, sink, err);
+		rc = bench_rig_create(&rig, point, at, sink, err);
+	position_enter(at, PHASE_PLAY);
 	if (!rc)
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
+	position_enter(at, PHASE_ENDS);
 	if (!rc)
 		rc = tell_counts(&rig);
 	if (!rc)
 		rc = send_counters(&rig);
 	if (!rc)
+		rc = send_doubts(&rig);
+	if (!rc)
 		rc = tell_done(&rig.tell);
+	position_enter(at, PHASE_DESTROY);
 	bench_rig_destroy(&rig);
 	return rc;
 }

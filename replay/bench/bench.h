@@ -10,29 +10,29 @@
 #ifndef REPLAY_BENCH_BENCH_H
 #define REPLAY_BENCH_BENCH_H
 
-#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "base/error.h"
 #include "replay/bench/point.h"
+#include "replay/isolate.h"
 #include "results/result.h"
 
 /**
  * bench_run - one repetition of a point that fits, in this process
+ * @at: kept up to date for who watches; NULL: nobody does
  * Changes the CPU affinity of the calling thread. The sink gets RESULT_RUN first and RESULT_DONE
  * last; after an error no RESULT_DONE. Samples come from frag alone: one after each round, numbered
  * so, 0 before the first.
  * Return: 0; the back end's error (create failed); the sink's; -ENOMEM; -EAGAIN: no more threads.
  */
-int bench_run(const struct bench_point *point, struct result_sink *sink, struct error *err);
+int bench_run(const struct bench_point *point, struct run_position *at, struct result_sink *sink,
+	      struct error *err);
 
 struct bench_watch {
-	unsigned int timeout_s; /* without a record for so long, a repetition hangs; 0: wait */
-	const volatile sig_atomic_t
-		*stop; /* set by a signal handler to end it all; NULL: cannot be */
-	bool progress; /* a status line on stderr when that is a terminal */
+	struct run_watch run; /* of each repetition; its `stop` ends it all */
+	bool progress;	      /* a status line on stderr when that is a terminal */
 };
 
 /**

@@ -47,9 +47,10 @@ static int tell_point(struct entry *e, struct result_sink *sink, struct error *e
 
 /* ---- the matrix ---- */
 
-static int body(const void *arg, struct result_sink *sink, struct error *err)
+static int body(const void *arg, struct run_position *at, struct result_sink *sink,
+		struct error *err)
 {
-	return bench_run(arg, sink, err);
+	return bench_run(arg, at, sink, err);
 }
 
 /*
@@ -62,8 +63,7 @@ static int repeat_point(struct entry *e, const struct bench_watch *watch, struct
 		.name = e->point->spec->text,
 		.body = body,
 		.arg = e->point,
-		.timeout_s = watch->timeout_s,
-		.stop = watch->stop,
+		.watch = watch->run,
 	};
 	int rc;
 
@@ -78,9 +78,9 @@ static int repeat_point(struct entry *e, const struct bench_watch *watch, struct
 	e->status = e->tally.status;
 	/* It has not said so itself if it had not begun to speak. */
 	if (e->status == RUN_RUNNING)
-		e->status = rc == -EINTR    ? RUN_INTERRUPTED
-			    : rc == -ECHILD ? RUN_CRASHED
-					    : RUN_FAILED;
+		e->status = rc == -EINTR			? RUN_INTERRUPTED
+			    : rc == -ECHILD || rc == -ETIMEDOUT ? RUN_CRASHED
+								: RUN_FAILED;
 	e->text = strdup(err->text);
 	e->code = -rc;
 	return rc == -EINTR ? rc : 0;
@@ -88,7 +88,7 @@ static int repeat_point(struct entry *e, const struct bench_watch *watch, struct
 
 static bool stopped(const struct bench_watch *watch)
 {
-	return watch->stop && *watch->stop;
+	return watch->run.stop && *watch->run.stop;
 }
 
 static int run_matrix(struct entry *entries, size_t n, const struct bench_watch *watch,

@@ -24,13 +24,14 @@ struct alloc_request bench_rig_request(const struct bench_rig *rig, uint32_t cpu
 }
 
 int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
-		     struct result_sink *sink, struct error *err)
+		     struct run_position *at, struct result_sink *sink, struct error *err)
 {
 	const uint32_t gfp =
 		gfp_parse("GFP_HIGHUSER_MOVABLE", strlen("GFP_HIGHUSER_MOVABLE"), NULL);
 	int rc;
 
 	*rig = (struct bench_rig){.point = point, .err = err, .ops = point->spec->ops};
+	position_enter(at, PHASE_CREATE);
 	tell_init(&rig->tell, sink, err);
 	rc = bench_machine(point, &rig->machine, err);
 	if (!rc)

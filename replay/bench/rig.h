@@ -11,6 +11,7 @@
 
 #include "replay/bench/point.h"
 #include "replay/memory_state.h"
+#include "replay/position.h"
 #include "replay/tell.h"
 #include "replay/world.h"
 
@@ -29,6 +30,7 @@ struct bench_rig {
 	uint64_t refused;	      /* allocations of them */
 	uint64_t violations;
 	char first_violation[120];
+	struct doubts doubts;
 };
 
 /**
@@ -36,7 +38,7 @@ struct bench_rig {
  * Return: 0; -ENOMEM; the back end's.
  */
 int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
-		     struct result_sink *sink, struct error *err);
+		     struct run_position *at, struct result_sink *sink, struct error *err);
 void bench_rig_destroy(struct bench_rig *rig);
 
 /** What is asked for as @cpu, of its own node. */

@@ -10,6 +10,9 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "base/bits.h"
+#include "replay/tell.h"
+
 /* Above it, a reader should know that the median hides something. */
 #define SPREAD_TOLD 0.25
 
@@ -113,6 +116,10 @@ static int tally_take(struct result_sink *sink, const struct result_record *reco
 	case RESULT_WARNING:
 		if (keep_warning(t, record->warning.text))
 			return error_set(err, ENOMEM, "no memory for a warning");
+		return 0;
+	case RESULT_DOUBT:
+		t->doubts.count[record->doubt.doubt] =
+			max_u64(t->doubts.count[record->doubt.doubt], record->doubt.count);
 		return 0;
 	case RESULT_RUN: /* these are told of the point, not of a repetition */
 		t->nr_numbers = 0;
@@ -345,7 +352,11 @@ int tally_tell(struct tally *t, bool whole, struct result_sink *sink, struct err
 {
 	struct result_record record = {.kind = RESULT_WARNING};
 	int rc = whole ? tell_results(t, sink, err) : 0;
+	struct tell tell;
 
+	tell_init(&tell, sink, err);
+	if (!rc)
+		rc = tell_doubts(&tell, &t->doubts);
 	for (size_t i = 0; !rc && i < t->nr_warnings; i++) {
 		record.warning.text = t->warnings[i];
 		rc = sink->take(sink, &record, err);

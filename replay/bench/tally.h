@@ -3,7 +3,7 @@
  * From what the repetitions of one point said to what is told of it as one run.
  *
  * Noisy metrics become their median. Exact and modelled ones are the same in all repetitions, else the
- * worst is told, with a warning. Samples, counters, flags, latencies and all that belongs to them are
+ * worst is told, with a warning; so are doubts. Samples, counters, flags, latencies and all that belongs to them are
  * those of the first repetition. A warning is told once, however many had it.
  *
  * Private to replay/bench/. Not thread-safe.
@@ -35,8 +35,9 @@ struct tally {
 	size_t nr_rows;
 	uint32_t *number; /* of the repetition that speaks: its n-th row is rows[number[n]] */
 	size_t nr_numbers;
-	int fd;		 /* what is to be passed on as it came, serialised; -1: nothing */
-	char **warnings; /* each text once */
+	struct doubts doubts; /* of each kind the most that a repetition counted */
+	int fd;		      /* what is to be passed on as it came, serialised; -1: nothing */
+	char **warnings;      /* each text once */
 	size_t nr_warnings;
 };
 
@@ -46,7 +47,7 @@ void tally_destroy(struct tally *t); /* again is allowed */
 
 /**
  * tally_tell - everything but the run itself, its settings and its end
- * @whole: all repetitions ended well; else there is nothing to tell but warnings
+ * @whole: all repetitions ended well; else there is nothing to tell but doubts and warnings
  * Return: 0; -ENOMEM; or the sink's.
  */
 int tally_tell(struct tally *t, bool whole, struct result_sink *sink, struct error *err);

@@ -45,7 +45,10 @@ struct fetch {
 struct fidelity {
 	const struct fidelity_config *config;
 	struct error *err;
+	struct run_position *at; /* the watcher's, or */
+	struct run_position unwatched;
 	struct tell tell;
+	struct doubts doubts;
 	struct trace_reader *reader;
 	const struct trace_header *header;
 	const struct trace_totals *totals;
@@ -402,6 +405,7 @@ static int begin_pass(struct fidelity *f, const char *what, const struct frame_m
 	snprintf(text, sizeof(text), "fidelity %s, %s", f->config->spec->text, what);
 	progress_begin(&f->progress, f->config->progress ? stderr : NULL, text, f->totals->events);
 	f->done = 0;
+	position_enter(f->at, PHASE_CREATE);
 	f->fetch = calloc(f->machine->nr_cpus, sizeof(*f->fetch));
 	if (!f->fetch)
 		return error_set(f->err, ENOMEM, "no memory for %u cpus", f->machine->nr_cpus);
@@ -414,6 +418,7 @@ static int begin_pass(struct fidelity *f, const char *what, const struct frame_m
 	f->ops = f->world->ops;
 	f->a = f->world->a;
 	memset(&f->judge, 0, sizeof(f->judge));
+	position_enter(f->at, PHASE_PLAY);
 	return learn_start(f, start, events, n);
 }
 
@@ -423,7 +428,8 @@ static int play_events(struct fidelity *f, const struct event *events, size_t n)
 		int rc;
 
 		/* With the lists told, the kernel's own decay is. */
-		if (!f->told_lists && events[i].time_ns >= f->next_tick_ns)
+		f->at->first_event = f->done + 1;
+		if (!f->told_lists && f->ops->tick && events[i].time_ns >= f->next_tick_ns)
 			f->next_tick_ns = f->ops->tick(f->a, events[i].time_ns);
 		rc = one_event(f, &events[i], true);
 		if (rc)
@@ -585,10 +591,23 @@ static int tell_free_running(struct fidelity *f, const struct allocator_stats *b
 	return rc;
 }
 
+/* What it chose for itself is sound, or its figures are worth nothing. */
+static int note_violations(struct fidelity *f, const struct engine *e)
+{
+	const uint64_t n = engine_counts(e).oracle_violations;
+
+	f->doubts.count[DOUBT_oracle_violations] = n;
+	return n ? tell_warning(&f->tell,
+				"free-running: %" PRIu64 " oracle violations; the first at %s", n,
+				engine_first_violation(e))
+		 : 0;
+}
+
 static int free_pass(struct fidelity *f)
 {
 	struct allocator_stats before = {0};
-	struct engine_config config = {.identity = f->header->identity};
+	struct engine_config config = {
+		.identity = f->header->identity, .oracle = true, .position = f->at};
 	struct engine *e = NULL;
 	const struct event *events;
 	size_t n;
@@ -617,8 +636,13 @@ static int free_pass(struct fidelity *f)
 	}
 	if (!rc)
 		rc = engine_flush(e, f->err);
+	position_enter(f->at, PHASE_ENDS);
 	if (!rc)
 		rc = tell_free_running(f, &before);
+	if (!rc)
+		rc = tell_check(&f->tell, f->ops, f->a, &f->doubts);
+	if (!rc)
+		rc = note_violations(f, e);
 	engine_destroy(e);
 	return rc;
 }
@@ -719,14 +743,7 @@ static int check_trace(const struct trace_reader *r, const struct fidelity_confi
 		       struct error *err)
 {
 	const struct trace_header *h = trace_reader_header(r);
-	const struct allocator_ops *ops = c->spec->ops;
 
-	if (!ops->predict || !ops->observe || !ops->adopt)
-		return error_set(
-			err, ENOTSUP,
-			"%s cannot be judged: it does not tell what it would choose; use a "
-			"back end with predict, observe and adopt",
-			ops->name);
 	if (h->identity == IDENTITY_VIRTUAL)
 		return error_set(err, ENOTSUP,
 				 "%s: a generated trace, no kernel to be faithful to; record one",
@@ -737,6 +754,18 @@ static int check_trace(const struct trace_reader *r, const struct fidelity_confi
 				 "(zone_locked, pcpu_drain, extfrag); record one that does",
 				 c->trace);
 	return 0;
+}
+
+static int check_backend(const struct fidelity_config *c, struct error *err)
+{
+	const struct allocator_ops *ops = c->spec->ops;
+
+	if (ops->predict && ops->observe && ops->adopt)
+		return 0;
+	return error_set(err, ENOTSUP,
+			 "%s cannot be judged: it does not tell what it would choose; use a back "
+			 "end with predict, observe and adopt",
+			 ops->name);
 }
 
 static int read_start(struct trace_reader *r, const char *trace, struct frame_map **start,
@@ -799,7 +828,7 @@ static int send_run(struct fidelity *f)
 	};
 
 	snprintf(asked, sizeof(asked), "trace %s", f->totals->digest);
-	tell_trace_note(note, f->header);
+	tell_trace_note(note, f->header, NULL);
 	state_settings(f, &settings);
 	return tell_run(&f->tell, &run, &settings);
 }
@@ -898,10 +927,13 @@ static int run_passes(struct fidelity *f)
 	if (!rc)
 		rc = free_pass(f);
 	end_pass(f);
+	if (!rc)
+		rc = tell_doubts(&f->tell, &f->doubts);
 	return rc ? rc : tell_done(&f->tell);
 }
 
-int fidelity_fits(const char *trace, const struct allocator_spec *spec, struct error *err)
+int fidelity_fits(const char *trace, const struct allocator_spec *spec, bool *fits,
+		  struct error *err)
 {
 	const struct fidelity_config config = {.trace = trace, .spec = spec};
 	struct frame_map *start = NULL;
@@ -913,6 +945,8 @@ int fidelity_fits(const char *trace, const struct allocator_spec *spec, struct e
 	rc = check_trace(reader, &config, err);
 	if (!rc)
 		rc = read_start(reader, trace, &start, err);
+	if (!rc)
+		*fits = !check_backend(&config, err);
 	frame_map_destroy(start);
 	trace_reader_close(reader);
 	return rc;
@@ -927,13 +961,17 @@ int fidelity_run(const struct fidelity_config *config, struct result_sink *sink,
 	if (!f)
 		return error_set(err, ENOMEM, "no memory");
 	f->config = config;
+	f->at = config->position ? config->position : &f->unwatched;
 	f->err = err ? err : &scratch;
 	tell_init(&f->tell, sink, f->err);
 	rc = open_trace(f);
 	if (!rc)
 		rc = send_run(f);
 	if (!rc)
+		rc = check_backend(config, f->err);
+	if (!rc)
 		rc = run_passes(f);
+	position_enter(f->at, PHASE_DESTROY);
 	progress_end(&f->progress);
 	end_pass(f);
 	frame_map_destroy(f->burn_in);
@@ -945,9 +983,13 @@ int fidelity_run(const struct fidelity_config *config, struct result_sink *sink,
 	return rc;
 }
 
-static int run_body(const void *arg, struct result_sink *sink, struct error *err)
+static int run_body(const void *arg, struct run_position *at, struct result_sink *sink,
+		    struct error *err)
 {
-	return fidelity_run(arg, sink, err);
+	struct fidelity_config config = *(const struct fidelity_config *)arg;
+
+	config.position = at;
+	return fidelity_run(&config, sink, err);
 }
 
 int fidelity_run_isolated(const struct fidelity_config *config, struct result_sink *sink,
@@ -957,8 +999,7 @@ int fidelity_run_isolated(const struct fidelity_config *config, struct result_si
 		.name = config->spec->text,
 		.body = run_body,
 		.arg = config,
-		.timeout_s = config->timeout_s,
-		.stop = config->stop,
+		.watch = config->watch,
 	};
 
 	return isolate_run(&job, sink, err);

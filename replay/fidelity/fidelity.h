@@ -11,11 +11,11 @@
 #ifndef REPLAY_FIDELITY_FIDELITY_H
 #define REPLAY_FIDELITY_FIDELITY_H
 
-#include <signal.h>
 #include <stdbool.h>
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/isolate.h"
 #include "results/result.h"
 
 struct fidelity_config {
@@ -25,16 +25,18 @@ struct fidelity_config {
 	bool hindsight;
 	const char *label;
 	bool progress;
-	unsigned int timeout_s;
-	const volatile sig_atomic_t *stop;
+	struct run_watch watch;	       /* of isolated runs */
+	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 };
 
 /**
  * fidelity_fits - can this back end be judged by this trace?
- * Return: 0; -ENOTSUP with the reason: it cannot predict or observe, or the trace has no ground truth,
- * no start snapshot, or virtual identities.
+ * @fits: false, with the reason in @err: it cannot predict, observe or adopt
+ * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can be judged by it (no
+ * ground truth, no start snapshot, or virtual identities: -ENOTSUP).
  */
-int fidelity_fits(const char *trace, const struct allocator_spec *spec, struct error *err);
+int fidelity_fits(const char *trace, const struct allocator_spec *spec, bool *fits,
+		  struct error *err);
 
 /**
  * fidelity_run - all passes in this process

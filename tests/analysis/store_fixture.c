@@ -234,7 +234,7 @@ struct store *must_open(const struct fixture *f)
 	struct store *store = NULL;
 	struct error err = {0};
 
-	if (store_open(f->path, &store, &err) != 0)
+	if (store_open(f->path, NULL, &store, &err) != 0)
 		fail_msg("%s", err.text);
 	return store;
 }

@@ -287,6 +287,10 @@ static void send_backend(struct store *store, const struct backend *b, const cha
 		send_latency(store, b, (enum latency_op)op, 1);
 	}
 	done.done.status = RUN_DONE;
+	if (b->refused > 0)
+		must_take(store, &(struct result_record){
+					 .kind = RESULT_DOUBT,
+					 .doubt = {DOUBT_alloc_failures, (uint64_t)b->refused}});
 	must_take(store, &done);
 }
 
@@ -295,7 +299,7 @@ static struct store *must_open(const char *path)
 	struct store *store = NULL;
 	struct error err = {0};
 
-	if (store_open(path, &store, &err) != 0)
+	if (store_open(path, NULL, &store, &err) != 0)
 		fail_msg("%s", err.text);
 	return store;
 }
@@ -495,8 +499,8 @@ static void the_reference_is_first_and_the_harness_last(void **state)
 	assert_non_null(strstr(html, "harness cost, unchecked"));
 	assert_non_null(strstr(html, "Open loop."));
 	assert_non_null(strstr(html, "Of the 14 allocations that failed in the recording"));
-	assert_non_null(strstr(html, "<strong>firstfit</strong> is never called best: 3 "
-				     "allocations this back end refused."));
+	assert_non_null(strstr(html, "<strong>firstfit</strong> is never called best: "
+				     "<code>alloc_failures</code> 3, allocations it refused"));
 	free(html);
 }
 

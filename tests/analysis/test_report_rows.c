@@ -221,6 +221,11 @@ static void send_candidate(struct store *store, const char *name, double merit, 
 	send_metric(store, METRIC_free_share_2m, merit / 10);
 	for (size_t i = 0; i < ARRAY_SIZE(faults); i++)
 		send_metric(store, faults[i], faults[i] == fault ? times : 0);
+	if (times > 0)
+		must_take(store,
+			  &(struct result_record){.kind = RESULT_DOUBT,
+						  .doubt = {doubt_find(metric_table[fault].name),
+							    (uint64_t)times}});
 	send_done(store, RUN_DONE, NULL);
 }
 
@@ -271,11 +276,13 @@ static void a_refusing_back_end_never_wins(void **state)
 			free(row);
 		}
 	}
-	assert_non_null(strstr(html, "<strong>refuser</strong> is never called best: 12" NARROW
-				     "969 allocations this back end refused."));
-	assert_non_null(strstr(html, "<strong>dropper</strong> is never called best: 1 objects of "
-				     "the start snapshot it could not place."));
-	assert_non_null(strstr(html, "<strong>cheater</strong> is never called best: 3 frames"));
+	assert_non_null(strstr(html, "<strong>refuser</strong> is never called best: "
+				     "<code>alloc_failures</code> 12" NARROW
+				     "969, allocations it refused"));
+	assert_non_null(strstr(html, "<strong>dropper</strong> is never called best: "
+				     "<code>prefill_failures</code> 1, objects of the start"));
+	assert_non_null(strstr(html, "<strong>cheater</strong> is never called best: "
+				     "<code>oracle_violations</code> 3, frames"));
 	free(findings);
 	free(html);
 }

@@ -58,7 +58,7 @@ static pid_t start_writer(const struct fixture *f, bool dies)
 
 		/* A failed assertion must not leave it behind. */
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		if (store_open(f->path, &store, NULL) != 0 || take(store, &run, NULL) != 0)
+		if (store_open(f->path, NULL, &store, NULL) != 0 || take(store, &run, NULL) != 0)
 			_exit(1);
 		send_results(store);
 		if (write(fds[1], "x", 1) != 1 || dies)
@@ -184,7 +184,7 @@ static void move_in(const char *path)
 		close(ask[1]);
 		if (read(ask[0], &byte, 1) != 1)
 			_exit(1);
-		rc = store_open(path, &store, &err);
+		rc = store_open(path, NULL, &store, &err);
 		if (!rc)
 			rc = store_close(store, &err);
 		if (rc)
@@ -245,7 +245,7 @@ static void another_process_may_come_between_any_two_statements(void **state)
 		move_in(f->path);
 		neighbour.after = n;
 		sqlite3_auto_extension((void (*)(void))watch_statements);
-		rc = store_open(f->path, &store, &err);
+		rc = store_open(f->path, NULL, &store, &err);
 		if (!rc)
 			rc = store_close(store, &err);
 		sqlite3_reset_auto_extension();

@@ -388,7 +388,8 @@ static struct kept *kept;
 
 static struct kept_run *run_points(const struct bench_point *points, size_t n, int rc)
 {
-	const struct bench_watch watch = {.timeout_s = kept->timeout_s, .stop = &kept->stop};
+	const struct bench_watch watch = {
+		.run = {.timeout_s = kept->timeout_s, .stop = &kept->stop}};
 	struct error err = {0};
 	int got;
 

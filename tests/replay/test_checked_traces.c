@@ -122,7 +122,7 @@ static int replay_with(struct claims *c, bool salvage, struct error *err)
 
 	c->replayed += !ret;
 	/* Frames of another size and machines too large are nobody's damage. */
-	return ret == -EOPNOTSUPP || ret == -EFBIG ? 0 : ret;
+	return ret == -EPROTONOSUPPORT || ret == -EFBIG ? 0 : ret;
 }
 
 static void hold_to_the_claim(struct claims *c, const char *what)

@@ -106,7 +106,7 @@ static struct kept *run(const char *trace, const char *text, bool hindsight, boo
 {
 	struct allocator_spec *spec = spec_of(text);
 	const struct fidelity_config config = {
-		.trace = trace, .spec = spec, .hindsight = hindsight, .timeout_s = 60};
+		.trace = trace, .spec = spec, .hindsight = hindsight, .watch = {.timeout_s = 60}};
 	struct kept *k = new_kept();
 	struct error err = {0};
 
@@ -380,14 +380,16 @@ static void hindsight_is_said(void **state)
 
 /* ---- what cannot be judged ---- */
 
+/* A trace that nobody can be judged by: no row. */
 static void expect_refusal(const char *trace, const char *text, const char *reason)
 {
+	bool fits;
 	struct allocator_spec *spec = spec_of(text);
 	const struct fidelity_config config = {.trace = trace, .spec = spec};
 	struct kept *k = new_kept();
 	struct error err = {0};
 
-	assert_int_equal(fidelity_fits(trace, spec, &err), -ENOTSUP);
+	assert_int_equal(fidelity_fits(trace, spec, &fits, &err), -ENOTSUP);
 	if (!strstr(err.text, reason))
 		fail_msg("%s", err.text);
 	assert_int_equal(fidelity_run(&config, &k->sink, &err), -ENOTSUP);
@@ -398,8 +400,23 @@ static void expect_refusal(const char *trace, const char *text, const char *reas
 
 static void a_back_end_that_does_not_predict_is_refused(void **state)
 {
+	struct allocator_spec *spec = spec_of("llfree");
+	const struct fidelity_config config = {.trace = SAMPLE_TRACE, .spec = spec};
+	struct kept *k = new_kept();
+	struct error err = {0};
+	bool fits = true;
+
 	(void)state;
-	expect_refusal(SAMPLE_TRACE, "llfree", "llfree cannot be judged");
+	assert_int_equal(fidelity_fits(SAMPLE_TRACE, spec, &fits, &err), 0);
+	assert_false(fits);
+	assert_non_null(strstr(err.text, "llfree cannot be judged"));
+	/* Who names it all the same gets a row that says so. */
+	err.text[0] = '\0';
+	assert_int_equal(fidelity_run(&config, &k->sink, &err), -ENOTSUP);
+	assert_non_null(strstr(err.text, "llfree cannot be judged"));
+	assert_int_not_equal(k->records, 0);
+	free(k);
+	allocator_spec_destroy(spec);
 }
 
 static void traces_without_what_it_takes_are_refused(void **state)
@@ -423,12 +440,14 @@ static void what_fits_is_accepted_and_what_is_missing_named(void **state)
 {
 	struct allocator_spec *spec = spec_of("buddy");
 	struct error err = {0};
+	bool fits = false;
 	char path[128];
 
 	(void)state;
-	assert_int_equal(fidelity_fits(SAMPLE_TRACE, spec, &err), 0);
+	assert_int_equal(fidelity_fits(SAMPLE_TRACE, spec, &fits, &err), 0);
+	assert_true(fits);
 	path_of(path, "nowhere");
-	assert_int_equal(fidelity_fits(path, spec, &err), -ENOENT);
+	assert_int_equal(fidelity_fits(path, spec, &fits, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "nowhere"));
 	allocator_spec_destroy(spec);
 }

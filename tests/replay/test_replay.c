@@ -39,7 +39,8 @@ struct kept {
 	double metric[METRIC_COUNT];
 	unsigned int runs, samples, done, warnings;
 	enum run_status status;
-	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33];
+	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33], digest[33];
+	struct doubts doubts;
 	char settings[500]; /* "\nKEY=VALUE...\n" */
 	int code;
 	unsigned int rows, counters, end_counters;
@@ -56,6 +57,7 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 	case RESULT_RUN:
 		k->runs++;
 		snprintf(k->point_id, sizeof(k->point_id), "%s", record->run.point_id);
+		snprintf(k->digest, sizeof(k->digest), "%s", record->run.trace_digest);
 		strcpy(k->settings, "\n");
 		break;
 	case RESULT_SETTING: {
@@ -87,6 +89,9 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		break;
 	case RESULT_LATENCY:
 		k->latency[record->latency.op] += record->latency.histogram->count;
+		break;
+	case RESULT_DOUBT:
+		k->doubts.count[record->doubt.doubt] = record->doubt.count;
 		break;
 	case RESULT_WARNING:
 		k->warnings++;
@@ -207,7 +212,7 @@ static int replay_with(const char *name, const struct allocator_spec *spec, bool
 				       .samples = 5,
 				       .seed = 1,
 				       .oracle = true,
-				       .timeout_s = 2};
+				       .watch = {.timeout_s = 2}};
 
 	path_of(path, name);
 	keep_init(k);
@@ -660,7 +665,8 @@ static void virtual_identity_is_refused_by_a_back_end_that_echoes(void **unused)
 	(void)unused;
 	close_trace(w, m);
 	assert_int_equal(replay_with("virtual", spec, false, &k, &err), -ENOTSUP);
-	assert_int_equal(k.runs, 0);
+	/* Who names it all the same gets a row that says so. */
+	assert_int_equal(k.runs, 1);
 	assert_non_null(strstr(err.text, "choose another back end"));
 	allocator_spec_destroy(spec);
 }
@@ -905,6 +911,42 @@ static void a_machine_too_large_is_refused_before_memory_is_spent(void **unused)
 	allocator_spec_destroy(spec);
 }
 
+/* What was read makes the question: neither the flag alone, nor what the damaged file's index says. */
+static void what_was_salvaged_is_a_question_of_its_own(void **unused)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct replay_config config = {.spec = spec, .samples = 2, .oracle = true};
+	struct error err = {0};
+	struct kept whole, asked, damaged;
+	char path[128];
+	FILE *f;
+
+	(void)unused;
+	random_trace("salvaged", 45);
+	path_of(path, "salvaged");
+	config.trace = path;
+	keep_init(&whole);
+	assert_int_equal(replay_run(&config, &whole.sink, &err), 0);
+	config.salvage = true;
+	keep_init(&asked);
+	assert_int_equal(replay_run(&config, &asked.sink, &err), 0);
+	assert_string_equal(asked.point_id, whole.point_id);
+	assert_string_equal(asked.digest, whole.digest);
+	expect_setting(&asked, "salvage=false");
+	f = fopen(path, "r+");
+	assert_non_null(f);
+	assert_int_equal(fseek(f, 20000, SEEK_SET), 0);
+	assert_int_equal(fputc(fgetc(f) ^ 0x40, f) >= 0, 1);
+	fclose(f);
+	keep_init(&damaged);
+	assert_int_equal(replay_run(&config, &damaged.sink, &err), 0);
+	assert_true(damaged.metric[METRIC_lost_events] > 0);
+	expect_setting(&damaged, "salvage=true");
+	assert_string_not_equal(damaged.point_id, whole.point_id);
+	assert_string_not_equal(damaged.digest, whole.digest);
+	allocator_spec_destroy(spec);
+}
+
 static void what_is_intact_of_a_damaged_trace_replays_only_when_asked(void **unused)
 {
 	struct allocator_spec *spec = spec_of("firstfit");
@@ -951,7 +993,6 @@ static void every_choice_is_told_and_makes_a_point_of_its_own(void **unused)
 		{{.samples = 100, .oracle = true, .seed = 1, .sample_by = SAMPLE_BY_TIME},
 		 "sample_by=time"},
 		{{.samples = 100, .oracle = false, .seed = 1}, "oracle=false"},
-		{{.samples = 100, .oracle = true, .seed = 1, .salvage = true}, "salvage=true"},
 		{{.samples = 100, .oracle = true, .seed = 1, .prefill = PREFILL_NONE},
 		 "prefill=none"},
 		{{.samples = 100, .oracle = true, .seed = 1, .prefill = PREFILL_PACKED},
@@ -1125,8 +1166,9 @@ static void a_child_that_dies_costs_only_its_run(void **unused)
 	assert_int_equal(replay_bad(alloc_exits, NULL, true, &k, &err), -ECHILD);
 	assert_int_equal(k.status, RUN_CRASHED);
 	assert_non_null(strstr(err.text, "exit code 7"));
-	assert_int_equal(replay_bad(alloc_hangs, NULL, true, &k, &err), -ECHILD);
+	assert_int_equal(replay_bad(alloc_hangs, NULL, true, &k, &err), -ETIMEDOUT);
 	assert_int_equal(k.status, RUN_CRASHED);
+	assert_int_equal(k.doubts.count[DOUBT_hung], 1);
 	assert_non_null(strstr(err.text, "hangs"));
 	assert_int_equal(replay_bad(NULL, NULL, true, &k, &err), 0);
 	assert_int_equal(k.status, RUN_DONE);
@@ -1186,7 +1228,7 @@ static int remove_directory(void **unused)
 	static const char *const names[] = {
 		"overlap", "several", "gigantic", "failed", "ghosts",  "model",
 		"exact",   "latency", "virtual",  "bad",    "started", "hotplug",
-		"tick",	   "move",    "ids",	  "large",  "damaged",
+		"tick",	   "move",    "ids",	  "large",  "damaged", "salvaged",
 	};
 	char path[128];
 
@@ -1221,6 +1263,7 @@ int main(void)
 		cmocka_unit_test(what_is_intact_of_a_damaged_trace_replays_only_when_asked),
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
+		cmocka_unit_test(what_was_salvaged_is_a_question_of_its_own),
 		cmocka_unit_test(every_choice_is_told_and_makes_a_point_of_its_own),
 		cmocka_unit_test(counters_are_told_with_every_sample_and_at_the_end),
 		cmocka_unit_test(an_error_crosses_the_pipe_as_a_number),

@@ -95,6 +95,8 @@ static size_t make_records(struct result_record *r)
 	r[n++] = (struct result_record){.kind = RESULT_COUNTER,
 					.counter = {RESULT_AT_END, METRIC_COUNT, UINT64_MAX}};
 	r[n++] = (struct result_record){.kind = RESULT_FLAG, .flag = {FLAG_FALLBACK, 3}};
+	r[n++] = (struct result_record){.kind = RESULT_DOUBT,
+					.doubt = {DOUBT_refuses_most, UINT64_C(1) << 40}};
 	r[n++] = (struct result_record){
 		.kind = RESULT_HOLDER,
 		.holder = {7, UINT64_C(1) << 33, 2, "page_cache", 9, 0xff, 0x140dca, 12, 512, 99}};
@@ -191,6 +193,10 @@ static void assert_same(const struct result_record *a, const struct result_recor
 	case RESULT_FLAG:
 		assert_int_equal(a->flag.flag, b->flag.flag);
 		assert_true(a->flag.allocs == b->flag.allocs);
+		break;
+	case RESULT_DOUBT:
+		assert_int_equal(a->doubt.doubt, b->doubt.doubt);
+		assert_true(a->doubt.count == b->doubt.count);
 		break;
 	case RESULT_HOLDER:
 		assert_same_holder(&a->holder, &b->holder);
@@ -308,6 +314,9 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 		break;
 	case RESULT_FLAG:
 		assert_true(r->flag.flag < FLAG_KINDS);
+		break;
+	case RESULT_DOUBT:
+		assert_true(r->doubt.doubt < DOUBT_KINDS);
 		break;
 	case RESULT_HOLDER:
 		assert_true(r->holder.order < RESULT_ORDERS);
@@ -615,7 +624,7 @@ static void a_false_length_does_not_allocate_it(void **state)
 	assert_non_null(strstr(err.text, "stops inside"));
 	memcpy(data + 8, &more, sizeof(more));
 	assert_int_equal(read_bytes(data, bytes, &sink.sink, &err), -EPROTO);
-	assert_string_equal(err.text, "results: not a record");
+	assert_string_equal(err.text, "results: something else was written among them");
 	free(data);
 }
 

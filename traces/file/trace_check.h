@@ -18,6 +18,11 @@ struct trace_check {
 	uint64_t lost_when_recorded; /* the sum of the LOST events' args */
 	bool has_footer;	     /* else the next one is not known */
 	uint64_t events_written;     /* as the file says */
+	/*
+	 * Of what can be read, snapshots and events: two files of which the same was read have the same. Of
+	 * an intact one the file's own digest.
+	 */
+	char digest[33];
 };
 
 /**
