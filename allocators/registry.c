@@ -10,16 +10,6 @@
 #include "allocators/environment.h"
 #include "base/bits.h"
 
-extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, percpu_ops, firstfit_ops,
-	nextfit_ops, null_ops;
-
-const struct allocator_ops *const allocator_builtins[] = {
-	&recorded_ops, &buddy_ops,   &llfree_ops, &percpu_ops,
-	&firstfit_ops, &nextfit_ops, &null_ops,	  NULL,
-};
-
-#define NR_BUILTINS (ARRAY_SIZE(allocator_builtins) - 1)
-
 #define ALL_CAPABILITIES                                                                           \
 	((uint32_t)(ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |                  \
 		    ALLOCATOR_PERSISTENT | ALLOCATOR_BULK | ALLOCATOR_ZONES | ALLOCATOR_ECHO |     \
@@ -172,19 +162,21 @@ int allocator_check_layer(const struct allocator_ops *layer, const struct alloca
 /* An empty table for back ends without options, so that their set is never NULL. */
 static const struct option no_options[] = {{.name = NULL}};
 
+#define NAMES_MAX 32U /* that a message lists */
+
 static int unknown_name(const char *name, struct error *err)
 {
-	const char *names[NR_BUILTINS + 1] = {NULL}, *nearest;
+	const char *names[NAMES_MAX + 1] = {NULL}, *nearest;
 	char list[256] = "";
 	size_t length = 0;
 
-	for (size_t i = 0; i < NR_BUILTINS; i++)
+	for (size_t i = 0; i < NAMES_MAX && allocator_builtins[i]; i++)
 		names[i] = allocator_builtins[i]->name;
 	nearest = nearest_name(name, names);
 	if (nearest)
 		return error_set(err, ENOENT, "unknown back end '%s'; did you mean '%s'?", name,
 				 nearest);
-	for (size_t i = 0; i < NR_BUILTINS && length < sizeof(list); i++)
+	for (size_t i = 0; names[i] && length < sizeof(list); i++)
 		length += (size_t)snprintf(list + length, sizeof(list) - length, "%s%s",
 					   i ? ", " : "", names[i]);
 	return error_set(err, ENOENT, "unknown back end '%s'; there are %s", name, list);
@@ -192,7 +184,7 @@ static int unknown_name(const char *name, struct error *err)
 
 static int find_builtin(const char *name, const struct allocator_ops **ops, struct error *err)
 {
-	for (size_t i = 0; i < NR_BUILTINS; i++) {
+	for (size_t i = 0; allocator_builtins[i]; i++) {
 		if (strcmp(allocator_builtins[i]->name, name) == 0) {
 			*ops = allocator_builtins[i];
 			return allocator_check_ops(*ops, name, err);

@@ -101,6 +101,12 @@ static inline void cli_raise(int *code, int other)
 		.name = "db", .type = OPTION_STRING, .argument = "FILE",                           \
 		.help = "add the results to this SQLite file (created if missing)"                 \
 	}
+#define CLI_OPTION_DB_WAIT                                                                         \
+	{                                                                                          \
+		.name = "db-wait", .type = OPTION_UINT, .fallback = "60", .unit = "s",             \
+		.max = 1000000,                                                                    \
+		.help = "how long to wait while another process has that file locked"              \
+	}
 #define CLI_OPTION_FORMAT                                                                          \
 	{                                                                                          \
 		.name = "format", .type = OPTION_CHOICE, .choices = emitter_format_names,          \

@@ -24,6 +24,7 @@ static const struct option fidelity_options[] = {
 	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
 	CLI_OPTION_DB,
+	CLI_OPTION_DB_WAIT,
 	CLI_OPTION_FORMAT,
 	{.name = NULL},
 };

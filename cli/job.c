@@ -7,9 +7,6 @@
 
 #include "cli/cli.h"
 
-/* Longer than any commit takes; who holds a lock for so long has forgotten it. */
-#define LOCK_WAIT_S 60U
-
 void job_fail(struct job *job, const struct error *err)
 {
 	cli_raise(&job->code, cli_fail(EXIT_RUN, err));
@@ -28,7 +25,7 @@ static bool wait_on(void *arg, const char *path, unsigned int seconds)
 {
 	struct job *job = arg;
 
-	if (cli_stop || seconds >= LOCK_WAIT_S)
+	if (cli_stop || seconds > option_uint(job->options, "db-wait"))
 		return false;
 	if (!job->waited_s)
 		fprintf(stderr, "quire: %s: another process has it locked; waiting\n", path);

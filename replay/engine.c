@@ -239,18 +239,18 @@ struct engine_counts engine_counts(const struct engine *e)
 METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);
 METRIC_RANGE(kernel_fragmentation_index_o0, kernel_fragmentation_index_o10, NR_ORDERS);
 
-uint64_t engine_stats_gap(const struct engine *e, const double state[METRIC_STATE_COUNT])
+bool engine_stats_contradict(const struct engine *e, const double state[METRIC_STATE_COUNT])
 {
 #define STATE(name) state[METRIC_##name - METRIC_STATE_FIRST]
 	const double told = STATE(kernel_free_frames) + STATE(cached_frames);
-	const double gap = told - STATE(free_frames);
+	const double held_by_nobody = STATE(free_frames);
 #undef STATE
 
 	/* After what the oracle objected to, or memory that did not come or go, the map is in the dark. */
 	if (isnan(told) || e->unchecked || e->account.oracle_violations ||
 	    e->account.hotplug_refusals)
-		return 0;
-	return (uint64_t)fabs(gap);
+		return false;
+	return told < held_by_nobody || told > held_by_nobody;
 }
 
 bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],

@@ -139,13 +139,13 @@ bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t
 		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats);
 
 /**
- * engine_stats_gap - by how many frames do the back end's statistics contradict the frames it holds?
+ * engine_stats_contradict - do the back end's statistics contradict the frames that are held?
  * @state: of engine_metrics(), now
  * Free and cached frames together should be those that nobody holds.
- * Return: 0 also if it tells no statistics, is not checked, or the map cannot be relied on (violations,
+ * Return: false also if it tells no statistics, is not checked, or the map cannot be relied on (violations,
  * refused hotplug).
  */
-uint64_t engine_stats_gap(const struct engine *e, const double state[METRIC_STATE_COUNT]);
+bool engine_stats_contradict(const struct engine *e, const double state[METRIC_STATE_COUNT]);
 
 /** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
 struct memory_state *engine_state(struct engine *e);

@@ -180,7 +180,9 @@ struct watched {
 	struct relay_sink relay;
 	pid_t pid;
 	int pidfd;	    /* -1: this kernel has none */
-	bool exited, held;  /* the child has; but somebody else holds the pipe's other end */
+	bool exited;	    /* the child has, and has been reaped */
+	bool left;	    /* somebody else of its group lived then */
+	int status;	    /* of wait() */
 	uint64_t oom_kills; /* by the host's kernel, before */
 };
 
@@ -194,12 +196,22 @@ static bool moved_on(const struct watched *w, struct run_position *last)
 	return moved;
 }
 
-/* Without reaping it, so that its process group stays its own. */
-static bool has_exited(const struct watched *w)
+/*
+ * End it and its group. Reaped first, if it has ended by itself: as long as anybody else of the group lives,
+ * nobody new can have its number, and that there is somebody is worth knowing.
+ */
+static bool reap(struct watched *w, bool wait)
 {
-	siginfo_t info = {0};
+	pid_t got;
 
-	return !waitid(P_PID, (id_t)w->pid, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid;
+	do {
+		got = waitpid(w->pid, &w->status, wait ? 0 : WNOHANG);
+	} while (got < 0 && errno == EINTR);
+	if (got != w->pid)
+		return false;
+	w->exited = true;
+	w->left = !kill(-w->pid, SIGKILL);
+	return true;
 }
 
 /* What is in the pipe when nobody writes any more. Return: as relay_all(). */
@@ -215,7 +227,6 @@ static int drain(struct watched *w, struct error *err)
 			rc = rc ? rc : 1;
 		}
 	}
-	w->held = rc > 0; /* no end of the stream */
 	return rc < 0 ? rc : 0;
 }
 
@@ -232,7 +243,7 @@ static int relay_all(struct watched *w, struct error *err)
 	uint64_t heard_ns = clock_now_ns();
 	int rc;
 
-	while (!w->exited) {
+	for (;;) {
 		if (watch->stop && *watch->stop)
 			return error_set(err, EINTR, "interrupted");
 		rc = poll(p, ARRAY_SIZE(p), (int)POLL_MS);
@@ -240,11 +251,12 @@ static int relay_all(struct watched *w, struct error *err)
 			continue;
 		if (p[0].revents || moved_on(w, &last))
 			heard_ns = clock_now_ns();
-		w->exited = p[1].revents || ((!rc || (p[0].revents & POLLHUP)) && has_exited(w));
-		if (!w->exited && watch->timeout_s &&
+		if ((p[1].revents || !rc || (p[0].revents & POLLHUP)) && reap(w, false))
+			break;
+		if (watch->timeout_s &&
 		    clock_now_ns() - heard_ns >= watch->timeout_s * UINT64_C(1000000000))
 			return error_set(err, ETIMEDOUT, "no progress for %u s", watch->timeout_s);
-		if (!p[0].revents || w->exited)
+		if (!p[0].revents)
 			continue;
 		rc = result_reader_fill(&w->reader, err);
 		if (rc > 0)
@@ -255,7 +267,6 @@ static int relay_all(struct watched *w, struct error *err)
 		if (rc < 0)
 			return rc;
 	}
-	kill(-w->pid, SIGKILL); /* whom it has left behind */
 	return drain(w, err);
 }
 
@@ -308,16 +319,16 @@ static int judge_signal(struct watched *w, int number, const char *where, struct
 }
 
 /*
- * How it ended; the status for RESULT_DONE. @rc: what relay_all() returned, with err; @status: of wait(),
- * after we killed it if @rc is not 0.
+ * How it ended; the status for RESULT_DONE. @rc: what relay_all() returned, with err; @ended: by
+ * itself, not by us.
  */
-static int judge(struct watched *w, int rc, int status, struct error *err,
+static int judge(struct watched *w, int rc, bool ended, struct error *err,
 		 enum run_status *run_status)
 {
 	const char *name = w->job->name;
-	const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	const int number = WIFSIGNALED(w->status) ? WTERMSIG(w->status) : 0;
 	/* Who dies in the middle of a record has written no junk. */
-	const bool cut = rc == -EPROTO && w->exited && !w->relay.ended;
+	const bool cut = rc == -EPROTO && ended && !w->relay.ended;
 	char where[64];
 
 	describe_position(w->at, where, sizeof(where));
@@ -337,8 +348,7 @@ static int judge(struct watched *w, int rc, int status, struct error *err,
 		return error_set(
 			err, ETIMEDOUT,
 			"%s: hangs%s (%s) and was stopped; raise the timeout if it is only slow",
-			name,
-			where, err->text);
+			name, where, err->text);
 	}
 	if (rc == -ENOMEM)
 		return error_set(err, ENOMEM, "%s: no memory for what it tells", name);
@@ -352,7 +362,7 @@ static int judge(struct watched *w, int rc, int status, struct error *err,
 		return error_set(err, ECHILD,
 				 "%s: its process ended%s with exit code %d before its results "
 				 "were whole",
-				 name, where, WEXITSTATUS(status));
+				 name, where, WEXITSTATUS(w->status));
 	*run_status = w->relay.status;
 	if (w->relay.status == RUN_DONE)
 		return 0;
@@ -387,17 +397,17 @@ static int run_here(const struct isolated_job *job, struct result_sink *sink, st
 static int see_through(struct watched *w, struct error *err)
 {
 	enum run_status run_status;
-	int status = 0;
 	int rc = relay_all(w, err);
+	const bool ended = w->exited; /* by itself */
 
 	result_reader_release(&w->reader);
-	if (rc)
+	if (!ended) {
 		kill(-w->pid, SIGKILL);
-	while (waitpid(w->pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (!rc && w->held)
+		reap(w, true);
+	}
+	if (ended && w->left)
 		relay_doubt(&w->relay, DOUBT_left_processes);
-	rc = judge(w, rc, status, err, &run_status);
+	rc = judge(w, rc, ended, err, &run_status);
 	return tell_end(&w->relay, run_status, rc, err);
 }
 

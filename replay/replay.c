@@ -103,7 +103,8 @@ static int send_holders(struct run *r, uint32_t sample)
 static int note_stats_gap(struct run *r, const struct engine_moment *moment)
 {
 #define STATE(name) r->last[METRIC_##name - METRIC_STATE_FIRST]
-	if (!engine_stats_gap(r->engine, r->last) || r->doubts.count[DOUBT_stats_contradictions]++)
+	if (!engine_stats_contradict(r->engine, r->last) ||
+	    r->doubts.count[DOUBT_stats_contradictions]++)
 		return 0;
 	return tell_warning(
 		&r->tell,

@@ -262,7 +262,14 @@ int tell_counters(struct tell *t, const struct allocator_spec *spec,
 	struct result_record record = {.kind = RESULT_COUNTER, .counter = {.sample = sample}};
 	int rc = 0;
 
+	if (stats->nr_counters > ALLOCATOR_COUNTERS_MAX)
+		return error_set(t->err, E2BIG, "%s: stats() tells %zu counters; at most %d",
+				 spec->ops->name, stats->nr_counters, ALLOCATOR_COUNTERS_MAX);
 	for (size_t i = 0; !rc && i < stats->nr_counters; i++) {
+		if (!stats->counters[i].name)
+			return error_set(t->err, EINVAL,
+					 "%s: stats() tells a counter without a name",
+					 spec->ops->name);
 		rc = row_of_counter(t, spec, stats->counters[i].name, i, &record.counter.metric);
 		record.counter.value = stats->counters[i].value;
 		if (!rc)

@@ -358,7 +358,9 @@ static int bring_up(struct store *store, struct error *err)
 	int rc;
 
 	/* Look before changing anything: WAL mode alone would write to a stranger's file. */
+	database_set_wait(&store->database, &store->wait);
 	rc = database_check(&store->database, &fresh, err);
+	database_set_wait(&store->database, NULL);
 	if (rc)
 		return rc;
 	/* Some builds of SQLite would keep it in memory. */

@@ -1117,9 +1117,54 @@ def a_locked_database_is_told():
     succeeds("replay", name, "-a", "null", "--db", "r.db", "--format", "json")
     connection = sqlite3.connect("r.db", isolation_level=None)
     connection.execute("BEGIN EXCLUSIVE")
-    refuses(RUN, ("r.db", "locked", "wait"), "replay", name, "-a", "null", "--db", "r.db")
+    result = quire("replay", name, "-a", "null", "--db", "r.db", "--db-wait", "1")
+    same(result.code, RUN, str(result))
+    waits, gives_up = result.errors()
+    check("r.db: another process has it locked; waiting" in waits, str(result))
+    check("r.db" in gives_up and "locked" in gives_up and "wait" in gives_up, str(result))
     connection.close()
     same(statuses("r.db"), ["done"], "stored")
+
+
+def a_lock_is_waited_for_and_a_run_that_cannot_be_kept_is_printed_all_the_same():
+    name, quick = trace("long.quire", 300000), trace()
+    succeeds("replay", quick, "-a", "null", "--db", "r.db", "--format", "json")
+    connection = sqlite3.connect("r.db", isolation_level=None, timeout=20)
+    connection.execute("PRAGMA journal_mode = WAL")
+    for patience, code, stored in (("60", OK, "done"), ("1", RUN, "running")):
+        with running("replay", name, "-a", "firstfit", "--samples", "2000", "--db", "r.db",
+                     "--db-wait", patience, "--format", "json") as process:
+            # It has begun: now somebody else writes, and takes his time.
+            wait_for("the run", lambda: statuses("r.db")[-1] == "running", process)
+            connection.execute("BEGIN IMMEDIATE")
+            if code == OK:
+                time.sleep(6)
+                connection.execute("ROLLBACK")
+            result = end_of(process)
+        same(result.code, code, str(result))
+        check("another process has it locked; waiting" in result.err, str(result))
+        if code != OK:
+            connection.execute("ROLLBACK")
+            check("could be kept" in result.err and "locked" in result.err, result.err)
+        run, = result.json()["runs"]
+        same((run["status"], len(run["samples"])), ("done", 2002), "the row")
+        same(statuses("r.db")[-1], stored, "stored")
+    connection.close()
+
+
+def a_run_that_does_not_fit_on_the_disk_is_printed_all_the_same():
+    name = trace(events=30000)
+    need_root()
+    result, left = on_small_disk(300, "replay", name, "-a", "firstfit", "-a", "nextfit",
+                                 "--samples", "2000", "--db", "small/r.db", "--format", "json")
+    same(result.code, RUN, str(result)[:3000])
+    check("not all results of a run could be kept" in result.err, result.err)
+    check("no space left" in result.err, result.err)
+    runs = result.json()["runs"]
+    same([(run["allocator"], run["status"]) for run in runs],
+         [("firstfit", "done"), ("nextfit", "done")], "rows")
+    same([len(run["samples"]) for run in runs], [2002, 2002], "samples")
+    check(left, "a database of runs that failed")
 
 
 def several_replays_share_a_database():
@@ -1803,6 +1848,8 @@ TESTS = [
     a_recorded_command_is_left_alone,
     a_strange_database_is_refused_and_left_alone,
     a_locked_database_is_told,
+    a_lock_is_waited_for_and_a_run_that_cannot_be_kept_is_printed_all_the_same,
+    a_run_that_does_not_fit_on_the_disk_is_printed_all_the_same,
     several_replays_share_a_database,
     without_gnuplot_there_is_no_report_and_no_loss,
     an_interrupted_report_leaves_nothing,
