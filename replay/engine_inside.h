@@ -116,9 +116,9 @@ int engine_error(const struct engine *e, struct error *err);
 
 /* ---- plan.c ---- */
 
-/* The request of an object's class, made by @cpu. */
+/* The allocation of an object of that class, known as @recorded, by @cpu. */
 void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
-		     unsigned int order, unsigned int cpu);
+		     unsigned int order, unsigned int cpu, pfn_t recorded);
 
 /* ---- execute.c ---- */
 

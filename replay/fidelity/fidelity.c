@@ -75,19 +75,21 @@ struct fidelity {
 
 /* ---- asking and telling ---- */
 
-static struct alloc_request request_of(const struct fidelity *f, unsigned int cpu,
-				       unsigned int order, unsigned int mt, uint32_t gfp)
+/* What led to an event; of the block it names, the back end is told nothing but its node. */
+static struct alloc_request request_of(const struct fidelity *f, const struct event *e,
+				       unsigned int mt, uint32_t gfp)
 {
-	unsigned int node = f->machine->node_of_cpu[cpu];
+	unsigned int node = machine_asked_node(f->machine, e->pfn, e->cpu);
+	struct request_zone of = machine_request_zone(f->machine, node, gfp);
 
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
-		.cpu = (uint16_t)cpu,
-		.node = (uint16_t)node,
-		.order = (uint8_t)order,
+		.cpu = e->cpu,
+		.node = of.node,
+		.order = e->order,
 		.migratetype = (uint8_t)mt,
-		.zone = (uint8_t)machine_highest_zone(f->machine, node, gfp),
+		.zone = of.zone,
 	};
 }
 
@@ -180,7 +182,7 @@ static bool percpu_order(const struct event *e)
 static void judge_block(struct fidelity *f, const struct event *e)
 {
 	struct fetch *fetch = &f->fetch[e->cpu];
-	struct alloc_request req = request_of(f, e->cpu, e->order, e->migratetype, 0);
+	struct alloc_request req = request_of(f, e, e->migratetype, 0);
 	struct choice choice = {
 		.order = e->order,
 		.migratetype = e->migratetype,
@@ -224,7 +226,7 @@ static void judge_alloc(struct fidelity *f, const struct event *e)
 {
 	struct fetch *fetch = &f->fetch[e->cpu];
 	unsigned int mt = type_of(e);
-	const struct alloc_request req = request_of(f, e->cpu, e->order, mt, e->gfp);
+	const struct alloc_request req = request_of(f, e, mt, e->gfp);
 	bool fetched = fetch->open && fetch->order == e->order && fetch->first == e->pfn;
 	struct choice choice = {
 		.order = e->order,
