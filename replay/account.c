@@ -349,6 +349,16 @@ int account_create(struct engine *e, struct error *err)
 	return rc;
 }
 
+uint64_t account_bytes(uint32_t cpus)
+{
+	const uint64_t of_cpu =
+		LATENCY_LANES *
+		(LATENCY_CLASSES * (sizeof(struct histogram) + sizeof(struct histogram *)) +
+		 QUICK_ORDERS * sizeof(struct histogram *));
+
+	return cpus * of_cpu;
+}
+
 void account_destroy(struct engine *e)
 {
 	struct accounting *acc = &e->account;

@@ -337,8 +337,7 @@ static int judge(struct watched *w, int rc, int status, struct error *err,
 		return error_set(
 			err, ETIMEDOUT,
 			"%s: hangs%s (%s) and was stopped; raise the timeout if it is only slow",
-			name,
-			where, err->text);
+			name, where, err->text);
 	}
 	if (rc == -ENOMEM)
 		return error_set(err, ENOMEM, "%s: no memory for what it tells", name);

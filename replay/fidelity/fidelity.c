@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "replay/clock.h"
 #include "replay/engine.h"
+#include "replay/footprint.h"
 #include "replay/isolate.h"
 #include "replay/fidelity/judge.h"
 #include "replay/tell.h"
@@ -741,10 +742,19 @@ static int prepare_start(struct fidelity *f)
 	return rc;
 }
 
+/* The free-running pass has an engine, and with it most. */
+static struct footprint footprint_of(const struct fidelity_config *c, const struct trace_header *h)
+{
+	const struct engine_config engine = {.ids = h->machine, .identity = h->identity};
+
+	return footprint_of_trace(c->trace, &engine, h->machine, c->host_bytes);
+}
+
 static int check_trace(const struct trace_reader *r, const struct fidelity_config *c,
 		       struct error *err)
 {
 	const struct trace_header *h = trace_reader_header(r);
+	struct footprint footprint;
 
 	if (h->identity == IDENTITY_VIRTUAL)
 		return error_set(err, ENOTSUP,
@@ -755,7 +765,8 @@ static int check_trace(const struct trace_reader *r, const struct fidelity_confi
 				 "%s: it does not hold what the kernel's allocator did inside "
 				 "(zone_locked, pcpu_drain, extfrag); record one that does",
 				 c->trace);
-	return 0;
+	footprint = footprint_of(c, h);
+	return footprint_check(&footprint, err);
 }
 
 static int check_backend(const struct fidelity_config *c, struct error *err)
@@ -911,9 +922,12 @@ static int tell_counts(struct fidelity *f)
 
 static int run_passes(struct fidelity *f)
 {
+	const struct footprint footprint = footprint_of(f->config, f->header);
 	int rc;
 
-	rc = prepare_start(f);
+	rc = footprint_tell(&footprint, &f->tell);
+	if (!rc)
+		rc = prepare_start(f);
 	if (!rc)
 		rc = tell_counts(f);
 	if (!rc)

@@ -452,6 +452,22 @@ static void what_fits_is_accepted_and_what_is_missing_named(void **state)
 	allocator_spec_destroy(spec);
 }
 
+static void a_machine_that_the_host_has_no_memory_for_is_refused(void **state)
+{
+	struct allocator_spec *spec = spec_of("buddy");
+	const struct fidelity_config config = {
+		.trace = SAMPLE_TRACE, .spec = spec, .host_bytes = 1 << 20};
+	struct kept *k = new_kept();
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(fidelity_run(&config, &k->sink, &err), -ENOMEM);
+	assert_non_null(strstr(err.text, "1.0 MiB are available"));
+	assert_int_equal(k->records, 0);
+	free(k);
+	allocator_spec_destroy(spec);
+}
+
 /* ---- the directory ---- */
 
 static int make_directory(void **state)
@@ -485,6 +501,7 @@ int main(void)
 		cmocka_unit_test(a_back_end_that_does_not_predict_is_refused),
 		cmocka_unit_test(traces_without_what_it_takes_are_refused),
 		cmocka_unit_test(what_fits_is_accepted_and_what_is_missing_named),
+		cmocka_unit_test(a_machine_that_the_host_has_no_memory_for_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

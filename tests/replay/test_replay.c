@@ -1028,6 +1028,46 @@ static void what_was_salvaged_is_a_question_of_its_own(void **unused)
 	allocator_spec_destroy(spec);
 }
 
+/* What replaying "overlap" says on a host of @host_bytes. Return: as replay_run(). */
+static int replay_on_host(uint64_t host_bytes, struct kept *k, struct error *err)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct replay_config config = {.spec = spec, .oracle = true, .host_bytes = host_bytes};
+	char path[128];
+	int rc;
+
+	path_of(path, "overlap");
+	config.trace = path;
+	keep_init(k);
+	rc = replay_run(&config, &k->sink, err);
+	allocator_spec_destroy(spec);
+	return rc;
+}
+
+static void memory_is_held_against_the_host_s_before_anything_is_made(void **unused)
+{
+	const struct event event = alloc_event(1, 0, 0);
+	uint64_t enough = 1 << 20;
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_trace("overlap", &event, 1);
+	assert_int_equal(replay_on_host(enough, &k, &err), -ENOMEM);
+	assert_int_equal(k.runs, 0);
+	assert_non_null(strstr(err.text, "its machine of 64.0 MiB can take "));
+	assert_non_null(strstr(err.text, "1.0 MiB are available"));
+	assert_non_null(strstr(err.text, "import it anew"));
+	while (replay_on_host(enough, &k, &err))
+		enough += 64 << 10;
+	/* Just enough is told; twice as much is not. */
+	assert_int_equal(k.done, 1);
+	assert_int_equal(k.warnings, 2);
+	assert_int_equal(replay_on_host(2 * enough, &k, &err), 0);
+	assert_int_equal(k.warnings, 1);
+	assert_non_null(strstr(k.warning, "no start snapshot"));
+}
+
 static void what_is_intact_of_a_damaged_trace_replays_only_when_asked(void **unused)
 {
 	struct allocator_spec *spec = spec_of("firstfit");
@@ -1343,6 +1383,7 @@ int main(void)
 		cmocka_unit_test(a_node_without_the_zone_asked_for_makes_nobody_a_violator),
 		cmocka_unit_test(memory_of_another_cpu_s_node_is_what_was_asked_for),
 		cmocka_unit_test(a_machine_too_large_is_refused_before_memory_is_spent),
+		cmocka_unit_test(memory_is_held_against_the_host_s_before_anything_is_made),
 		cmocka_unit_test(what_is_intact_of_a_damaged_trace_replays_only_when_asked),
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
