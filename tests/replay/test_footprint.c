@@ -37,9 +37,10 @@ static int name_all(const struct machine *m, unsigned int order)
 	for (pfn_t pfn = 0; pfn < machine_end(m); pfn += UINT64_C(1) << order) {
 		events[n++] = (struct event){.time_ns = i,
 					     .pfn = pfn,
-					     .cpu = (uint16_t)(i++ % m->nr_cpus),
+					     .cpu = (uint16_t)(i % m->nr_cpus),
 					     .kind = EVENT_ALLOC,
 					     .order = (uint8_t)order};
+		i++;
 		if (n == BATCH && engine_play(e, events, n, NULL))
 			return 3;
 		n %= BATCH;
