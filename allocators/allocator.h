@@ -63,10 +63,15 @@ struct alloc_request {
 	uint32_t gfp;	  /* sim/gfp.h */
 	uint32_t context; /* pid or file, renumbered; the key of grouping policies */
 	uint16_t cpu;	  /* simulated cpu, below machine->nr_cpus */
-	uint16_t node;	  /* preferred node */
-	uint8_t order;	  /* 0..MAX_ORDER */
+	/*
+	 * machine_request_zone() has resolved both from the gfp. Memory is taken from the zones of the
+	 * type of `zone` and below, those of `node` first; with GFP_THISNODE, `zone` lies on `node`, and
+	 * no other node's will do.
+	 */
+	uint16_t node;
+	uint8_t order;	     /* 0..MAX_ORDER */
 	uint8_t migratetype; /* enum migratetype, as requested */
-	uint8_t zone;	     /* index of the highest usable zone, resolved by the engine */
+	uint8_t zone;	     /* index */
 	uint8_t flags;	     /* enum alloc_request_flag */
 };
 
@@ -336,7 +341,7 @@ struct allocator_ops {
 	/**
 	 * free - give a block back
 	 * @req: order and cpu of this free; gfp, migratetype, context, PAGE_CACHE as at its
-	 * allocation
+	 * allocation. Node and zone mean nothing: where the block lies, @pfn tells
 	 * With SPLIT, any aligned part of a live block (or of the adopted state) may be freed.
 	 * Return: 0; -EINVAL: not allocated, misaligned or out of range, and nothing has changed. A
 	 * back end that cannot tell (per-CPU caches) may accept what it should refuse.

@@ -11,7 +11,9 @@
 #define CLI_OPTION_MACHINE                                                                         \
 	{                                                                                          \
 		.name = "machine", .type = OPTION_STRING, .argument = "FILE.yaml",                 \
-		.help = "play on this machine instead (configs/machines/, docs/machines.md)"       \
+		.help = "play on this machine instead (configs/machines/, docs/machines.md); "     \
+			"requests for DMA or DMA32 memory are for Normal where it has no such "    \
+			"zone"                                                                     \
 	}
 
 struct cli_machine {

@@ -40,6 +40,7 @@ static const struct {
 	{ENOSPC, "spool elsewhere", "--spool"},
 	{ENOMEM, "smaller buffer", "--buffer"},
 	{ENOTSUP, "record one", "quire record"},
+	{ENOMEM, "import it anew", "quire import --memory SIZE --drop-beyond"},
 };
 
 static const char *spelling_of(const struct error *err)

@@ -29,7 +29,7 @@ void account_violation(struct engine *e, uint64_t event, const char *what, unsig
 			 order, pfn, why);
 }
 
-/* Zone rules: never above the highest zone asked for; THISNODE is meant literally. */
+/* Zone rules: of no higher type than the highest zone; THISNODE is meant literally. */
 static bool zone_allowed(const struct engine *e, const struct alloc_request *req, pfn_t pfn)
 {
 	int got = memory_state_zone(e->account.state, pfn);
@@ -37,7 +37,7 @@ static bool zone_allowed(const struct engine *e, const struct alloc_request *req
 
 	if (got < 0)
 		return true;
-	if ((req->gfp & GFP_THISNODE) && e->machine->zones[got].node != highest->node)
+	if ((req->gfp & GFP_THISNODE) && e->machine->zones[got].node != req->node)
 		return false;
 	return e->machine->zones[got].type <= highest->type;
 }
@@ -347,6 +347,16 @@ int account_create(struct engine *e, struct error *err)
 	if (!rc && e->config.both_ways)
 		rc = owners_create(e, err);
 	return rc;
+}
+
+uint64_t account_bytes(uint32_t cpus)
+{
+	const uint64_t of_cpu =
+		LATENCY_LANES *
+		(LATENCY_CLASSES * (sizeof(struct histogram) + sizeof(struct histogram *)) +
+		 QUICK_ORDERS * sizeof(struct histogram *));
+
+	return cpus * of_cpu;
 }
 
 void account_destroy(struct engine *e)

@@ -100,6 +100,21 @@ void engine_destroy(struct engine *e)
 	free(e);
 }
 
+uint64_t engine_bytes(const struct engine_config *config, const struct machine *machine)
+{
+	const struct machine *ids = config->ids ? config->ids : machine;
+	uint64_t frames = machine_end(machine) - machine_start(machine);
+	uint64_t bytes = objects_bytes(ids) + memory_state_bytes(machine) +
+			 account_bytes(machine->nr_cpus) +
+			 (config->ahead + 1) * sizeof(struct batch);
+
+	/* Refused and stray objects. */
+	bytes += 2 * marks_bytes(machine_end(ids) - machine_start(ids));
+	if (config->both_ways)
+		bytes += owners_bytes(frames);
+	return bytes;
+}
+
 void engine_start(struct engine *e, uint64_t now_ns)
 {
 	e->plan.now_ns = now_ns;

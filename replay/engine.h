@@ -79,6 +79,16 @@ struct engine_counts {
 int engine_create(const struct engine_config *config, struct engine **e, struct error *err);
 void engine_destroy(struct engine *e); /* NULL is allowed */
 
+/**
+ * engine_bytes - the host's memory that an engine may come to
+ * @config: the world may be NULL
+ * @machine: the world's
+ * The most it can be: when every frame of the trace's machine has been named, and each cpu has done
+ * everything. Not in it: the back end, snapshots, and, while engine_holders() runs, 12 bytes for each
+ * object in a 2 MiB block that has an unmovable frame.
+ */
+uint64_t engine_bytes(const struct engine_config *config, const struct machine *machine);
+
 /* ---- before the first event ---- */
 
 /** Take over a snapshot whose objects the back end holds already. Return: 0 or -ENOMEM. */

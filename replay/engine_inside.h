@@ -116,9 +116,9 @@ int engine_error(const struct engine *e, struct error *err);
 
 /* ---- plan.c ---- */
 
-/* The request of an object's class, made by @cpu. */
+/* The allocation of an object of that class, known as @recorded, by @cpu. */
 void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
-		     unsigned int order, unsigned int cpu);
+		     unsigned int order, unsigned int cpu, pfn_t recorded);
 
 /* ---- execute.c ---- */
 
@@ -132,6 +132,9 @@ unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsig
 
 int account_create(struct engine *e, struct error *err);
 void account_destroy(struct engine *e);
+
+/* What latencies of @cpus take at most. */
+uint64_t account_bytes(uint32_t cpus);
 
 /* Check and count operations @from to @to, which have been executed; but for what the back end moved. */
 void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
@@ -154,6 +157,7 @@ void account_violation(struct engine *e, uint64_t event, const char *what, unsig
 
 int owners_create(struct engine *e, struct error *err);
 void owners_destroy(struct engine *e);
+uint64_t owners_bytes(uint64_t frames);
 
 /* The frames [@pfn, 2^@order) are held by the object with that recorded head from now on. */
 void owners_set(struct engine *e, pfn_t pfn, unsigned int order, uint32_t recorded, bool movable);

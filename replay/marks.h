@@ -23,6 +23,12 @@ struct marks {
 int marks_create(struct marks *m, uint64_t n, struct error *err);
 void marks_destroy(struct marks *m); /* of a zeroed one, too */
 
+/** What room for @n takes, once there are marks everywhere. */
+static inline uint64_t marks_bytes(uint64_t n)
+{
+	return n / 8;
+}
+
 static inline bool marks_get(const struct marks *m, uint64_t i)
 {
 	return m->n && m->bit[i >> 6] >> (i & 63) & 1;

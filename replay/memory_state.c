@@ -111,33 +111,67 @@ static void *map_zeroed(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static void unmap(void *p, size_t bytes)
+struct array {
+	void **at;
+	size_t bytes;
+};
+
+#define ARRAYS 8
+
+/* What a state consists of, as soon as its size is known. */
+static void list_arrays(struct memory_state *s, struct array arrays[ARRAYS])
 {
-	if (p)
-		munmap(p, bytes);
+	const struct array all[] = {
+		{(void **)&s->taken, s->frames / 8},
+		{(void **)&s->absent, s->frames / 8},
+		{(void **)&s->block, s->nr_blocks * sizeof(*s->block)},
+		{(void **)&s->counted, s->nr_blocks * sizeof(*s->counted)},
+		{(void **)&s->whole, s->nr_blocks / 8},
+		{(void **)&s->dirty, s->nr_blocks / 8},
+		{(void **)&s->pair, s->nr_blocks / 8},
+		{(void **)&s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1)},
+	};
+
+	_Static_assert(ARRAY_SIZE(all) == ARRAYS, "all of them");
+	memcpy(arrays, all, sizeof(all));
+}
+
+static void set_size(struct memory_state *s, const struct machine *m)
+{
+	s->machine = m;
+	s->base = align_down(machine_start(m), GIB_FRAMES);
+	s->frames = align_up(machine_end(m), GIB_FRAMES) - s->base;
+	s->nr_blocks = s->frames / HUGE_FRAMES;
+}
+
+uint64_t memory_state_bytes(const struct machine *m)
+{
+	struct memory_state s = {0};
+	struct array arrays[ARRAYS];
+	uint64_t bytes = sizeof(s);
+
+	set_size(&s, m);
+	list_arrays(&s, arrays);
+	for (size_t i = 0; i < ARRAYS; i++)
+		bytes += arrays[i].bytes;
+	return bytes;
 }
 
 int memory_state_create(const struct machine *m, struct memory_state **out, struct error *err)
 {
 	struct memory_state *s = calloc(1, sizeof(*s));
+	struct array arrays[ARRAYS];
+	bool whole = s;
 
-	if (!s)
-		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
-				 (unsigned long long)(machine_end(m) - machine_start(m)));
-	s->machine = m;
-	s->base = align_down(machine_start(m), GIB_FRAMES);
-	s->frames = align_up(machine_end(m), GIB_FRAMES) - s->base;
-	s->nr_blocks = s->frames / HUGE_FRAMES;
-	s->taken = map_zeroed(s->frames / 8);
-	s->absent = map_zeroed(s->frames / 8);
-	s->block = map_zeroed(s->nr_blocks * sizeof(*s->block));
-	s->counted = map_zeroed(s->nr_blocks * sizeof(*s->counted));
-	s->whole = map_zeroed(s->nr_blocks / 8);
-	s->dirty = map_zeroed(s->nr_blocks / 8);
-	s->pair = map_zeroed(s->nr_blocks / 8);
-	s->scratch = map_zeroed(s->nr_blocks * (sizeof(*s->scratch) + 1));
-	if (!s->taken || !s->absent || !s->block || !s->counted || !s->scratch || !s->whole ||
-	    !s->dirty || !s->pair) {
+	if (s) {
+		set_size(s, m);
+		list_arrays(s, arrays);
+	}
+	for (size_t i = 0; whole && i < ARRAYS; i++) {
+		*arrays[i].at = map_zeroed(arrays[i].bytes);
+		whole = *arrays[i].at;
+	}
+	if (!whole) {
 		memory_state_destroy(s);
 		return error_set(err, ENOMEM, "no memory for the state of %llu frames",
 				 (unsigned long long)(machine_end(m) - machine_start(m)));
@@ -159,16 +193,14 @@ int memory_state_create(const struct machine *m, struct memory_state **out, stru
 
 void memory_state_destroy(struct memory_state *s)
 {
+	struct array arrays[ARRAYS];
+
 	if (!s)
 		return;
-	unmap(s->taken, s->frames / 8);
-	unmap(s->absent, s->frames / 8);
-	unmap(s->block, s->nr_blocks * sizeof(*s->block));
-	unmap(s->counted, s->nr_blocks * sizeof(*s->counted));
-	unmap(s->scratch, s->nr_blocks * (sizeof(*s->scratch) + 1));
-	unmap(s->whole, s->nr_blocks / 8);
-	unmap(s->dirty, s->nr_blocks / 8);
-	unmap(s->pair, s->nr_blocks / 8);
+	list_arrays(s, arrays);
+	for (size_t i = 0; i < ARRAYS; i++)
+		if (*arrays[i].at)
+			munmap(*arrays[i].at, arrays[i].bytes);
 	free(s);
 }
 

@@ -63,6 +63,9 @@ struct memory_state {
 int memory_state_create(const struct machine *m, struct memory_state **s, struct error *err);
 void memory_state_destroy(struct memory_state *s); /* NULL is allowed */
 
+/** The host's memory it takes: all of it at once. */
+uint64_t memory_state_bytes(const struct machine *m);
+
 /** Is every frame of the aligned block managed and free? It must lie inside the machine. */
 bool memory_state_is_free(const struct memory_state *s, pfn_t pfn, unsigned int order);
 /** Is every frame of it taken (held, or absent)? */

@@ -62,6 +62,13 @@ no_memory:
 			 (unsigned long long)frames);
 }
 
+uint64_t objects_bytes(const struct machine *ids)
+{
+	uint64_t frames = machine_end(ids) - machine_start(ids);
+
+	return frames * sizeof(struct object) + div_round_up(frames, HUGE_FRAMES) + 1;
+}
+
 void objects_destroy(struct objects *o)
 {
 	if (!o)

@@ -118,6 +118,12 @@ int objects_create(const struct machine *ids, bool numbers, const struct machine
 		   struct objects **objects, struct error *err);
 void objects_destroy(struct objects *objects); /* NULL is allowed */
 
+/**
+ * objects_bytes - the host's memory it takes once every frame of @ids has been named; until then less
+ * Mere numbers are used again, so that they come to as many.
+ */
+uint64_t objects_bytes(const struct machine *ids);
+
 /* Births are kept in steps of 2^20 ns (a millisecond), up to 52 days. */
 #define OBJECT_BIRTH_SHIFT 20
 

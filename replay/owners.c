@@ -18,20 +18,25 @@ static void *map_zeroed(size_t bytes)
 	return p == MAP_FAILED ? NULL : p;
 }
 
-static size_t owner_bytes(const struct engine *e)
+static size_t owner_bytes(uint64_t frames)
 {
-	return (e->end - e->start) * sizeof(*e->account.owner);
+	return frames * sizeof(*((struct engine *)NULL)->account.owner);
 }
 
-static size_t fixed_bytes(const struct engine *e)
+static size_t fixed_bytes(uint64_t frames)
 {
-	return div_round_up(e->end - e->start, 64) * sizeof(*e->account.fixed);
+	return div_round_up(frames, 64) * sizeof(*((struct engine *)NULL)->account.fixed);
+}
+
+uint64_t owners_bytes(uint64_t frames)
+{
+	return owner_bytes(frames) + fixed_bytes(frames);
 }
 
 int owners_create(struct engine *e, struct error *err)
 {
-	e->account.owner = map_zeroed(owner_bytes(e));
-	e->account.fixed = map_zeroed(fixed_bytes(e));
+	e->account.owner = map_zeroed(owner_bytes(e->end - e->start));
+	e->account.fixed = map_zeroed(fixed_bytes(e->end - e->start));
 	if (e->account.owner && e->account.fixed)
 		return 0;
 	return error_set(err, ENOMEM, "no memory to find the objects of %llu frames",
@@ -41,9 +46,9 @@ int owners_create(struct engine *e, struct error *err)
 void owners_destroy(struct engine *e)
 {
 	if (e->account.owner)
-		munmap(e->account.owner, owner_bytes(e));
+		munmap(e->account.owner, owner_bytes(e->end - e->start));
 	if (e->account.fixed)
-		munmap(e->account.fixed, fixed_bytes(e));
+		munmap(e->account.fixed, fixed_bytes(e->end - e->start));
 }
 
 void owners_set(struct engine *e, pfn_t pfn, unsigned int order, uint32_t recorded, bool movable)

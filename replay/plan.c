@@ -50,16 +50,29 @@ static inline void describe(const struct engine *e, struct alloc_request *req, u
 		cpu %= e->machine->nr_cpus;
 	req->cpu = (uint16_t)cpu;
 	req->order = (uint8_t)order;
+}
+
+/* What an allocation has beside: a hint, and which memory it is for. */
+static inline void describe_alloc(const struct engine *e, struct alloc_request *req,
+				  uint32_t class_id, unsigned int order, unsigned int cpu,
+				  pfn_t recorded)
+{
+	describe(e, req, class_id, order, cpu);
+	if (e->hints)
+		req->hint_pfn = recorded;
 	if (e->machine->nr_nodes > 1) {
-		req->node = e->machine->node_of_cpu[cpu];
-		req->zone = (uint8_t)machine_highest_zone(e->machine, req->node, req->gfp);
+		unsigned int node = machine_asked_node(e->machine, req->hint_pfn, req->cpu);
+		struct request_zone of = machine_request_zone(e->machine, node, req->gfp);
+
+		req->node = of.node;
+		req->zone = of.zone;
 	}
 }
 
 void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
-		     unsigned int order, unsigned int cpu)
+		     unsigned int order, unsigned int cpu, pfn_t recorded)
 {
-	describe(e, req, class_id, order, cpu);
+	describe_alloc(e, req, class_id, order, cpu, recorded);
 }
 
 /* The free of a live object, described as its allocation was. */
@@ -245,9 +258,7 @@ static inline void plan_place(struct engine *e, enum op_kind kind, pfn_t pfn, ob
 
 	op->recorded = index_of(e, pfn);
 	op->movable = object_movable(o);
-	describe(e, &op->req, object_class(o), order, cpu);
-	if (e->hints)
-		op->req.hint_pfn = pfn;
+	describe_alloc(e, &op->req, object_class(o), order, cpu, pfn);
 	objects_put(e->objects, pfn, order, o);
 }
 

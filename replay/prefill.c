@@ -40,8 +40,7 @@ static void place(struct engine *e, pfn_t pfn, object_t o, bool at)
 	struct alloc_request req;
 	pfn_t placed;
 
-	engine_describe(e, &req, object_class(o), object_order(o), cpu);
-	req.hint_pfn = e->hints ? pfn : PFN_NONE;
+	engine_describe(e, &req, object_class(o), object_order(o), cpu, pfn);
 	req.flags = ALLOC_PREFILL;
 	if (at)
 		placed = e->ops->alloc_at(e->a, pfn, &req) ? PFN_NONE : pfn;

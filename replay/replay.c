@@ -12,6 +12,7 @@
 #include "base/bits.h"
 #include "base/progress.h"
 #include "replay/engine.h"
+#include "replay/footprint.h"
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/objects.h"
@@ -183,6 +184,14 @@ static int sample_now(struct run *r)
 
 /* ---- set up ---- */
 
+static struct footprint footprint_of(const struct replay_config *c, const struct trace_header *h)
+{
+	const struct engine_config engine = {.ids = h->machine, .identity = h->identity};
+
+	return footprint_of_trace(c->trace, &engine, c->machine ? c->machine : h->machine,
+				  c->host_bytes);
+}
+
 /* What nobody can replay, told before any memory is spent on it. */
 static int check_header(const struct replay_config *c, const struct trace_header *h,
 			struct error *err)
@@ -190,6 +199,7 @@ static int check_header(const struct replay_config *c, const struct trace_header
 	const struct machine *m = c->machine ? c->machine : h->machine;
 	uint64_t frames = max_u64(machine_end(m) - machine_start(m),
 				  machine_end(h->machine) - machine_start(h->machine));
+	struct footprint footprint;
 
 	if (h->machine->page_shift != PAGE_SHIFT_DEFAULT)
 		return error_set(err, EPROTONOSUPPORT,
@@ -202,7 +212,8 @@ static int check_header(const struct replay_config *c, const struct trace_header
 				 " frames; at most 2^32 (16 TiB) can "
 				 "be replayed",
 				 c->trace, frames);
-	return 0;
+	footprint = footprint_of(c, h);
+	return footprint_check(&footprint, err);
 }
 
 /* What this back end cannot replay. */
@@ -345,17 +356,20 @@ static int create_engine(struct run *r)
 
 static int set_up(struct run *r)
 {
-	uint64_t unplaced;
+	const struct footprint footprint = footprint_of(&r->config, r->header);
 	const struct allocator_ops *ops = r->config.spec->ops;
+	uint64_t unplaced;
 	int rc;
 
 	position_enter(r->config.position, PHASE_CREATE);
-	rc = world_create(&(struct world_config){.machine = r->machine,
-						 .spec = r->config.spec,
-						 .kernel = r->header->kernel,
-						 .backing = {.kind = r->config.backing},
-						 .list_seed = r->config.list_seed},
-			  &r->world, r->err);
+	rc = footprint_tell(&footprint, &r->tell);
+	if (!rc)
+		rc = world_create(&(struct world_config){.machine = r->machine,
+							 .spec = r->config.spec,
+							 .kernel = r->header->kernel,
+							 .backing = {.kind = r->config.backing},
+							 .list_seed = r->config.list_seed},
+				  &r->world, r->err);
 	if (!rc)
 		rc = create_engine(r);
 	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))

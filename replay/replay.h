@@ -61,19 +61,21 @@ struct replay_config {
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
-	bool salvage;		       /* replay what is intact of a damaged trace */
-	const char *label;	       /* NULL: none */
-	bool progress;		       /* a status line on stderr when that is a terminal */
-	struct run_watch watch;	       /* of isolated runs */
+	bool salvage;		/* replay what is intact of a damaged trace */
+	uint64_t host_bytes;	/* of memory that may be used; 0: what the host has available */
+	const char *label;	/* NULL: none */
+	bool progress;		/* a status line on stderr when that is a terminal */
+	struct run_watch watch; /* of isolated runs */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 };
 
 /**
- * replay_fits - can this back end replay this trace at all?
+ * replay_fits - can this back end replay this trace at all, on this host?
  * @machine: as in the config
  * @fits: false, with the reason in @err: an ECHO back end on a generated trace, or on another machine
  * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can replay it (frames that
- * are not 4 KiB: -EPROTONOSUPPORT; too large a machine: -EFBIG).
+ * are not 4 KiB: -EPROTONOSUPPORT; a machine too large for any host: -EFBIG, for this one:
+ * -ENOMEM).
  */
 int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
 		bool *fits, struct error *err);

@@ -39,7 +39,10 @@
 	  "or goes on another machine; skipped")                                                   \
 	X(hotplug_refusals, "", LOWER, EXACT,                                                      \
 	  "ranges that came online or went offline, refused by the back end")                      \
-	X(zone_mismatches, "", NEUTRAL, EXACT, "placements above the highest zone allowed")        \
+	X(zone_mismatches, "", NEUTRAL, EXACT,                                                     \
+	  "placements in a higher zone than the request allows, or off its node with "             \
+	  "GFP_THISNODE: by back ends that do not honour zones, and of the start snapshot; needs " \
+	  "the oracle")                                                                            \
 	X(oracle_violations, "", LOWER, EXACT,                                                     \
 	  "frames out of range, misaligned, handed out twice, or frees refused")                   \
 	X(end_parked_frames, "frames", NEUTRAL, EXACT,                                             \

@@ -321,14 +321,44 @@ static int highest_of_node(const struct machine *m, unsigned int node, unsigned 
 	return -1;
 }
 
-unsigned int machine_highest_zone(const struct machine *m, unsigned int node, uint32_t gfp)
+/* Of the highest type up to @type on any node, that of the lowest node; -1: there is none. */
+static int highest_of_all(const struct machine *m, unsigned int type)
 {
-	unsigned int type = gfp_zone_type(gfp);
-	int zone = highest_of_node(m, node, type);
+	int highest = -1;
 
-	for (unsigned int n = 0; zone < 0 && n < m->nr_nodes; n++)
-		zone = highest_of_node(m, n, type);
-	return zone < 0 ? 0 : (unsigned int)zone;
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (m->zones[i].type <= type &&
+		    (highest < 0 || m->zones[i].type > m->zones[highest].type))
+			highest = (int)i;
+	}
+	return highest;
+}
+
+/* The highest type that a request may use of a machine, which need not have a zone of it. */
+static unsigned int usable_type(const struct machine *m, uint32_t gfp)
+{
+	unsigned int type = gfp_zone_type(gfp), lowest = ZONE_TYPES;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++)
+		lowest = (unsigned int)min_u64(lowest, m->zones[i].type);
+	return type >= lowest ? type : (unsigned int)max_u64(lowest, ZONE_NORMAL);
+}
+
+struct request_zone machine_request_zone(const struct machine *m, unsigned int node, uint32_t gfp)
+{
+	unsigned int type = usable_type(m, gfp);
+	int zone = highest_of_all(m, type), own = highest_of_node(m, node, type);
+
+	if (zone < 0)
+		return (struct request_zone){.node = (uint16_t)node}; /* no zones at all */
+	if (gfp & GFP_THISNODE) {
+		for (unsigned int n = 0; own < 0 && n < m->nr_nodes; n++)
+			own = highest_of_node(m, node = n, type);
+		zone = own;
+	} else if (own >= 0 && m->zones[own].type == m->zones[zone].type) {
+		zone = own;
+	}
+	return (struct request_zone){.node = (uint16_t)node, .zone = (uint8_t)zone};
 }
 
 /* Append @node's zones of types up to @type, highest first, to @zones from index @n. */

@@ -206,6 +206,34 @@ static inline bool machine_next_part(const struct machine *m, struct pfn_range *
 	return true;
 }
 
+/**
+ * machine_preferred_zone - the zone that heads a request's zonelist: @highest itself wherever it lies on
+ * @node
+ * @node, @highest: of an alloc_request
+ */
+static inline unsigned int machine_preferred_zone(const struct machine *m, unsigned int node,
+						  unsigned int highest)
+{
+	const unsigned int type = m->zones[highest].type;
+	int first = -1;
+
+	if (m->zones[highest].node == node)
+		return highest;
+	for (uint32_t i = m->nr_zones; i-- > 0;) {
+		if (m->zones[i].node == node && m->zones[i].type <= type)
+			return i;
+	}
+	/* It has none: the next node's. */
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		if (m->zones[i].type > type)
+			continue;
+		if (first >= 0 && m->zones[i].node != m->zones[first].node)
+			break;
+		first = (int)i;
+	}
+	return (unsigned int)first;
+}
+
 /* Index of the first absent range that ends after @pfn. */
 static inline size_t machine_absent_from(const struct machine *m, pfn_t pfn)
 {
@@ -269,12 +297,49 @@ struct watermarks machine_boot_watermarks(const struct machine *m, unsigned int 
 					  uint64_t min_free);
 uint64_t machine_boot_reserve(const struct machine *m, unsigned int zone, unsigned int type);
 
+/* Where a request may have its memory from: of `node` first, from the type of `zone` down. */
+struct request_zone {
+	uint16_t node;
+	uint8_t zone; /* index: one of the highest type that the request may use, of `node` if it can be */
+};
+
 /**
- * machine_highest_zone - the zone index a request may use at most: the populated zone of @node whose
- * type is the highest not above the gfp's (linux-page-allocator, section 1); of the lowest node that
- * has one, should @node have none; 0 as a last resort
+ * machine_request_zone - resolve what a request for memory of @node may use: the one rule for everyone
+ * who asks, serves or judges
+ *
+ * The gfp names the highest type of zone (linux-page-allocator, section 1). All zones of that type and
+ * below are open to the request, @node's before those of others; with GFP_THISNODE @node's alone. Two
+ * things a kernel cannot be asked for, so that a request which was served must have been another:
+ *
+ * - A type such that no zone of the machine is of it or below it. A kernel built without DMA or DMA32
+ *   takes such a request for one of Normal memory; so do we. Without Normal memory and anything below
+ *   (no kernel boots there) the lowest type there is will do.
+ * - GFP_THISNODE of a node that has no zone it may use. The kernel would refuse it; so another node was
+ *   asked: the lowest that has one.
+ *
+ * So with GFP_THISNODE the zone always lies on the node, and every request has a zone that it may use.
  */
-unsigned int machine_highest_zone(const struct machine *m, unsigned int node, uint32_t gfp);
+struct request_zone machine_request_zone(const struct machine *m, unsigned int node, uint32_t gfp);
+
+/** The same for those who are not interested in the node. */
+static inline unsigned int machine_highest_zone(const struct machine *m, unsigned int node,
+						uint32_t gfp)
+{
+	return machine_request_zone(m, node, gfp).zone;
+}
+
+/**
+ * machine_asked_node - which node was a recorded request for? That of the frame it got: no event tells,
+ * and a kernel asks for memory of other nodes than its cpu's all the time.
+ * @recorded: PFN_NONE or in no zone: the node of @cpu
+ */
+static inline unsigned int machine_asked_node(const struct machine *m, pfn_t recorded,
+					      unsigned int cpu)
+{
+	int zone = recorded == PFN_NONE ? -1 : machine_zone_of(m, recorded);
+
+	return zone < 0 ? m->node_of_cpu[cpu] : m->zones[zone].node;
+}
 
 /**
  * machine_zonelist - the zones a request may try, in order: @node's from @highest_type down, then

@@ -89,14 +89,15 @@ static void learn_detour(struct allocator *a, const struct alloc_request *req,
 static void placed(struct allocator *a, struct buddy_zone *z, uint32_t f,
 		   const struct kernel_fact *fact)
 {
+	const struct request_zone of = machine_request_zone(
+		a->machine, machine_asked_node(a->machine, fact->pfn, fact->cpu), fact->gfp);
 	const struct alloc_request req = {
 		.order = fact->order,
 		.migratetype = fact->migratetype,
 		.cpu = fact->cpu,
 		.gfp = fact->gfp,
-		.node = a->machine->node_of_cpu[fact->cpu],
-		.zone = (uint8_t)machine_highest_zone(
-			a->machine, a->machine->node_of_cpu[fact->cpu], fact->gfp),
+		.node = of.node,
+		.zone = of.zone,
 	};
 	unsigned int mt = buddy_request_type(a, &req);
 

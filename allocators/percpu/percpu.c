@@ -229,7 +229,9 @@ static struct alloc_result alloc_from_set(struct allocator *a, const struct allo
 {
 	struct alloc_result result = {.pfn = PFN_NONE};
 	unsigned int list = pcp_list(a->rules, req->order, req->migratetype);
-	struct set *s = set_of(a, req->cpu, a->flat ? 0 : req->zone);
+	struct set *s =
+		set_of(a, req->cpu,
+		       a->flat ? 0 : machine_preferred_zone(a->machine, req->node, req->zone));
 	uint32_t frame;
 
 	if (list == PCP_NO_LIST)

@@ -81,6 +81,13 @@ static int send_counters(struct bench_rig *rig)
 	return rc ? rc : tell_counters(&rig->tell, rig->point->spec, &stats, RESULT_AT_END);
 }
 
+static int tell_footprint(struct bench_rig *rig)
+{
+	const struct footprint f = bench_footprint(rig->point, rig->machine);
+
+	return footprint_tell(&f, &rig->tell);
+}
+
 static int tell_counts(struct bench_rig *rig)
 {
 	const struct {
@@ -132,6 +139,8 @@ int bench_run(const struct bench_point *point, struct run_position *at, struct r
 	if (!rc)
 		rc = bench_rig_create(&rig, point, at, sink, err);
 	position_enter(at, PHASE_PLAY);
+	if (!rc)
+		rc = tell_footprint(&rig);
 	if (!rc)
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
 	position_enter(at, PHASE_ENDS);

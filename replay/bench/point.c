@@ -4,9 +4,11 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <sched.h>
+#include <stdio.h>
 
 #include "base/bits.h"
 #include "base/format.h"
+#include "replay/memory_state.h"
 
 const char *const bench_kind_names[] = {"bulk", "repeat", "rand", "frag", NULL};
 
@@ -88,6 +90,22 @@ static int check_threads(const struct bench_point *p, struct error *err)
 	return 0;
 }
 
+struct footprint bench_footprint(const struct bench_point *p, const struct machine *m)
+{
+	const struct churn_plan plan = bench_churn_plan(p, m);
+	uint64_t names = plan.blocks; /* while memory is filled; later each thread's share */
+	struct footprint f = {.remedy = "lower memory", .host_bytes = p->host_bytes};
+	char size[FORMAT_MAX];
+
+	if (p->kind == BENCH_FRAG)
+		names = churn_first_blocks(&plan);
+	else if (!p->fill)
+		names = p->kind == BENCH_REPEAT ? 0 : plan.blocks / 2;
+	f.bytes = names * sizeof(pfn_t) + (p->oracle ? memory_state_bytes(m) : 0);
+	snprintf(f.what, sizeof(f.what), "memory %s", format_size(size, p->memory_bytes));
+	return f;
+}
+
 /* Has the machine @m, of the point, enough blocks? */
 static int check_blocks(const struct bench_point *p, const struct machine *m, struct error *err)
 {
@@ -116,6 +134,11 @@ static int check_memory(const struct bench_point *p, struct error *err)
 	if (rc)
 		return rc;
 	rc = check_blocks(p, m, err);
+	if (!rc) {
+		const struct footprint f = bench_footprint(p, m);
+
+		rc = footprint_check(&f, err);
+	}
 	machine_destroy(m);
 	return rc;
 }

@@ -10,6 +10,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/footprint.h"
 #include "sim/machine.h"
 #include "traces/generate/churn.h"
 
@@ -44,17 +45,22 @@ struct bench_point {
 	/* bulk, rand: where a thread's share is less, it is allocated and freed again and again until
 	   it has come to so many, after a first time that is not timed; 0: once, and that is timed */
 	uint64_t least_blocks;
-	bool oracle;	   /* check every frame handed out, outside the timed parts */
-	const char *label; /* NULL: none */
+	bool oracle;	     /* check every frame handed out, outside the timed parts */
+	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
+	const char *label;   /* NULL: none */
 };
 
 /**
  * bench_fits - can this point be measured?
  * Return: 0; -EINVAL: the parameters make no sense together, or not on this host (more threads than
  * CPUs we may use); -ENOTSUP: they do, but not for this back end (several threads and not CONCURRENT;
- * an ECHO one; frag and an UNCHECKED one). The message names the parameter and a remedy.
+ * an ECHO one; frag and an UNCHECKED one); -ENOMEM: this host has not the memory for it. The message
+ * names the parameter and a remedy.
  */
 int bench_fits(const struct bench_point *point, struct error *err);
+
+/** What measuring it takes of this host's memory. @m: the point's machine */
+struct footprint bench_footprint(const struct bench_point *point, const struct machine *m);
 
 /**
  * bench_machine - the machine of a point

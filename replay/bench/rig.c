@@ -16,9 +16,11 @@ struct alloc_request bench_rig_request(const struct bench_rig *rig, uint32_t cpu
 
 	request.cpu = (uint16_t)cpu;
 	if (rig->machine->nr_nodes > 1) {
-		request.node = rig->machine->node_of_cpu[cpu];
-		request.zone =
-			(uint8_t)machine_highest_zone(rig->machine, request.node, request.gfp);
+		struct request_zone of = machine_request_zone(
+			rig->machine, machine_asked_node(rig->machine, PFN_NONE, cpu), request.gfp);
+
+		request.node = of.node;
+		request.zone = of.zone;
 	}
 	return request;
 }

@@ -12,6 +12,7 @@
 #include "base/progress.h"
 #include "replay/clock.h"
 #include "replay/engine.h"
+#include "replay/footprint.h"
 #include "replay/isolate.h"
 #include "replay/fidelity/judge.h"
 #include "replay/tell.h"
@@ -75,19 +76,21 @@ struct fidelity {
 
 /* ---- asking and telling ---- */
 
-static struct alloc_request request_of(const struct fidelity *f, unsigned int cpu,
-				       unsigned int order, unsigned int mt, uint32_t gfp)
+/* What led to an event; of the block it names, the back end is told nothing but its node. */
+static struct alloc_request request_of(const struct fidelity *f, const struct event *e,
+				       unsigned int mt, uint32_t gfp)
 {
-	unsigned int node = f->machine->node_of_cpu[cpu];
+	unsigned int node = machine_asked_node(f->machine, e->pfn, e->cpu);
+	struct request_zone of = machine_request_zone(f->machine, node, gfp);
 
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
-		.cpu = (uint16_t)cpu,
-		.node = (uint16_t)node,
-		.order = (uint8_t)order,
+		.cpu = e->cpu,
+		.node = of.node,
+		.order = e->order,
 		.migratetype = (uint8_t)mt,
-		.zone = (uint8_t)machine_highest_zone(f->machine, node, gfp),
+		.zone = of.zone,
 	};
 }
 
@@ -180,7 +183,7 @@ static bool percpu_order(const struct event *e)
 static void judge_block(struct fidelity *f, const struct event *e)
 {
 	struct fetch *fetch = &f->fetch[e->cpu];
-	struct alloc_request req = request_of(f, e->cpu, e->order, e->migratetype, 0);
+	struct alloc_request req = request_of(f, e, e->migratetype, 0);
 	struct choice choice = {
 		.order = e->order,
 		.migratetype = e->migratetype,
@@ -224,7 +227,7 @@ static void judge_alloc(struct fidelity *f, const struct event *e)
 {
 	struct fetch *fetch = &f->fetch[e->cpu];
 	unsigned int mt = type_of(e);
-	const struct alloc_request req = request_of(f, e->cpu, e->order, mt, e->gfp);
+	const struct alloc_request req = request_of(f, e, mt, e->gfp);
 	bool fetched = fetch->open && fetch->order == e->order && fetch->first == e->pfn;
 	struct choice choice = {
 		.order = e->order,
@@ -739,10 +742,19 @@ static int prepare_start(struct fidelity *f)
 	return rc;
 }
 
+/* The free-running pass has an engine, and with it most. */
+static struct footprint footprint_of(const struct fidelity_config *c, const struct trace_header *h)
+{
+	const struct engine_config engine = {.ids = h->machine, .identity = h->identity};
+
+	return footprint_of_trace(c->trace, &engine, h->machine, c->host_bytes);
+}
+
 static int check_trace(const struct trace_reader *r, const struct fidelity_config *c,
 		       struct error *err)
 {
 	const struct trace_header *h = trace_reader_header(r);
+	struct footprint footprint;
 
 	if (h->identity == IDENTITY_VIRTUAL)
 		return error_set(err, ENOTSUP,
@@ -753,7 +765,8 @@ static int check_trace(const struct trace_reader *r, const struct fidelity_confi
 				 "%s: it does not hold what the kernel's allocator did inside "
 				 "(zone_locked, pcpu_drain, extfrag); record one that does",
 				 c->trace);
-	return 0;
+	footprint = footprint_of(c, h);
+	return footprint_check(&footprint, err);
 }
 
 static int check_backend(const struct fidelity_config *c, struct error *err)
@@ -909,9 +922,12 @@ static int tell_counts(struct fidelity *f)
 
 static int run_passes(struct fidelity *f)
 {
+	const struct footprint footprint = footprint_of(f->config, f->header);
 	int rc;
 
-	rc = prepare_start(f);
+	rc = footprint_tell(&footprint, &f->tell);
+	if (!rc)
+		rc = prepare_start(f);
 	if (!rc)
 		rc = tell_counts(f);
 	if (!rc)

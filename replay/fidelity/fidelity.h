@@ -27,13 +27,15 @@ struct fidelity_config {
 	bool progress;
 	struct run_watch watch;	       /* of isolated runs */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
+	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
 };
 
 /**
  * fidelity_fits - can this back end be judged by this trace?
  * @fits: false, with the reason in @err: it cannot predict, observe or adopt
  * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can be judged by it (no
- * ground truth, no start snapshot, or virtual identities: -ENOTSUP).
+ * ground truth, no start snapshot, or virtual identities: -ENOTSUP; its machine is too large for this
+ * host: -ENOMEM).
  */
 int fidelity_fits(const char *trace, const struct allocator_spec *spec, bool *fits,
 		  struct error *err);

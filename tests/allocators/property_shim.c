@@ -409,16 +409,17 @@ static struct alloc_request request(const struct property *p, unsigned int kind,
 				    unsigned int cpu)
 {
 	uint32_t gfp = gfps[kind];
+	const struct request_zone of = machine_request_zone(p->m, p->m->node_of_cpu[cpu], gfp);
 
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
 		.context = cpu,
 		.cpu = (uint16_t)cpu,
-		.node = p->m->node_of_cpu[cpu],
+		.node = of.node,
 		.order = (uint8_t)order,
 		.migratetype = (uint8_t)gfp_migratetype(gfp),
-		.zone = (uint8_t)machine_highest_zone(p->m, p->m->node_of_cpu[cpu], gfp),
+		.zone = of.zone,
 		.flags = ALLOC_HAS_CONTEXT,
 	};
 }

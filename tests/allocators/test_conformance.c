@@ -53,15 +53,26 @@ struct fixture {
 
 /* ---- machine and shadow ---- */
 
+#define NR_ZONES 4
+
 /* Two nodes, three zones on the first, a gap, odd holes and reserved frames, offline memory. */
-static struct machine *make_machine(void)
+static const struct zone usual_zones[NR_ZONES] = {
+	{.start = 0, .end = 4096, .node = 0, .type = ZONE_DMA},
+	{.start = 4096, .end = 32768, .node = 0, .type = ZONE_DMA32},
+	{.start = 65536, .end = 131072, .node = 0, .type = ZONE_NORMAL},
+	{.start = 131072, .end = END, .node = 1, .type = ZONE_NORMAL},
+};
+
+/* The same memory; but the first node is so small that it has no Normal zone. */
+static const struct zone small_first_node[NR_ZONES] = {
+	{.start = 0, .end = 4096, .node = 0, .type = ZONE_DMA},
+	{.start = 4096, .end = 32768, .node = 0, .type = ZONE_DMA32},
+	{.start = 65536, .end = 131072, .node = 1, .type = ZONE_DMA32},
+	{.start = 131072, .end = END, .node = 1, .type = ZONE_NORMAL},
+};
+
+static struct machine *make_machine(const struct zone zones[NR_ZONES])
 {
-	const struct zone zones[] = {
-		{.start = 0, .end = 4096, .node = 0, .type = ZONE_DMA},
-		{.start = 4096, .end = 32768, .node = 0, .type = ZONE_DMA32},
-		{.start = 65536, .end = 131072, .node = 0, .type = ZONE_NORMAL},
-		{.start = 131072, .end = END, .node = 1, .type = ZONE_NORMAL},
-	};
 	const struct absent_range absent[] = {
 		{{0, 1}, ABSENT_RESERVED},	  {{159, 256}, ABSENT_HOLE},
 		{{5000, 5555}, ABSENT_RESERVED},  {{20000, 24576}, ABSENT_HOLE},
@@ -72,7 +83,7 @@ static struct machine *make_machine(void)
 
 	assert_int_equal(machine_create(4, 2, &m, NULL), 0);
 	m->node_of_cpu[2] = m->node_of_cpu[3] = 1;
-	for (size_t i = 0; i < ARRAY_SIZE(zones); i++)
+	for (size_t i = 0; i < NR_ZONES; i++)
 		assert_int_equal(machine_add_zone(m, &zones[i], NULL), 0);
 	for (size_t i = 0; i < ARRAY_SIZE(absent); i++)
 		assert_int_equal(machine_add_absent(m, absent[i].range, absent[i].why, NULL), 0);
@@ -127,7 +138,7 @@ static int setup(void **state)
 		return -1;
 	}
 	f->ops = f->spec->ops;
-	f->m = make_machine();
+	f->m = make_machine(usual_zones);
 	f->shadow = malloc(END);
 	f->objects = malloc(OBJECTS_MAX * sizeof(*f->objects));
 	*state = f;
@@ -214,14 +225,16 @@ static pfn_t shadow_find(const struct fixture *f, const struct alloc_request *re
 static struct alloc_request request(const struct fixture *f, uint32_t gfp, unsigned int order,
 				    unsigned int cpu)
 {
+	const struct request_zone of = machine_request_zone(f->m, f->m->node_of_cpu[cpu], gfp);
+
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
 		.cpu = (uint16_t)cpu,
-		.node = f->m->node_of_cpu[cpu],
+		.node = of.node,
 		.order = (uint8_t)order,
 		.migratetype = (uint8_t)gfp_migratetype(gfp),
-		.zone = (uint8_t)machine_highest_zone(f->m, f->m->node_of_cpu[cpu], gfp),
+		.zone = of.zone,
 	};
 }
 
@@ -1289,6 +1302,35 @@ static void agrees_with_a_byte_per_frame_when_nearly_full(void **state)
 	stop(f);
 }
 
+/* Zones above those of its own node are open to a request, too: the next node has them. */
+static void goes_on_to_the_next_node_s_higher_zones(void **state)
+{
+	struct fixture *f = *state;
+	uint64_t high = 0;
+
+	machine_destroy(f->m);
+	f->m = make_machine(small_first_node);
+	start(f, 41);
+	assert_int_equal(request(f, GFP_KERNEL, 0, 0).node, 0);
+	while (alloc(f, request(f, GFP_KERNEL, MAX_ORDER - 1, 0)) != PFN_NONE)
+		high += f->objects[f->nr_objects - 1].pfn >= small_first_node[3].start;
+	if (!has(f, ALLOCATOR_UNCHECKED))
+		assert_true(high > 0);
+	check_all(f);
+	/* GFP_THISNODE means the small node. */
+	free_all(f);
+	drain(f);
+	while (alloc(f, request(f, GFP_KERNEL | GFP_THISNODE, 0, 0)) != PFN_NONE)
+		;
+	check_all(f);
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+	machine_destroy(f->m);
+	f->m = make_machine(usual_zones);
+}
+
 static void echoes_the_hint_or_refuses_it(void **state)
 {
 	struct fixture *f = *state;
@@ -1414,6 +1456,7 @@ static const struct conformance_test conformance_tests[] = {
 	TEST(agrees_with_a_byte_per_frame_over_random_operations, NULL),
 	TEST(agrees_with_a_byte_per_frame_while_memory_comes_and_goes, offlines),
 	TEST(agrees_with_a_byte_per_frame_when_nearly_full, NULL),
+	TEST(goes_on_to_the_next_node_s_higher_zones, NULL),
 	TEST(echoes_the_hint_or_refuses_it, echoes),
 };
 

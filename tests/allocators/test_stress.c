@@ -216,16 +216,17 @@ static struct alloc_request request(const struct worker *w, unsigned int kind, u
 {
 	const struct machine *m = w->s->m;
 	uint32_t gfp = gfps[kind];
+	const struct request_zone of = machine_request_zone(m, m->node_of_cpu[w->cpu], gfp);
 
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
 		.context = w->id,
 		.cpu = (uint16_t)w->cpu,
-		.node = m->node_of_cpu[w->cpu],
+		.node = of.node,
 		.order = (uint8_t)order,
 		.migratetype = (uint8_t)gfp_migratetype(gfp),
-		.zone = (uint8_t)machine_highest_zone(m, m->node_of_cpu[w->cpu], gfp),
+		.zone = of.zone,
 		.flags = ALLOC_HAS_CONTEXT,
 	};
 }

@@ -1563,6 +1563,23 @@ def a_machine_too_large_is_refused_at_once():
                 "json")
 
 
+def a_machine_too_large_for_the_host_is_refused_before_it_is_made():
+    with open("/proc/meminfo", encoding="ascii") as f:
+        available = [int(line.split()[1]) << 10 for line in f if line.startswith("MemAvailable")][0]
+    if available > 40 << 30:
+        print("# skipped: this host has memory for a machine of 16 TiB")
+        return
+    write("in.txt", "".join(alloc(f"100.{i:06}", 0x500 + i) for i in range(300)) +
+          alloc("101.0", 0xfffffff0))
+    quire("import", "in.txt", "-o", "out.quire")
+    for name in BACKENDS:
+        result = refuses(RUN, ("out.quire", "16.0 TiB", "available", "--drop-beyond"), "replay",
+                         "out.quire", "-a", name, "--format", "json")
+        same(result.json()["runs"], [], "runs")
+    refuses(RUN, ("--memory 16T", "available", "lower memory"), "bench", "frag", "--memory", "16T",
+            "-a", "firstfit")
+
+
 def a_benchmark_that_makes_no_sense_is_refused():
     for code, words, args in (
             (USAGE, ("'bulc'", "bulk"), ("bulc",)),
@@ -1875,6 +1892,7 @@ TESTS = [
     traces_without_events_can_be_replayed,
     a_damaged_snapshot_can_be_salvaged,
     a_machine_too_large_is_refused_at_once,
+    a_machine_too_large_for_the_host_is_refused_before_it_is_made,
     a_benchmark_that_makes_no_sense_is_refused,
     what_one_back_end_cannot_do_the_others_do,
     bench_json_has_the_documented_keys,

@@ -893,6 +893,7 @@ static void points_that_make_no_sense_are_refused(void **state)
 	REFUSED(-EINVAL, "raise memory", BENCH_FRAG, GOOD, p.order = 9);
 	REFUSED(-EINVAL, "memory: 4097", BENCH_BULK, GOOD, p.memory_bytes = 4097);
 	REFUSED(-EINVAL, "oracle off", BENCH_FRAG, GOOD, p.oracle = false);
+	REFUSED(-ENOMEM, "lower memory", BENCH_BULK, GOOD, p.host_bytes = 1 << 20);
 	REFUSED(-ENOTSUP, "no recording", BENCH_BULK, ECHOING, p.seed = 2);
 	REFUSED(-ENOTSUP, "fragmentation", BENCH_FRAG, UNCHECKED, p.seed = 2);
 	if (bench_host_cpus() >= 2)

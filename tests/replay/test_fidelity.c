@@ -271,6 +271,7 @@ struct recipe {
 	bool start;
 	const struct event *events;
 	size_t n;
+	const struct machine *machine; /* NULL: a small one */
 };
 
 static void write_trace(const char *name, const struct recipe *r)
@@ -288,7 +289,11 @@ static void write_trace(const char *name, const struct recipe *r)
 	char path[128];
 
 	path_of(path, name);
-	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, 2, &header.machine, NULL), 0);
+	if (r->machine)
+		assert_int_equal(machine_copy(r->machine, &header.machine, NULL), 0);
+	else
+		assert_int_equal(
+			machine_from_memory((uint64_t)FRAMES << 12, 2, &header.machine, NULL), 0);
 	if (trace_writer_create(path, &header, &options, &w, &err))
 		fail_msg("%s", err.text);
 	assert_int_equal(frame_map_fresh(header.machine, &map, NULL), 0);
@@ -318,18 +323,12 @@ static struct event event(enum event_kind kind, uint64_t time_ns, pfn_t pfn, uns
  * A refill of two frames, of which the first is handed out; a hit; a block for one request; and the
  * freed frame again. The machine is fresh, and so is what the rules give: the lowest frames first.
  */
-static void choices_are_told_apart_as_refills_hits_and_single_requests(void **state)
+static void expect_choices(const struct machine *m, pfn_t base)
 {
-	pfn_t base;
-	struct machine *m;
 	struct event events[8];
 	struct kept *k;
 	char path[128];
 
-	(void)state;
-	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, 2, &m, NULL), 0);
-	base = align_up(m->zones[m->nr_zones - 1].start, 1U << MAX_ORDER);
-	machine_destroy(m);
 	events[0] = event(EVENT_ZONE_LOCKED, 1, base, 0, EVENT_PCPU_REFILL);
 	events[1] = event(EVENT_ZONE_LOCKED, 2, base + 1, 0, EVENT_PCPU_REFILL);
 	events[2] = event(EVENT_ALLOC, 3, base, 0, 0);
@@ -339,7 +338,7 @@ static void choices_are_told_apart_as_refills_hits_and_single_requests(void **st
 	events[6] = event(EVENT_FREE, 7, base, 0, 0);
 	events[7] = event(EVENT_ALLOC, 8, base, 0, 0);
 	write_trace("choices", &(struct recipe){IDENTITY_PFN, TRACE_HAS_GROUND_TRUTH, true, events,
-						ARRAY_SIZE(events)});
+						ARRAY_SIZE(events), m});
 	path_of(path, "choices");
 	k = run(path, "buddy:watermarks=off", false, false);
 	assert_int_equal(total(k, ACCURACY_B, ACCURACY_REFILL)->choices, 2);
@@ -347,11 +346,45 @@ static void choices_are_told_apart_as_refills_hits_and_single_requests(void **st
 	assert_int_equal(total(k, ACCURACY_B, ACCURACY_HIT)->correct, 2);
 	assert_int_equal(total(k, ACCURACY_B, ACCURACY_DIRECT)->choices, 1);
 	assert_int_equal(total(k, ACCURACY_B, ACCURACY_DECIDED)->choices, 4);
+	assert_int_equal(total(k, ACCURACY_B, ACCURACY_DECIDED)->correct, 4);
 	/* The baseline knows of one free. */
 	assert_int_equal(total(k, ACCURACY_LIFO, ACCURACY_DECIDED)->correct, 1);
 	assert_true(k->metric[METRIC_allocs] == 4);
 	assert_true(k->metric[METRIC_recorded_refills] == 3);
 	free(k);
+}
+
+static void choices_are_told_apart_as_refills_hits_and_single_requests(void **state)
+{
+	struct machine *m;
+
+	(void)state;
+	assert_int_equal(machine_from_memory((uint64_t)FRAMES << 12, 2, &m, NULL), 0);
+	expect_choices(m, 0);
+	machine_destroy(m);
+}
+
+/* The cpu is node 0's; the kernel was asked for memory of node 1, as its frames tell. */
+static void choices_on_another_node_are_judged_there(void **state)
+{
+	struct machine *m;
+
+	(void)state;
+	assert_int_equal(machine_create(2, 2, &m, NULL), 0);
+	m->node_of_cpu[1] = 1;
+	for (uint16_t node = 0; node < 2; node++) {
+		const struct zone zone = {.start = (pfn_t)node * FRAMES,
+					  .end = (node + 1U) * (pfn_t)FRAMES,
+					  .present = FRAMES,
+					  .managed = FRAMES,
+					  .node = node,
+					  .type = ZONE_NORMAL};
+
+		assert_int_equal(machine_add_zone(m, &zone, NULL), 0);
+	}
+	expect_choices(m, 0);
+	expect_choices(m, FRAMES);
+	machine_destroy(m);
 }
 
 static void hindsight_is_said(void **state)
@@ -452,6 +485,22 @@ static void what_fits_is_accepted_and_what_is_missing_named(void **state)
 	allocator_spec_destroy(spec);
 }
 
+static void a_machine_that_the_host_has_no_memory_for_is_refused(void **state)
+{
+	struct allocator_spec *spec = spec_of("buddy");
+	const struct fidelity_config config = {
+		.trace = SAMPLE_TRACE, .spec = spec, .host_bytes = 1 << 20};
+	struct kept *k = new_kept();
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(fidelity_run(&config, &k->sink, &err), -ENOMEM);
+	assert_non_null(strstr(err.text, "1.0 MiB are available"));
+	assert_int_equal(k->records, 0);
+	free(k);
+	allocator_spec_destroy(spec);
+}
+
 /* ---- the directory ---- */
 
 static int make_directory(void **state)
@@ -481,10 +530,12 @@ int main(void)
 		cmocka_unit_test(metrics_are_shares_and_repeat_the_records),
 		cmocka_unit_test(a_second_run_gives_the_same_to_the_bit),
 		cmocka_unit_test(choices_are_told_apart_as_refills_hits_and_single_requests),
+		cmocka_unit_test(choices_on_another_node_are_judged_there),
 		cmocka_unit_test(hindsight_is_said),
 		cmocka_unit_test(a_back_end_that_does_not_predict_is_refused),
 		cmocka_unit_test(traces_without_what_it_takes_are_refused),
 		cmocka_unit_test(what_fits_is_accepted_and_what_is_missing_named),
+		cmocka_unit_test(a_machine_that_the_host_has_no_memory_for_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, make_directory, remove_directory);

@@ -887,6 +887,87 @@ static void ids_of_a_generated_trace_are_no_frames_and_no_hints(void **unused)
 	allocator_spec_destroy(inner);
 }
 
+/* ---- nodes ---- */
+
+#define NODE_FRAMES UINT64_C(8192)
+#define GFP_KERNEL  (GFP_DIRECT_RECLAIM | GFP_KSWAPD_RECLAIM | GFP_IO | GFP_FS)
+
+/* Two cpus on two nodes of one Normal zone each; @events were recorded there. */
+static void write_two_nodes(const char *name, const struct event *events, size_t n)
+{
+	struct trace_header header = {.kernel = "6.18", .recorder = "test"};
+	const struct trace_write_options options = {.overwrite = true};
+	struct trace_writer *w;
+	struct error err = {0};
+	struct machine *m;
+	char path[128];
+
+	path_of(path, name);
+	assert_int_equal(machine_create(2, 2, &m, NULL), 0);
+	for (uint16_t node = 0; node < 2; node++) {
+		const struct zone zone = {.start = node * NODE_FRAMES,
+					  .end = (node + 1U) * NODE_FRAMES,
+					  .present = NODE_FRAMES,
+					  .managed = NODE_FRAMES,
+					  .node = node,
+					  .type = ZONE_NORMAL};
+
+		m->node_of_cpu[node] = node;
+		assert_int_equal(machine_add_zone(m, &zone, NULL), 0);
+	}
+	header.machine = m;
+	if (trace_writer_create(path, &header, &options, &w, &err) ||
+	    trace_writer_events(w, events, n, &err))
+		fail_msg("%s", err.text);
+	close_trace(w, m);
+}
+
+/* Frames of @node, all of them or a few, taken by @cpu with @gfp: nobody who honours zones errs. */
+static void expect_no_mismatch(uint16_t cpu, unsigned int node, uint32_t gfp, size_t n)
+{
+	static const char *const honest[] = {"recorded", "buddy", "llfree", "percpu:inner=buddy"};
+	static struct event events[NODE_FRAMES];
+
+	for (size_t i = 0; i < n; i++)
+		events[i] = (struct event){.time_ns = i,
+					   .pfn = node * NODE_FRAMES + i,
+					   .cpu = cpu,
+					   .kind = EVENT_ALLOC,
+					   .gfp = gfp};
+	write_two_nodes("nodes", events, n);
+	for (size_t i = 0; i < ARRAY_SIZE(honest); i++) {
+		struct kept k;
+
+		replay("nodes", honest[i], &k);
+		expect(&k, METRIC_allocs, (double)n);
+		expect(&k, METRIC_zone_mismatches, 0);
+		expect(&k, METRIC_oracle_violations, 0);
+		expect(&k, METRIC_alloc_failures, 0);
+	}
+}
+
+static void a_node_without_the_zone_asked_for_makes_nobody_a_violator(void **unused)
+{
+	(void)unused;
+	for (unsigned int node = 0; node < 2; node++) {
+		expect_no_mismatch(1, node, GFP_KERNEL | GFP_DMA | GFP_THISNODE, 100);
+		expect_no_mismatch(1, node, GFP_KERNEL | GFP_DMA32 | GFP_THISNODE, 100);
+		expect_no_mismatch(1, node, GFP_KERNEL | GFP_DMA, 100);
+	}
+}
+
+static void memory_of_another_cpu_s_node_is_what_was_asked_for(void **unused)
+{
+	struct kept k;
+
+	(void)unused;
+	expect_no_mismatch(0, 1, GFP_KERNEL | GFP_THISNODE, NODE_FRAMES);
+	/* The trace says so; a back end that does not know of nodes is counted. */
+	replay("nodes", "firstfit", &k);
+	expect(&k, METRIC_oracle_violations, 0);
+	assert_true(k.metric[METRIC_zone_mismatches] > 0);
+}
+
 static void a_machine_too_large_is_refused_before_memory_is_spent(void **unused)
 {
 	struct trace_header header = {
@@ -945,6 +1026,46 @@ static void what_was_salvaged_is_a_question_of_its_own(void **unused)
 	assert_string_not_equal(damaged.point_id, whole.point_id);
 	assert_string_not_equal(damaged.digest, whole.digest);
 	allocator_spec_destroy(spec);
+}
+
+/* What replaying "overlap" says on a host of @host_bytes. Return: as replay_run(). */
+static int replay_on_host(uint64_t host_bytes, struct kept *k, struct error *err)
+{
+	struct allocator_spec *spec = spec_of("firstfit");
+	struct replay_config config = {.spec = spec, .oracle = true, .host_bytes = host_bytes};
+	char path[128];
+	int rc;
+
+	path_of(path, "overlap");
+	config.trace = path;
+	keep_init(k);
+	rc = replay_run(&config, &k->sink, err);
+	allocator_spec_destroy(spec);
+	return rc;
+}
+
+static void memory_is_held_against_the_host_s_before_anything_is_made(void **unused)
+{
+	const struct event event = alloc_event(1, 0, 0);
+	uint64_t enough = 1 << 20;
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_trace("overlap", &event, 1);
+	assert_int_equal(replay_on_host(enough, &k, &err), -ENOMEM);
+	assert_int_equal(k.runs, 0);
+	assert_non_null(strstr(err.text, "its machine of 64.0 MiB can take "));
+	assert_non_null(strstr(err.text, "1.0 MiB are available"));
+	assert_non_null(strstr(err.text, "import it anew"));
+	while (replay_on_host(enough, &k, &err))
+		enough += 64 << 10;
+	/* Just enough is told; twice as much is not. */
+	assert_int_equal(k.done, 1);
+	assert_int_equal(k.warnings, 2);
+	assert_int_equal(replay_on_host(2 * enough, &k, &err), 0);
+	assert_int_equal(k.warnings, 1);
+	assert_non_null(strstr(k.warning, "no start snapshot"));
 }
 
 static void what_is_intact_of_a_damaged_trace_replays_only_when_asked(void **unused)
@@ -1226,9 +1347,9 @@ static int make_directory(void **unused)
 static int remove_directory(void **unused)
 {
 	static const char *const names[] = {
-		"overlap", "several", "gigantic", "failed", "ghosts",  "model",
-		"exact",   "latency", "virtual",  "bad",    "started", "hotplug",
-		"tick",	   "move",    "ids",	  "large",  "damaged", "salvaged",
+		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model", "exact",
+		"latency", "virtual", "bad",	  "started",  "hotplug", "tick",  "move",
+		"ids",	   "large",   "damaged",  "salvaged", "nodes",
 	};
 	char path[128];
 
@@ -1259,7 +1380,10 @@ int main(void)
 		cmocka_unit_test(a_back_end_is_told_the_time_it_asked_for),
 		cmocka_unit_test(an_object_that_moved_is_known_by_its_new_name),
 		cmocka_unit_test(ids_of_a_generated_trace_are_no_frames_and_no_hints),
+		cmocka_unit_test(a_node_without_the_zone_asked_for_makes_nobody_a_violator),
+		cmocka_unit_test(memory_of_another_cpu_s_node_is_what_was_asked_for),
 		cmocka_unit_test(a_machine_too_large_is_refused_before_memory_is_spent),
+		cmocka_unit_test(memory_is_held_against_the_host_s_before_anything_is_made),
 		cmocka_unit_test(what_is_intact_of_a_damaged_trace_replays_only_when_asked),
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "base/random.h"
 #include "sim/gfp.h"
 #include "sim/machine.h"
 
@@ -265,6 +266,7 @@ static void gfp_decides_the_highest_zone(void **state)
 	assert_int_equal(machine_highest_zone(m, 0, GFP_DMA32), 0); /* none: the next lower */
 	assert_int_equal(machine_highest_zone(m, 0, GFP_DMA32 | GFP_MOVABLE), 0);
 	assert_int_equal(machine_highest_zone(m, 0, GFP_MOVABLE), 1);
+	assert_int_equal(machine_highest_zone(m, 0, GFP_MOVABLE | GFP_HIGHMEM), 3); /* elsewhere */
 	assert_int_equal(machine_highest_zone(m, 1, GFP_MOVABLE), 2);
 	assert_int_equal(machine_highest_zone(m, 1, GFP_HIGHMEM), 2);
 	assert_int_equal(machine_highest_zone(m, 1, GFP_MOVABLE | GFP_HIGHMEM), 3);
@@ -274,7 +276,201 @@ static void gfp_decides_the_highest_zone(void **state)
 	machine_destroy(m);
 
 	assert_int_equal(machine_from_memory(4096, 1, &m, NULL), 0);
-	assert_int_equal(machine_highest_zone(m, 0, GFP_DMA), 0); /* last resort */
+	assert_int_equal(machine_highest_zone(m, 0, GFP_DMA), 0); /* a kernel without DMA */
+	machine_destroy(m);
+}
+
+/* Machines by hand: a zone of 1000 frames for each type that a node is said to have. */
+static struct machine *machine_with(const uint8_t *types_of_node, unsigned int nodes)
+{
+	struct machine *m;
+	pfn_t start = 0;
+
+	assert_int_equal(machine_create(nodes, nodes, &m, NULL), 0);
+	for (unsigned int node = 0; node < nodes; node++) {
+		m->node_of_cpu[node] = (uint16_t)node;
+		for (unsigned int type = 0; type < ZONE_TYPES; type++, start += 1000) {
+			const struct zone zone = {.start = start,
+						  .end = start + 1000,
+						  .node = (uint16_t)node,
+						  .type = (uint8_t)type};
+
+			if (types_of_node[node] >> type & 1)
+				assert_int_equal(machine_add_zone(m, &zone, NULL), 0);
+		}
+	}
+	return m;
+}
+
+#define HAS(type) (1U << ZONE_##type)
+
+static void zone_and_node_of_a_request_never_contradict_each_other(void **state)
+{
+	struct request_zone of;
+	struct machine *m;
+
+	(void)state;
+	/* No DMA zone anywhere: a kernel without that flag's zone; the node is the one asked for. */
+	m = machine_with((uint8_t[]){HAS(NORMAL), HAS(NORMAL)}, 2);
+	of = machine_request_zone(m, 1, GFP_DMA | GFP_THISNODE);
+	assert_int_equal(of.node, 1);
+	assert_int_equal(of.zone, 1);
+	of = machine_request_zone(m, 1, GFP_DMA32);
+	assert_int_equal(of.zone, 1);
+	machine_destroy(m);
+
+	/* Node 1 has none of it: no kernel serves that, so node 0 was asked. */
+	m = machine_with((uint8_t[]){HAS(DMA) | HAS(NORMAL), HAS(NORMAL)}, 2);
+	of = machine_request_zone(m, 1, GFP_DMA | GFP_THISNODE);
+	assert_int_equal(of.node, 0);
+	assert_int_equal(of.zone, 0);
+	machine_destroy(m);
+
+	/* DMA32 above, but no DMA: to a kernel without DMA that is a request for Normal memory. */
+	m = machine_with((uint8_t[]){HAS(DMA32) | HAS(NORMAL)}, 1);
+	assert_int_equal(machine_request_zone(m, 0, GFP_DMA).zone, 1);
+	assert_int_equal(machine_request_zone(m, 0, GFP_DMA32).zone, 0);
+	machine_destroy(m);
+
+	/* A small first node: what it lacks, the next one may give. */
+	m = machine_with((uint8_t[]){HAS(DMA) | HAS(DMA32), HAS(DMA32) | HAS(NORMAL)}, 2);
+	of = machine_request_zone(m, 0, 0);
+	assert_int_equal(of.node, 0);
+	assert_int_equal(of.zone, 3);
+	assert_int_equal(machine_preferred_zone(m, of.node, of.zone), 1);
+	of = machine_request_zone(m, 0, GFP_THISNODE);
+	assert_int_equal(of.node, 0);
+	assert_int_equal(of.zone, 1);
+	machine_destroy(m);
+
+	/* Nothing for a kernel's own memory: whatever there is. */
+	m = machine_with((uint8_t[]){HAS(MOVABLE)}, 1);
+	assert_int_equal(machine_request_zone(m, 0, 0).zone, 0);
+	assert_int_equal(machine_request_zone(m, 0, GFP_DMA | GFP_THISNODE).zone, 0);
+	machine_destroy(m);
+}
+
+/*
+ * The kernel's lists, the slow way: of all zones those open to the request, and the next one is always
+ * the best that is left. Return: how many.
+ */
+static unsigned int kernel_zonelist(const struct machine *m, unsigned int node, unsigned int type,
+				    bool this_node, uint8_t zones[MACHINE_ZONES_MAX])
+{
+	bool used[MACHINE_ZONES_MAX] = {false};
+	unsigned int n = 0;
+
+	for (;;) {
+		int best = -1;
+		unsigned int best_rank = UINT32_MAX;
+
+		for (unsigned int i = 0; i < m->nr_zones; i++) {
+			const struct zone *z = &m->zones[i];
+			unsigned int away = z->node == node ? 0 : 1U + z->node;
+			unsigned int rank = away * ZONE_TYPES + (ZONE_TYPES - 1 - z->type);
+
+			if (used[i] || z->type > type || (this_node && away) || rank >= best_rank)
+				continue;
+			best = (int)i;
+			best_rank = rank;
+		}
+		if (best < 0)
+			return n;
+		used[best] = true;
+		zones[n++] = (uint8_t)best;
+	}
+}
+
+/* gfp_zone(), of a kernel that has the zones this machine has. */
+static unsigned int kernel_type(const struct machine *m, uint32_t gfp)
+{
+	uint8_t none[MACHINE_ZONES_MAX];
+
+	if (gfp & GFP_DMA && kernel_zonelist(m, 0, ZONE_DMA, false, none))
+		return ZONE_DMA;
+	if (!(gfp & GFP_DMA) && gfp & GFP_DMA32 && kernel_zonelist(m, 0, ZONE_DMA32, false, none))
+		return ZONE_DMA32;
+	if (gfp & (GFP_DMA | GFP_DMA32) || !(gfp & GFP_HIGHMEM))
+		return ZONE_NORMAL;
+	return gfp & GFP_MOVABLE ? ZONE_MOVABLE : ZONE_HIGHMEM;
+}
+
+/* What @of opens, as a back end goes through it. */
+static unsigned int zones_opened(const struct machine *m, struct request_zone of, bool this_node,
+				 uint8_t zones[MACHINE_ZONES_MAX])
+{
+	unsigned int n = machine_zonelist(m, of.node, m->zones[of.zone].type, zones), own = 0;
+
+	while (own < n && m->zones[zones[own]].node == of.node)
+		own++;
+	return this_node ? own : n;
+}
+
+static void expect_kernels_zonelist(const struct machine *m, unsigned int node, uint32_t gfp)
+{
+	const bool this_node = gfp & GFP_THISNODE;
+	const unsigned int type = kernel_type(m, gfp);
+	const struct request_zone of = machine_request_zone(m, node, gfp);
+	uint8_t wanted[MACHINE_ZONES_MAX], got[MACHINE_ZONES_MAX];
+	unsigned int n = kernel_zonelist(m, node, type, this_node, wanted), asked = node;
+
+	/* Refused by a kernel: then another node was asked. */
+	for (unsigned int other = 0; !n && other < m->nr_nodes; other++)
+		n = kernel_zonelist(m, asked = other, type, this_node, wanted);
+	assert_true(n > 0);
+	assert_int_equal(zones_opened(m, of, this_node, got), n);
+	assert_memory_equal(got, wanted, n);
+	assert_int_equal(machine_preferred_zone(m, of.node, of.zone), wanted[0]);
+	if (this_node) {
+		assert_int_equal(of.node, asked);
+		assert_int_equal(m->zones[of.zone].node, asked);
+	} else {
+		assert_int_equal(of.node, node);
+	}
+	for (unsigned int i = 0; i < n; i++)
+		assert_true(m->zones[wanted[i]].type <= m->zones[of.zone].type);
+}
+
+static void a_request_is_open_to_what_the_kernel_would_give_it(void **state)
+{
+	const uint32_t bits[] = {GFP_DMA, GFP_DMA32, GFP_HIGHMEM, GFP_MOVABLE, GFP_THISNODE};
+	struct random random;
+
+	(void)state;
+	random_seed(&random, 8, 0);
+	for (unsigned int round = 0; round < 500; round++) {
+		unsigned int nodes = 1 + (unsigned int)random_below(&random, 4);
+		uint8_t types[4];
+		struct machine *m;
+
+		for (unsigned int i = 0; i < 4; i++)
+			types[i] = (uint8_t)random_below(&random, HAS(DEVICE));
+		/* Somewhere there is memory for a kernel. */
+		types[random_below(&random, nodes)] |=
+			(uint8_t)(1U << random_below(&random, ZONE_NORMAL + 1));
+		m = machine_with(types, nodes);
+		for (uint32_t set = 0; set < 1U << ARRAY_SIZE(bits); set++) {
+			uint32_t gfp = 0;
+
+			for (unsigned int i = 0; i < ARRAY_SIZE(bits); i++)
+				gfp |= set >> i & 1 ? bits[i] : 0;
+			for (unsigned int node = 0; node < nodes; node++)
+				expect_kernels_zonelist(m, node, gfp);
+		}
+		machine_destroy(m);
+	}
+}
+
+static void a_recorded_frame_tells_the_node_that_was_asked(void **state)
+{
+	struct machine *m = two_nodes();
+
+	(void)state;
+	m->node_of_cpu[3] = 1;
+	assert_int_equal(machine_asked_node(m, 512, 0), 1);
+	assert_int_equal(machine_asked_node(m, 9999, 3), 0);
+	assert_int_equal(machine_asked_node(m, PFN_NONE, 3), 1);
+	assert_int_equal(machine_asked_node(m, 3500, 3), 1); /* in no zone */
 	machine_destroy(m);
 }
 
@@ -433,6 +629,9 @@ int main(void)
 		cmocka_unit_test(walking_managed_ranges_sees_each_frame_once_ascending),
 		cmocka_unit_test(zones_are_found_by_pfn_and_by_place),
 		cmocka_unit_test(gfp_decides_the_highest_zone),
+		cmocka_unit_test(zone_and_node_of_a_request_never_contradict_each_other),
+		cmocka_unit_test(a_request_is_open_to_what_the_kernel_would_give_it),
+		cmocka_unit_test(a_recorded_frame_tells_the_node_that_was_asked),
 		cmocka_unit_test(zonelist_goes_down_the_node_then_to_the_others),
 		cmocka_unit_test(a_copy_is_equal_and_independent),
 		cmocka_unit_test(a_copy_with_any_number_of_ranges_can_grow),

@@ -79,16 +79,16 @@ static void stop(struct rig *rig)
 static struct alloc_request request(const struct rig *rig, unsigned int cpu, unsigned int order,
 				    uint32_t gfp)
 {
-	uint16_t node = rig->m->node_of_cpu[cpu];
+	const struct request_zone of = machine_request_zone(rig->m, rig->m->node_of_cpu[cpu], gfp);
 
 	return (struct alloc_request){
 		.hint_pfn = PFN_NONE,
 		.gfp = gfp,
 		.cpu = (uint16_t)cpu,
-		.node = node,
+		.node = of.node,
 		.order = (uint8_t)order,
 		.migratetype = (uint8_t)gfp_migratetype(gfp),
-		.zone = (uint8_t)machine_highest_zone(rig->m, node, gfp),
+		.zone = of.zone,
 	};
 }
 
@@ -547,9 +547,36 @@ static void held_bits_agree_with_bytes(void **state)
 	free(words);
 }
 
+/* The highest zone is the next node's; yet what a CPU parks for itself is its own node's. */
+static void a_small_node_s_requests_have_lists_of_its_own(void **state)
+{
+	const struct zone zones[] = {
+		{.start = 0, .end = 16384, .node = 0, .type = ZONE_DMA32},
+		{.start = 16384, .end = 32768, .node = 1, .type = ZONE_NORMAL},
+	};
+	struct rig rig;
+	struct machine *m;
+	pfn_t of_next;
+
+	(void)state;
+	assert_int_equal(machine_create(2, 2, &m, NULL), 0);
+	m->node_of_cpu[1] = 1;
+	for (size_t i = 0; i < ARRAY_SIZE(zones); i++)
+		assert_int_equal(machine_add_zone(m, &zones[i], NULL), 0);
+	start(&rig, "percpu:inner=buddy", m);
+	of_next = get(&rig, 1, 0, 0).pfn;
+	assert_true(of_next >= zones[1].start);
+	put(&rig, 0, 0, 0, of_next); /* waits on a list of the first cpu */
+	for (unsigned int i = 0; i < 100; i++)
+		assert_true(get(&rig, 0, 0, 0).pfn < zones[0].end);
+	assert_true(counter(&rig, "pcp_hits") > 0);
+	stop(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_small_node_s_requests_have_lists_of_its_own),
 		cmocka_unit_test(held_bits_agree_with_bytes),
 		cmocka_unit_test(the_first_request_fetches_a_batch),
 		cmocka_unit_test(what_was_freed_last_is_used_first),
