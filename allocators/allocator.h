@@ -14,7 +14,11 @@
  * offline, check, ...) are never concurrent with anything.
  *
  * Frames: a fresh instance manages every frame of the machine that lies in a zone and in no absent
- * range, and all of them are free. It must never hand out any other.
+ * range, and all of them are free. It must never hand out any other, and no block that crosses a zone's
+ * border.
+ *
+ * What is said here is checked by the conformance suite (tests/allocators/test_conformance.c), rule by
+ * rule: docs/backends.md has the table.
  */
 #ifndef ALLOCATORS_ALLOCATOR_H
 #define ALLOCATORS_ALLOCATOR_H
@@ -58,8 +62,8 @@ enum alloc_request_flag {
 
 struct alloc_request {
 	uint64_t
-		hint_pfn; /* the recorded pfn, PFN_NONE in generated traces; only `recorded`, `null`
-			      and fidelity may use it */
+		hint_pfn; /* the recorded pfn, PFN_NONE in generated traces; for ECHO, UNCHECKED and
+			      fidelity alone: it makes no difference to what any other back end does */
 	uint32_t gfp;	  /* sim/gfp.h */
 	uint32_t context; /* pid or file, renumbered; the key of grouping policies */
 	uint16_t cpu;	  /* simulated cpu, below machine->nr_cpus */
@@ -151,7 +155,8 @@ struct alloc_env {
 	/**
 	 * meta - zeroed memory for metadata, owned by the environment, freed after destroy()
 	 * @env: the one create() or recover() got, not a copy of it
-	 * @bytes: their sum over all calls is the metric metadata_bytes; what is never touched
+	 * @bytes: their sum over all calls is the metric metadata_bytes, so all of an instance's
+	 *         memory comes from here, its own struct included; what is never touched
 	 *         costs the host nothing (PERSISTENT pieces in a file cost it their disk space)
 	 * @align: a power of two
 	 *
@@ -330,12 +335,18 @@ struct allocator_ops {
 	/**
 	 * create - an instance with all managed frames free
 	 * Return: 0 and *@a; or a negative errno with @env->error set: -ENOMEM; -EFBIG: see
-	 * ALLOCATOR_FRAMES_MAX. Uses no global state: any number of instances live side by side.
+	 * ALLOCATOR_FRAMES_MAX. Uses no global state: any number of instances live side by side, and
+	 * the same calls give the same results in each (in one thread; neither addresses nor the host's
+	 * clock decide anything).
 	 */
 	int (*create)(const struct alloc_env *env, struct allocator **a);
 	void (*destroy)(struct allocator *a);
 
-	/** A free, aligned block of 2^order frames, now the caller's; pfn PFN_NONE if there is none. */
+	/**
+	 * alloc - a free, aligned block of 2^order frames, now the caller's
+	 * Return: pfn PFN_NONE if there is none: not before all that could serve the request has been
+	 * looked at, but for what other CPUs' caches hold (drain() brings that back).
+	 */
 	struct alloc_result (*alloc)(struct allocator *a, const struct alloc_request *req);
 
 	/**
@@ -343,14 +354,20 @@ struct allocator_ops {
 	 * @req: order and cpu of this free; gfp, migratetype, context, PAGE_CACHE as at its
 	 * allocation. Node and zone mean nothing: where the block lies, @pfn tells
 	 * With SPLIT, any aligned part of a live block (or of the adopted state) may be freed.
-	 * Return: 0; -EINVAL: not allocated, misaligned or out of range, and nothing has changed. A
-	 * back end that cannot tell (per-CPU caches) may accept what it should refuse.
+	 * Without it, only a block as it was handed out, or an object of the adopted state.
+	 * Return: 0; -EINVAL: not wholly allocated, misaligned or out of range, and nothing has changed.
+	 * Only of a block that waits in one of its own caches a back end need not notice that it is
+	 * freed a second time.
 	 */
 	int (*free)(struct allocator *a, pfn_t pfn, const struct alloc_request *req);
 
 	/* ---- optional from here: NULL if absent ---- */
 
-	/** Exactly the block at @pfn. Return: 0; -EBUSY: not all of it is free; -EINVAL: not ours. */
+	/**
+	 * alloc_at - exactly the block at @pfn
+	 * Return: 0; -EBUSY: not all of it is free; -EINVAL: misaligned, or not all of it is managed.
+	 * If both hold, either.
+	 */
 	int (*alloc_at)(struct allocator *a, pfn_t pfn, const struct alloc_request *req);
 
 	/** Up to @n blocks like @req. Return: how many were written to @out. */
@@ -360,26 +377,30 @@ struct allocator_ops {
 	size_t (*free_bulk)(struct allocator *a, const pfn_t *pfns, size_t n,
 			    const struct alloc_request *req);
 
-	/** Empty every cache into the shared free lists. */
+	/** Empty every cache into the shared free lists: stats() then tells no cached frames. */
 	void (*drain)(struct allocator *a);
 
 	/**
 	 * adopt - take over a snapshot, replacing all state; before the first alloc
 	 * Objects of the map are freed later like any other. PARKED frames are free, wherever the back
-	 * end keeps free frames. @map is only valid during the call.
+	 * end keeps free frames. Frames known to be free in hindsight (FRAME_HINDSIGHT) are as free as
+	 * all others, and the marks make no difference: who must not look into the future is given a
+	 * map without them. @map is only valid during the call.
 	 * While it follows facts, adopt corrects the state to what @map says, and keeps the order of
 	 * lists where the two agree.
-	 * Return: 0; -EINVAL; -ENOMEM.
+	 * Return: 0; -EINVAL: a map of another machine, and nothing has changed; -ENOMEM, after which
+	 * the instance is only to be destroyed.
 	 */
 	int (*adopt)(struct allocator *a, const struct frame_map *map);
 
 	/**
 	 * tick - trace time has come
-	 * Return: the next time it wants to be called; UINT64_MAX: never. First called at the start.
+	 * Return: the next time it wants to be called, later than @now_ns; UINT64_MAX: never. First called
+	 * at the start. What is free stays free: only what is cached may change.
 	 */
 	uint64_t (*tick)(struct allocator *a, uint64_t now_ns);
 
-	/** What alloc would return now, changing nothing. */
+	/** The block alloc would return now, changing nothing; result flags need not be foreseen. */
 	struct alloc_result (*predict)(const struct allocator *a, const struct alloc_request *req);
 	/**
 	 * observe - follow a recorded fact
@@ -401,7 +422,8 @@ struct allocator_ops {
 	 * freed as ever; whether that is free at once or at unisolate is the back end's choice
 	 * @got: frames taken
 	 * unisolate - return what isolate took of it
-	 * Return: 0; -EINVAL: misaligned, out of range or @order above MAX_ORDER.
+	 * Return: 0; -EINVAL: misaligned, beyond the machine or @order above MAX_ORDER. Of a block in no
+	 * zone either -EINVAL, or 0 and nothing taken.
 	 */
 	int (*isolate)(struct allocator *a, pfn_t pfn, unsigned int order, uint64_t *got);
 	int (*unisolate)(struct allocator *a, pfn_t pfn, unsigned int order);
@@ -419,7 +441,12 @@ struct allocator_ops {
 	int (*online)(struct allocator *a, struct pfn_range range);
 	int (*offline)(struct allocator *a, struct pfn_range range);
 
-	/** Free blocks and counters of one zone, or ALLOCATOR_ALL_ZONES. Return: 0 or -EINVAL. */
+	/**
+	 * stats - free blocks and counters
+	 * @zone: index of machine->zones, or ALLOCATOR_ALL_ZONES, which every back end answers that
+	 *        has stats at all. Counters that no zone has for itself are told of all zones alone.
+	 * Return: 0; -EINVAL: there is no such zone, or (only without ZONES) none has figures of its own.
+	 */
 	int (*stats)(const struct allocator *a, unsigned int zone, struct allocator_stats *stats);
 
 	/** Free frames of 2 MiB blocks @first..@first + @n - 1 (parked frames are free). */

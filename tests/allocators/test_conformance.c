@@ -3,7 +3,9 @@
  * What every back end has to do, whatever its idea: the promises of allocators/allocator.h, each
  * checked against one byte per frame. Runs over all built-in back ends, each with every configuration
  * it ships as data, or over the specifications given as arguments ("buddy:pcp=off"). What a back end
- * does not offer is left out of its list.
+ * does not offer is left out of its list. A check that fails names the rule that was broken; --rules
+ * lists them all, "lie:NAME" runs a back end that breaks one, and --lies lists these
+ * (tests/allocators/liars.h).
  */
 #include <assert.h>
 #include <errno.h>
@@ -21,6 +23,8 @@
 #include "base/bits.h"
 #include "sim/frame_map.h"
 #include "sim/gfp.h"
+#include "tests/allocators/conformance_rules.h"
+#include "tests/allocators/liars.h"
 #include "tests/effort.h"
 
 #define END	     163840 /* one behind the last pfn */
@@ -38,7 +42,17 @@ struct object {
 	struct alloc_request req;
 };
 
+struct conformance_test {
+	const char *name;
+	CMUnitTestFunction run;
+	enum rule rule; /* that it is about, where it does not say otherwise */
+	bool (*applies)(const struct allocator_ops *ops);
+};
+
 struct fixture {
+	const struct conformance_test *test;
+	enum rule rule; /* that is being checked */
+	bool lies; /* a back end that breaks one on purpose: its first breach ends the program */
 	struct allocator_spec *spec;
 	const struct allocator_ops *ops;
 	struct allocator_instance *instance;
@@ -50,6 +64,15 @@ struct fixture {
 	unsigned int seed;
 	uint64_t now_ns, deadline_ns;
 };
+
+/* What is checked from here on. Return: what was checked before, to be gone back to. */
+static enum rule about(struct fixture *f, enum rule rule)
+{
+	enum rule before = f->rule;
+
+	f->rule = rule;
+	return before;
+}
 
 /* ---- machine and shadow ---- */
 
@@ -127,16 +150,23 @@ static void stop(struct fixture *f)
 	f->instance = NULL;
 }
 
+/* A test of one specification. */
+struct conformance_case {
+	const char *spec;
+	const struct conformance_test *test;
+};
+
 static int setup(void **state)
 {
-	const char *text = *state;
+	const struct conformance_case *c = *state;
 	struct fixture *f = calloc(1, sizeof(*f));
 	struct error err;
 
-	if (allocator_spec_parse(text, &f->spec, &err)) {
+	if (liar_spec_parse(c->spec, &f->spec, &f->lies, &err)) {
 		print_error("%s\n", err.text);
 		return -1;
 	}
+	f->test = c->test;
 	f->ops = f->spec->ops;
 	f->m = make_machine(usual_zones);
 	f->shadow = malloc(END);
@@ -145,10 +175,28 @@ static int setup(void **state)
 	return 0;
 }
 
+/* What a check was about, and what was being tested when it failed. */
+static void tell_broken_rule(const struct fixture *f)
+{
+	enum rule tested = f->test->rule;
+
+	print_message("# %s breaks the rule %s (allocators/allocator.h, %s): %s\n", f->spec->text,
+		      rules[f->rule].name, rules[f->rule].where, rules[f->rule].text);
+	if (f->rule != tested)
+		print_message("# in a test of %s (%s): %s\n", rules[tested].name,
+			      rules[tested].where, rules[tested].text);
+}
+
 static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
+	if (f->rule) /* the test did not come to its end */
+		tell_broken_rule(f);
+	if (f->rule && f->lies) {
+		fflush(stdout);
+		_exit(LIAR_CAUGHT);
+	}
 	allocator_instance_destroy(f->instance);
 	machine_destroy(f->m);
 	allocator_spec_destroy(f->spec);
@@ -177,6 +225,14 @@ static bool shadow_is(const struct fixture *f, pfn_t pfn, unsigned int order, en
 			return false;
 	}
 	return true;
+}
+
+/* Is no frame of the block so? One beyond the end is absent. */
+static bool shadow_has_none(const struct fixture *f, pfn_t pfn, unsigned int order, enum shadow s)
+{
+	if (pfn >= END || END - pfn < UINT64_C(1) << order)
+		return s != SHADOW_ABSENT;
+	return !memchr(&f->shadow[pfn], (int)s, (size_t)1 << order);
 }
 
 static void shadow_set(struct fixture *f, pfn_t pfn, unsigned int order, enum shadow s)
@@ -274,8 +330,16 @@ static struct alloc_request random_request(struct fixture *f)
 
 static void drain(struct fixture *f)
 {
+	struct allocator_stats stats;
+	enum rule before = about(f, RULE_drain);
+
 	if (f->ops->drain)
 		f->ops->drain(f->a);
+	/* Who has no caches need not have the function either. */
+	if (f->ops->stats && f->ops->stats(f->a, ALLOCATOR_ALL_ZONES, &stats) == 0 &&
+	    stats.cached_frames)
+		fail_msg("%" PRIu64 " frames are cached behind a drain", stats.cached_frames);
+	about(f, before);
 }
 
 /* Those that echo get a hint that can be followed. */
@@ -291,17 +355,30 @@ static void give_hint(struct fixture *f, struct alloc_request *req)
 /* The block must be one the request may have; it is noted as taken. */
 static void accept_block(struct fixture *f, pfn_t pfn, const struct alloc_request *req)
 {
+	pfn_t last = pfn + (UINT64_C(1) << req->order) - 1;
+	enum rule before = about(f, RULE_alloc_aligned);
+
 	if (!is_aligned(pfn, UINT64_C(1) << req->order))
 		fail_msg("pfn %" PRIu64 " is not aligned to order %u", pfn, req->order);
+	about(f, RULE_managed_only);
+	if (!shadow_has_none(f, pfn, req->order, SHADOW_ABSENT))
+		fail_msg("pfn %" PRIu64 ", order %u: absent, or in no zone", pfn, req->order);
+	about(f, f->test->rule == RULE_huge_hard ? RULE_huge_hard : RULE_isolate_kept);
+	if (!shadow_has_none(f, pfn, req->order, SHADOW_ISOLATED))
+		fail_msg("pfn %" PRIu64 ", order %u: taken out of circulation", pfn, req->order);
+	about(f, RULE_alloc_free);
 	if (!shadow_is(f, pfn, req->order, SHADOW_FREE))
-		fail_msg("pfn %" PRIu64 ", order %u: not all of it is free memory", pfn,
+		fail_msg("pfn %" PRIu64 ", order %u: somebody holds a frame of it", pfn,
 			 req->order);
-	if (!zone_allowed(f, req, machine_zone_of(f->m, pfn)) ||
-	    machine_zone_of(f->m, pfn) !=
-		    machine_zone_of(f->m, pfn + (UINT64_C(1) << req->order) - 1))
-		fail_msg("pfn %" PRIu64 ", order %u: in or across a zone that gfp 0x%" PRIx32
+	about(f, RULE_one_zone);
+	if (machine_zone_of(f->m, pfn) != machine_zone_of(f->m, last))
+		fail_msg("pfn %" PRIu64 ", order %u: across a zone's border", pfn, req->order);
+	about(f, RULE_zones);
+	if (!zone_allowed(f, req, machine_zone_of(f->m, pfn)))
+		fail_msg("pfn %" PRIu64 ", order %u: in a zone that gfp 0x%" PRIx32
 			 " and zone %u exclude",
 			 pfn, req->order, req->gfp, req->zone);
+	about(f, before);
 	shadow_set(f, pfn, req->order, SHADOW_TAKEN);
 	assert_true(f->nr_objects < OBJECTS_MAX);
 	f->objects[f->nr_objects++] = (struct object){.pfn = pfn, .req = *req};
@@ -311,6 +388,7 @@ static void accept_block(struct fixture *f, pfn_t pfn, const struct alloc_reques
 static pfn_t alloc(struct fixture *f, struct alloc_request req)
 {
 	struct alloc_result result;
+	enum rule before;
 
 	give_hint(f, &req);
 	if (has(f, ALLOCATOR_UNCHECKED) && req.hint_pfn == PFN_NONE)
@@ -318,12 +396,18 @@ static pfn_t alloc(struct fixture *f, struct alloc_request req)
 	result = f->ops->alloc(f->a, &req);
 	if (result.pfn == PFN_NONE && shadow_find(f, &req, 0) != PFN_NONE) {
 		/* Free blocks may hide in other CPUs' caches, but nowhere else. */
+		before = about(f, RULE_alloc_none);
 		drain(f);
 		result = f->ops->alloc(f->a, &req);
 		if (result.pfn == PFN_NONE)
 			fail_msg("order %u, zone %u: refused, yet pfn %" PRIu64 " is free",
 				 req.order, req.zone, shadow_find(f, &req, 0));
+		about(f, before);
 	}
+	before = about(f, RULE_alloc_flags);
+	if (result.flags >= 2 * RESULT_NEEDS_INSTALL)
+		fail_msg("flags 0x%" PRIx64, result.flags);
+	about(f, before);
 	if (result.pfn != PFN_NONE)
 		accept_block(f, result.pfn, &req);
 	return result.pfn;
@@ -341,10 +425,12 @@ static int free_part(struct fixture *f, pfn_t pfn, unsigned int order,
 static void free_block(struct fixture *f, pfn_t pfn, unsigned int order,
 		       const struct alloc_request *of)
 {
+	enum rule before = about(f, f->rule == RULE_free_parts ? RULE_free_parts : RULE_free_back);
 	int rc = free_part(f, pfn, order, of);
 
 	if (rc)
 		fail_msg("free of pfn %" PRIu64 ", order %u: %d", pfn, order, rc);
+	about(f, before);
 	shadow_set(f, pfn, order, SHADOW_FREE);
 }
 
@@ -364,37 +450,52 @@ static void free_all(struct fixture *f)
 
 /* ---- what a back end says about itself ---- */
 
-static void check_stats(struct fixture *f)
+/* Figures of one zone, or of all, against the shadow's. */
+static void check_stats_of(struct fixture *f, unsigned int zone, uint64_t expected)
 {
 	struct allocator_stats stats;
+	uint64_t in_blocks = 0;
+	int rc;
 
-	for (unsigned int zone = 0; zone <= f->m->nr_zones; zone++) {
-		bool all = zone == f->m->nr_zones;
-		uint64_t in_blocks = 0, expected;
-
-		assert_int_equal(f->ops->stats(f->a, all ? ALLOCATOR_ALL_ZONES : zone, &stats), 0);
-		for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
-			for (unsigned int o = 0; o < NR_ORDERS; o++)
-				in_blocks += stats.free_blocks[mt][o] << o;
-		}
-		assert_int_equal(in_blocks, stats.free_frames);
-		assert_true(stats.nr_counters <= ALLOCATOR_COUNTERS_MAX);
-		for (size_t i = 0; i < stats.nr_counters; i++)
-			assert_non_null(allocator_counter(f->ops, stats.counters[i].name));
-		expected = all ? shadow_free(f, 0, END)
-			       : shadow_free(f, f->m->zones[zone].start, f->m->zones[zone].end);
-		if (stats.free_frames + stats.cached_frames != expected)
-			fail_msg("zone %d: %" PRIu64 " free and %" PRIu64
-				 " cached frames, but %" PRIu64 " are free",
-				 all ? -1 : (int)zone, stats.free_frames, stats.cached_frames,
-				 expected);
+	about(f, RULE_stats_zone);
+	rc = f->ops->stats(f->a, zone, &stats);
+	if (rc == -EINVAL && zone != ALLOCATOR_ALL_ZONES && !has(f, ALLOCATOR_ZONES))
+		return; /* one range has no figures by zone */
+	assert_int_equal(rc, 0);
+	about(f, RULE_stats_sums);
+	for (unsigned int mt = 0; mt < MIGRATE_TYPES; mt++) {
+		for (unsigned int o = 0; o < NR_ORDERS; o++)
+			in_blocks += stats.free_blocks[mt][o] << o;
 	}
+	assert_int_equal(in_blocks, stats.free_frames);
+	assert_true(stats.nr_counters <= ALLOCATOR_COUNTERS_MAX);
+	for (size_t i = 0; i < stats.nr_counters; i++)
+		assert_non_null(allocator_counter(f->ops, stats.counters[i].name));
+	about(f, RULE_stats_free);
+	if (stats.free_frames + stats.cached_frames != expected)
+		fail_msg("zone %d: %" PRIu64 " free and %" PRIu64 " cached frames, but %" PRIu64
+			 " are free",
+			 (int)zone, stats.free_frames, stats.cached_frames, expected);
+}
+
+static void check_stats(struct fixture *f)
+{
+	enum rule before = f->rule;
+	struct allocator_stats stats;
+
+	for (unsigned int zone = 0; zone < f->m->nr_zones; zone++)
+		check_stats_of(f, zone,
+			       shadow_free(f, f->m->zones[zone].start, f->m->zones[zone].end));
+	check_stats_of(f, ALLOCATOR_ALL_ZONES, shadow_free(f, 0, END));
+	about(f, RULE_stats_zone);
 	assert_int_equal(f->ops->stats(f->a, f->m->nr_zones, &stats), -EINVAL);
+	about(f, before);
 }
 
 static void check_occupancy(struct fixture *f)
 {
 	uint16_t frames[END / HUGE_FRAMES];
+	enum rule before = about(f, RULE_occupancy);
 
 	f->ops->occupancy(f->a, 0, ARRAY_SIZE(frames), frames);
 	for (size_t b = 0; b < ARRAY_SIZE(frames); b++) {
@@ -404,14 +505,17 @@ static void check_occupancy(struct fixture *f)
 			fail_msg("2 MiB block %zu: %u free frames, but %" PRIu64 " are free", b,
 				 frames[b], expected);
 	}
+	about(f, before);
 }
 
 static void check_all(struct fixture *f)
 {
+	enum rule before = about(f, RULE_check);
 	struct error err;
 
 	if (f->ops->check && f->ops->check(f->a, &err))
 		fail_msg("check: %s", err.text);
+	about(f, before);
 	if (f->ops->stats)
 		check_stats(f);
 	if (f->ops->occupancy)
@@ -422,6 +526,7 @@ static void check_all(struct fixture *f)
 static uint64_t exhaust(struct fixture *f, unsigned int order)
 {
 	struct alloc_request req = request(f, GFP_HIGHUSER, order, 0);
+	enum rule before = about(f, RULE_alloc_none);
 	uint64_t n = 0, expected = 0;
 
 	for (pfn_t p = 0; p < END; p += UINT64_C(1) << order)
@@ -439,6 +544,7 @@ static uint64_t exhaust(struct fixture *f, unsigned int order)
 		assert_int_equal(f->ops->alloc(f->a, &req).pfn, PFN_NONE);
 	}
 	assert_int_equal(n, expected);
+	about(f, before);
 	return n;
 }
 
@@ -450,6 +556,7 @@ static void starts_with_all_managed_frames_free(void **state)
 
 	start(f, 1);
 	check_all(f);
+	about(f, RULE_metadata);
 	assert_true(f->instance->metadata_bytes > 0);
 	stop(f);
 }
@@ -561,21 +668,25 @@ static void takes_exactly_the_block_asked_for(void **state)
 	}
 	check_all(f);
 	if (!has(f, ALLOCATOR_UNCHECKED)) {
+		about(f, RULE_alloc_at_busy);
 		for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
 			req = request(f, GFP_HIGHUSER, places[i].order, 1);
 			assert_int_equal(f->ops->alloc_at(f->a, places[i].pfn, &req), -EBUSY);
 		}
 		req = request(f, GFP_HIGHUSER, MAX_ORDER, 0);
 		assert_int_equal(f->ops->alloc_at(f->a, 131072, &req), -EBUSY);
+		about(f, RULE_alloc_at_not_ours);
 		req.order = 0;
-		assert_true(f->ops->alloc_at(f->a, 0, &req) < 0);
-		assert_true(f->ops->alloc_at(f->a, 5000, &req) < 0);
-		assert_true(f->ops->alloc_at(f->a, 40000, &req) < 0);
-		assert_true(f->ops->alloc_at(f->a, END, &req) < 0);
+		assert_int_equal(f->ops->alloc_at(f->a, 0, &req), -EINVAL);
+		assert_int_equal(f->ops->alloc_at(f->a, 5000, &req), -EINVAL);
+		assert_int_equal(f->ops->alloc_at(f->a, 40000, &req), -EINVAL);
+		assert_int_equal(f->ops->alloc_at(f->a, END, &req), -EINVAL);
+		assert_int_equal(f->ops->alloc_at(f->a, PFN_NONE - 1, &req), -EINVAL);
 		req.order = 4;
-		assert_true(f->ops->alloc_at(f->a, 65537, &req) < 0);
+		assert_int_equal(f->ops->alloc_at(f->a, 65537, &req), -EINVAL);
 		check_all(f);
 	}
+	about(f, RULE_alloc_at);
 	exhaust(f, 0); /* none of the blocks comes out again */
 	free_all(f);
 	drain(f);
@@ -637,8 +748,10 @@ static void refuses_a_block_of_which_a_part_is_free(void **state)
 		f->nr_objects = 0;
 		free_block(f, middle, order - 1, &req);
 		drain(f);
+		about(f, RULE_free_refused);
 		assert_int_equal(free_part(f, pfn, order, &req), -EINVAL);
 		check_all(f);
+		about(f, RULE_free_parts);
 		free_block(f, pfn, order - 1, &req);
 		drain(f);
 	}
@@ -646,7 +759,10 @@ static void refuses_a_block_of_which_a_part_is_free(void **state)
 	stop(f);
 }
 
-/* Objects, free and parked frames in random places, absent ones where the machine says so. */
+/*
+ * Objects, free and parked frames in random places, half of these known in hindsight, absent ones where
+ * the machine says so.
+ */
 static struct frame_map *random_map(struct fixture *f)
 {
 	uint8_t *cells = malloc(END);
@@ -669,8 +785,9 @@ static struct frame_map *random_map(struct fixture *f)
 
 			if (shadow_is(f, pfn, order, SHADOW_FREE)) {
 				bool used = frame_state_allocated(s);
+				unsigned int known = random_below(f, 2) ? FRAME_HINDSIGHT : 0;
 
-				memset(&cells[pfn], (int)(s | (used ? order << 4 : 0)),
+				memset(&cells[pfn], (int)(s | (used ? order : known) << 4),
 				       (size_t)1 << order);
 			} else {
 				order = 0;
@@ -705,6 +822,14 @@ static void note_adopted(struct fixture *f, const struct frame_map *map)
 	}
 }
 
+static void add_counts(struct frame_map *map)
+{
+	assert_int_equal(frame_map_add_pageblocks(map, NULL), 0);
+	for (size_t b = 0; b < map->nr_pageblocks; b++)
+		map->pageblock_type[b] = b % 5 == 4 ? MIGRATE_UNKNOWN : (uint8_t)(b % 3);
+	assert_int_equal(frame_map_add_zones(map, NULL), 0);
+}
+
 static void adopts_a_snapshot_and_frees_its_objects(void **state)
 {
 	struct fixture *f = *state;
@@ -714,13 +839,8 @@ static void adopts_a_snapshot_and_frees_its_objects(void **state)
 
 		start(f, seed);
 		map = random_map(f);
-		if (seed == 2) { /* pageblock types known, zone counts zero */
-			assert_int_equal(frame_map_add_pageblocks(map, NULL), 0);
-			for (size_t b = 0; b < map->nr_pageblocks; b++)
-				map->pageblock_type[b] =
-					b % 5 == 4 ? MIGRATE_UNKNOWN : (uint8_t)(b % 3);
-			assert_int_equal(frame_map_add_zones(map, NULL), 0);
-		}
+		if (seed == 2) /* pageblock types known, zone counts zero */
+			add_counts(map);
 		assert_int_equal(f->ops->adopt(f->a, map), 0);
 		note_adopted(f, map);
 		frame_map_destroy(map); /* only valid during the call */
@@ -739,11 +859,134 @@ static void adopts_a_snapshot_and_frees_its_objects(void **state)
 	}
 }
 
+/* A second map counts for itself; nothing of the first is left. */
+static void adopts_in_place_of_what_was_before(void **state)
+{
+	struct fixture *f = *state;
+	struct frame_map *first, *second;
+
+	start(f, 4);
+	first = random_map(f);
+	second = random_map(f);
+	assert_int_equal(f->ops->adopt(f->a, first), 0);
+	assert_int_equal(f->ops->adopt(f->a, second), 0);
+	note_adopted(f, second);
+	check_all(f);
+	free_all(f);
+	drain(f);
+	check_all(f);
+	frame_map_destroy(first);
+	frame_map_destroy(second);
+	stop(f);
+}
+
+/* What @a does with one sequence of requests and frees, as a number. */
+static uint64_t course_of(struct fixture *f, struct allocator *a, bool wild_hints)
+{
+	struct object live[512];
+	uint64_t course = 0;
+	unsigned int n = 0;
+
+	for (unsigned int i = 0; i < 1500; i++) {
+		struct alloc_request req;
+		pfn_t pfn;
+
+		f->seed = 77 + i;
+		req = random_request(f);
+		if (wild_hints)
+			req.hint_pfn = random_below(f, 2 * END);
+		if (i % 3 == 2 && n) {
+			size_t at = 7919 * i % n; /* whatever was drawn before */
+			struct object o = live[at];
+
+			live[at] = live[--n];
+			course = course * 31 + (uint64_t)f->ops->free(a, o.pfn, &o.req);
+			continue;
+		}
+		pfn = f->ops->alloc(a, &req).pfn;
+		course = course * 31 + pfn;
+		if (pfn != PFN_NONE && n < ARRAY_SIZE(live))
+			live[n++] = (struct object){.pfn = pfn, .req = req};
+	}
+	return course;
+}
+
+/* What a fresh instance makes of a map and of what follows. */
+static uint64_t course_after(struct fixture *f, const struct frame_map *map, bool wild_hints)
+{
+	struct allocator_instance *instance;
+	uint64_t course;
+
+	assert_int_equal(allocator_instance_create(f->spec, f->m, NULL, &instance, NULL), 0);
+	if (map)
+		assert_int_equal(f->ops->adopt(instance->a, map), 0);
+	course = course_of(f, instance->a, wild_hints);
+	allocator_instance_destroy(instance);
+	return course;
+}
+
+static void does_the_same_when_asked_the_same(void **state)
+{
+	struct fixture *f = *state;
+
+	start(f, 15);
+	assert_true(course_after(f, NULL, false) == course_after(f, NULL, false));
+	about(f, RULE_hint_unused);
+	if (!has(f, ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED))
+		assert_true(course_after(f, NULL, false) == course_after(f, NULL, true));
+	stop(f);
+}
+
+/* Who must not look into the future gets a map from which what only the future tells is gone. */
+static void adopts_marks_of_hindsight_like_any_free_frame(void **state)
+{
+	struct fixture *f = *state;
+	struct frame_map *map;
+	uint64_t marked;
+	size_t marks = 0;
+
+	start(f, 5);
+	map = random_map(f);
+	add_counts(map);
+	marked = course_after(f, map, false);
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		if (!frame_state_free(map->runs[i].state) || map->runs[i].order != FRAME_HINDSIGHT)
+			continue;
+		map->runs[i].order = 0;
+		marks++;
+	}
+	assert_true(marks > 100);
+	assert_true(course_after(f, map, false) == marked);
+	frame_map_destroy(map);
+	stop(f);
+}
+
+static void refuses_the_map_of_another_machine(void **state)
+{
+	const struct zone zone = {.start = 0, .end = 4 * END, .node = 0, .type = ZONE_NORMAL};
+	struct fixture *f = *state;
+	struct frame_map *map;
+	struct machine *m;
+
+	start(f, 6);
+	alloc(f, request(f, GFP_HIGHUSER, 3, 0));
+	assert_int_equal(machine_create(4, 1, &m, NULL), 0);
+	assert_int_equal(machine_add_zone(m, &zone, NULL), 0);
+	assert_int_equal(frame_map_fresh(m, &map, NULL), 0);
+	assert_int_equal(f->ops->adopt(f->a, map), -EINVAL);
+	check_all(f);
+	frame_map_destroy(map);
+	machine_destroy(m);
+	free_all(f);
+	stop(f);
+}
+
 /* Bring a range online, or take it offline, here as in memory_state: what can turn, turns. */
 static void turn(struct fixture *f, struct pfn_range range, bool online)
 {
 	enum shadow from = online ? SHADOW_ABSENT : SHADOW_FREE;
 	enum shadow to = online ? SHADOW_FREE : SHADOW_ABSENT;
+	enum rule before = about(f, online ? RULE_online : RULE_offline);
 	int rc = online ? f->ops->online(f->a, range) : f->ops->offline(f->a, range);
 
 	if (rc)
@@ -754,6 +997,7 @@ static void turn(struct fixture *f, struct pfn_range range, bool online)
 			f->shadow[pfn] = (uint8_t)to;
 	}
 	check_all(f);
+	about(f, before);
 }
 
 static void serves_memory_that_comes_online(void **state)
@@ -835,12 +1079,14 @@ static void takes_free_memory_offline_and_refuses_used(void **state)
 	if (f->ops->alloc_at) {
 		assert_int_equal(f->ops->alloc_at(f->a, 80000, &req), 0);
 		f->shadow[80000] = SHADOW_TAKEN;
+		about(f, RULE_offline_busy);
 		assert_int_equal(f->ops->offline(f->a, range), -EBUSY);
 		/* absent frames and gaps excuse nothing */
 		assert_int_equal(f->ops->offline(f->a, (struct pfn_range){0, END}), -EBUSY);
 		check_all(f);
 		free_block(f, 80000, 0, &req);
 		drain(f);
+		about(f, RULE_offline);
 	}
 	turn(f, range, false);
 	turn(f, range, false);
@@ -871,6 +1117,7 @@ static void isolates_what_is_free_of_a_block(void **state)
 	drain(f);
 	assert_int_equal(f->ops->isolate(f->a, block, HUGE_ORDER, &got), 0);
 	assert_int_equal(got, shadow_free(f, block, block + HUGE_FRAMES));
+	about(f, RULE_isolate_kept);
 	for (pfn_t pfn = block; pfn < block + HUGE_FRAMES; pfn++) {
 		if (f->shadow[pfn] == SHADOW_FREE)
 			f->shadow[pfn] = SHADOW_ISOLATED;
@@ -886,6 +1133,27 @@ static void isolates_what_is_free_of_a_block(void **state)
 	check_all(f);
 	assert_int_equal(exhaust(f, 0), machine_managed(f->m));
 	free_all(f);
+	stop(f);
+}
+
+static void isolates_only_blocks_of_the_machine(void **state)
+{
+	static const struct {
+		pfn_t pfn;
+		unsigned int order;
+	} wrong[] = {{66049, 1},      {66048 + 256, HUGE_ORDER}, {65536, MAX_ORDER + 1},
+		     {END + 1024, 0}, {UINT64_C(1) << 39, 9},	 {PFN_NONE, 0}};
+	struct fixture *f = *state;
+
+	start(f, 10);
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		uint64_t got = 0;
+
+		assert_int_equal(f->ops->isolate(f->a, wrong[i].pfn, wrong[i].order, &got),
+				 -EINVAL);
+		assert_int_equal(f->ops->unisolate(f->a, wrong[i].pfn, wrong[i].order), -EINVAL);
+	}
+	check_all(f);
 	stop(f);
 }
 
@@ -931,8 +1199,10 @@ static void memory_taken_softly_is_asked_back_once(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(orders); i++) {
 		start(f, 21);
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), 0);
+		about(f, RULE_huge_refused);
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EALREADY);
 		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -ENOENT);
+		about(f, RULE_huge_soft);
 		check_all(f); /* it is free */
 		assert_int_equal(count_installs(f, orders[i]), 1);
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EBUSY);
@@ -972,9 +1242,11 @@ static void memory_taken_hard_is_out_of_circulation(void **state)
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_HARD), 0);
 		shadow_huge(f, SHADOW_ISOLATED);
 		check_all(f);
+		about(f, RULE_huge_refused);
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_HARD), -EBUSY);
 		assert_int_equal(f->ops->take_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -EBUSY);
 		assert_int_equal(f->ops->give_huge(f->a, TAKEN_BLOCK, HUGE_SOFT), -ENOENT);
+		about(f, RULE_huge_hard);
 		assert_int_equal(f->ops->free(f->a, TAKEN_BLOCK, &huge), -EINVAL);
 		assert_int_equal(f->ops->free(f->a, TAKEN_BLOCK + 3, &one), -EINVAL);
 		if (has(f, ALLOCATOR_ALLOC_AT))
@@ -1156,6 +1428,50 @@ static void predicts_what_it_then_does(void **state)
 	stop(f);
 }
 
+/* Told that all happened as it foresaw, it knows who holds what; on its own again, it goes on from there. */
+static void knows_what_it_was_told(void **state)
+{
+	const struct kernel_fact follow = {.kind = FACT_FOLLOW,
+					   .arg = 1U << FACT_PLACED | 1U << FACT_FREED};
+	const struct kernel_fact alone = {.kind = FACT_FOLLOW};
+	struct fixture *f = *state;
+
+	start(f, 16);
+	assert_int_equal(f->ops->observe(f->a, &follow), 0);
+	for (unsigned int i = 0; i < 1000; i++) {
+		struct alloc_request req = random_request(f);
+		struct kernel_fact fact = {.kind = FACT_PLACED};
+
+		if (i % 3 == 2 && f->nr_objects) {
+			struct object *o = &f->objects[--f->nr_objects];
+
+			req = o->req;
+			fact.kind = FACT_FREED;
+			fact.pfn = o->pfn;
+			shadow_set(f, o->pfn, o->req.order, SHADOW_FREE);
+		} else {
+			fact.pfn = f->ops->predict(f->a, &req).pfn;
+			if (fact.pfn == PFN_NONE)
+				continue;
+			accept_block(f, fact.pfn, &req);
+		}
+		fact.gfp = req.gfp;
+		fact.cpu = req.cpu;
+		fact.order = req.order;
+		fact.migratetype = req.migratetype;
+		assert_int_equal(f->ops->observe(f->a, &fact), 0);
+		if (i % 100 == 0)
+			check_all(f);
+	}
+	assert_true(f->nr_objects > 100);
+	assert_int_equal(f->ops->observe(f->a, &alone), 0);
+	check_all(f);
+	free_all(f);
+	drain(f);
+	check_all(f);
+	stop(f);
+}
+
 static void bulk_calls_do_what_single_ones_do(void **state)
 {
 	struct fixture *f = *state;
@@ -1179,6 +1495,17 @@ static void bulk_calls_do_what_single_ones_do(void **state)
 	stop(f);
 }
 
+static void tick(struct fixture *f)
+{
+	enum rule before = about(f, RULE_tick);
+
+	f->deadline_ns = f->ops->tick(f->a, f->now_ns);
+	if (f->deadline_ns <= f->now_ns)
+		fail_msg("at %" PRIu64 " ns it wants to be called at %" PRIu64, f->now_ns,
+			 f->deadline_ns);
+	about(f, before);
+}
+
 /* One random step; memory fills and empties in waves. */
 static void random_step(struct fixture *f, unsigned int i)
 {
@@ -1187,7 +1514,7 @@ static void random_step(struct fixture *f, unsigned int i)
 
 	f->now_ns += random_below(f, 2000000);
 	if (f->ops->tick && f->now_ns >= f->deadline_ns)
-		f->deadline_ns = f->ops->tick(f->a, f->now_ns);
+		tick(f);
 	if (what < (filling ? 70U : 30U)) {
 		alloc(f, random_request(f));
 	} else if (what < 95 && f->nr_objects) {
@@ -1211,10 +1538,13 @@ static void random_step(struct fixture *f, unsigned int i)
 		struct alloc_request req = random_request(f);
 		pfn_t pfn = shadow_find(f, &req, random_below(f, END));
 
+		enum rule before = about(f, RULE_alloc_at);
+
 		if (pfn != PFN_NONE && f->ops->alloc_at(f->a, pfn, &req) == 0)
 			accept_block(f, pfn, &req);
 		else
 			assert_int_equal(pfn, PFN_NONE);
+		about(f, before);
 	} else if (what == 99 && random_below(f, 10) == 0) {
 		drain(f);
 	}
@@ -1227,7 +1557,7 @@ static void agrees_with_a_byte_per_frame_over_random_operations(void **state)
 	for (unsigned int seed = 21; seed < 21 + 4 * test_effort(); seed++) {
 		start(f, seed);
 		if (seed % 2 && f->ops->tick)
-			f->deadline_ns = f->ops->tick(f->a, f->now_ns);
+			tick(f);
 		for (unsigned int i = 0; i < 6000; i++) {
 			random_step(f, i);
 			if (i % 300 == 299)
@@ -1267,9 +1597,12 @@ static void agrees_with_a_byte_per_frame_while_memory_comes_and_goes(void **stat
 				turn(f, range, i % 20 == 0);
 			else if (touches && i % 20 == 0)
 				turn(f, range, true);
-			else
+			else {
+				about(f, touches ? RULE_offline_busy : RULE_range_in_no_zone);
 				assert_int_equal(f->ops->offline(f->a, range),
 						 touches ? -EBUSY : -EINVAL);
+				about(f, RULE_offline);
+			}
 		}
 		check_all(f);
 		free_all(f);
@@ -1358,12 +1691,6 @@ static void echoes_the_hint_or_refuses_it(void **state)
 
 /* ---- who runs what ---- */
 
-struct conformance_test {
-	const char *name;
-	CMUnitTestFunction run;
-	bool (*applies)(const struct allocator_ops *ops);
-};
-
 static bool checked(const struct allocator_ops *ops)
 {
 	return !(ops->capabilities & ALLOCATOR_UNCHECKED);
@@ -1394,6 +1721,11 @@ static bool adopts(const struct allocator_ops *ops)
 	return ops->adopt;
 }
 
+static bool adopts_checked(const struct allocator_ops *ops)
+{
+	return adopts(ops) && checked(ops);
+}
+
 static bool onlines(const struct allocator_ops *ops)
 {
 	return ops->online && checked(ops);
@@ -1419,54 +1751,83 @@ static bool predicts(const struct allocator_ops *ops)
 	return ops->predict;
 }
 
+static bool observes(const struct allocator_ops *ops)
+{
+	return ops->predict && ops->observe;
+}
+
 static bool bulks(const struct allocator_ops *ops)
 {
 	return ops->capabilities & ALLOCATOR_BULK;
 }
 
-#define TEST(name, applies)                                                                        \
+#define TEST(name, rule, applies)                                                                  \
 	{                                                                                          \
-#name, name, applies                                                               \
+#name, name, RULE_##rule, applies                                                  \
 	}
 
 static const struct conformance_test conformance_tests[] = {
-	TEST(starts_with_all_managed_frames_free, NULL),
-	TEST(blocks_of_each_order_are_aligned_and_disjoint, NULL),
-	TEST(gives_out_every_frame_and_gets_all_back, NULL),
-	TEST(exhausts_at_every_order, NULL),
-	TEST(refuses_to_free_what_is_not_allocated, checked),
-	TEST(takes_exactly_the_block_asked_for, allocates_at),
-	TEST(frees_any_aligned_part_of_a_block, splits),
-	TEST(refuses_a_block_of_which_a_part_is_free, splits_checked),
-	TEST(adopts_a_snapshot_and_frees_its_objects, adopts),
-	TEST(serves_memory_that_comes_online, onlines),
-	TEST(brings_online_whatever_is_absent_in_a_range, onlines),
-	TEST(turns_only_ranges_that_touch_a_zone, offlines),
-	TEST(takes_free_memory_offline_and_refuses_used, offlines),
-	TEST(isolates_what_is_free_of_a_block, isolates),
-	TEST(memory_taken_softly_is_asked_back_once, is_shared),
-	TEST(memory_put_back_unasked_is_not_asked_for, is_shared),
-	TEST(memory_taken_hard_is_out_of_circulation, is_shared),
-	TEST(only_what_is_free_and_managed_can_be_taken, is_shared),
-	TEST(a_hypervisor_at_work_disturbs_nobody, is_shared),
-	TEST(costs_little_or_refuses_however_large_the_machine, NULL),
-	TEST(instances_do_not_disturb_each_other, NULL),
-	TEST(predicts_what_it_then_does, predicts),
-	TEST(bulk_calls_do_what_single_ones_do, bulks),
-	TEST(agrees_with_a_byte_per_frame_over_random_operations, NULL),
-	TEST(agrees_with_a_byte_per_frame_while_memory_comes_and_goes, offlines),
-	TEST(agrees_with_a_byte_per_frame_when_nearly_full, NULL),
-	TEST(goes_on_to_the_next_node_s_higher_zones, NULL),
-	TEST(echoes_the_hint_or_refuses_it, echoes),
+	TEST(starts_with_all_managed_frames_free, fresh, NULL),
+	TEST(blocks_of_each_order_are_aligned_and_disjoint, free_back, NULL),
+	TEST(gives_out_every_frame_and_gets_all_back, free_back, NULL),
+	TEST(exhausts_at_every_order, alloc_none, NULL),
+	TEST(does_the_same_when_asked_the_same, repeatable, NULL),
+	TEST(refuses_to_free_what_is_not_allocated, free_refused, checked),
+	TEST(takes_exactly_the_block_asked_for, alloc_at, allocates_at),
+	TEST(frees_any_aligned_part_of_a_block, free_parts, splits),
+	TEST(refuses_a_block_of_which_a_part_is_free, free_parts, splits_checked),
+	TEST(adopts_a_snapshot_and_frees_its_objects, adopt_state, adopts),
+	TEST(adopts_in_place_of_what_was_before, adopt_replaces, adopts),
+	TEST(adopts_marks_of_hindsight_like_any_free_frame, adopt_hindsight, adopts),
+	TEST(refuses_the_map_of_another_machine, adopt_foreign, adopts_checked),
+	TEST(serves_memory_that_comes_online, online, onlines),
+	TEST(brings_online_whatever_is_absent_in_a_range, online, onlines),
+	TEST(turns_only_ranges_that_touch_a_zone, range_in_no_zone, offlines),
+	TEST(takes_free_memory_offline_and_refuses_used, offline, offlines),
+	TEST(isolates_what_is_free_of_a_block, isolate_got, isolates),
+	TEST(isolates_only_blocks_of_the_machine, isolate_refused, isolates),
+	TEST(memory_taken_softly_is_asked_back_once, huge_soft, is_shared),
+	TEST(memory_put_back_unasked_is_not_asked_for, huge_soft, is_shared),
+	TEST(memory_taken_hard_is_out_of_circulation, huge_hard, is_shared),
+	TEST(only_what_is_free_and_managed_can_be_taken, huge_refused, is_shared),
+	TEST(a_hypervisor_at_work_disturbs_nobody, huge_hard, is_shared),
+	TEST(costs_little_or_refuses_however_large_the_machine, large, NULL),
+	TEST(instances_do_not_disturb_each_other, instances, NULL),
+	TEST(predicts_what_it_then_does, predict, predicts),
+	TEST(knows_what_it_was_told, observe, observes),
+	TEST(bulk_calls_do_what_single_ones_do, bulk, bulks),
+	TEST(agrees_with_a_byte_per_frame_over_random_operations, free_back, NULL),
+	TEST(agrees_with_a_byte_per_frame_while_memory_comes_and_goes, offline, offlines),
+	TEST(agrees_with_a_byte_per_frame_when_nearly_full, alloc_none, NULL),
+	TEST(goes_on_to_the_next_node_s_higher_zones, zones, NULL),
+	TEST(echoes_the_hint_or_refuses_it, echo, echoes),
 };
 
+/* One test: a rule is left standing in the fixture if it fails. */
+static void run_one(void **state)
+{
+	struct fixture *f = *state;
+
+	about(f, f->test->rule);
+	f->test->run(state);
+	about(f, RULE_none);
+}
+
+static void list_rules(void)
+{
+	for (size_t i = 1; i < ARRAY_SIZE(rules); i++)
+		printf("%s\t%s\t%s\n", rules[i].name, rules[i].where, rules[i].text);
+}
+
 /* Append the tests that apply to one specification, which stays the caller's. Return: 0 or 1. */
-static int add_tests(const char *text, struct CMUnitTest *tests, size_t *n)
+static int add_tests(const char *text, struct CMUnitTest *tests, struct conformance_case *cases,
+		     size_t *n)
 {
 	struct allocator_spec *spec;
 	struct error err;
+	bool lies;
 
-	if (allocator_spec_parse(text, &spec, &err)) {
+	if (liar_spec_parse(text, &spec, &lies, &err)) {
 		print_error("%s\n", err.text);
 		return 1;
 	}
@@ -1477,11 +1838,13 @@ static int add_tests(const char *text, struct CMUnitTest *tests, size_t *n)
 		if ((t->applies && !t->applies(spec->ops)) ||
 		    asprintf(&name, "%s_%s", text, t->name) < 0)
 			continue;
-		tests[(*n)++] = (struct CMUnitTest){.name = name,
-						    .test_func = t->run,
-						    .setup_func = setup,
-						    .teardown_func = teardown,
-						    .initial_state = (void *)(uintptr_t)text};
+		cases[*n] = (struct conformance_case){.spec = text, .test = t};
+		tests[*n] = (struct CMUnitTest){.name = name,
+						.test_func = run_one,
+						.setup_func = setup,
+						.teardown_func = teardown,
+						.initial_state = &cases[*n]};
+		(*n)++;
 	}
 	allocator_spec_destroy(spec);
 	return 0;
@@ -1544,11 +1907,20 @@ int main(int argc, char **argv)
 {
 	char *specs[SPECS_MAX];
 	size_t nr_specs = 0, n = 0;
+	struct conformance_case *cases;
 	struct CMUnitTest *tests;
 	int failed = 0;
 
 	if (argc > SPECS_MAX)
 		return 1;
+	if (argc == 2 && strcmp(argv[1], "--rules") == 0) {
+		list_rules();
+		return 0;
+	}
+	if (argc == 2 && strcmp(argv[1], "--lies") == 0) {
+		liars_list();
+		return 0;
+	}
 	for (int i = 1; i < argc; i++)
 		specs[nr_specs++] = strdup(argv[i]);
 	for (size_t i = 0; argc == 1 && allocator_builtins[i]; i++)
@@ -1556,13 +1928,15 @@ int main(int argc, char **argv)
 	for (size_t i = 0; argc == 1 && i < ARRAY_SIZE(further_specs); i++)
 		specs[nr_specs++] = strdup(further_specs[i]);
 	tests = calloc(nr_specs * ARRAY_SIZE(conformance_tests), sizeof(*tests));
+	cases = calloc(nr_specs * ARRAY_SIZE(conformance_tests), sizeof(*cases));
 	for (size_t i = 0; i < nr_specs; i++)
-		failed += add_tests(specs[i], tests, &n);
+		failed += add_tests(specs[i], tests, cases, &n);
 	/* one group: a TAP stream has one plan */
 	failed += _cmocka_run_group_tests("conformance", tests, n, NULL, NULL);
 	while (n)
 		free((void *)(uintptr_t)tests[--n].name);
 	free(tests);
+	free(cases);
 	while (nr_specs)
 		free(specs[--nr_specs]);
 	return failed;
