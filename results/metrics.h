@@ -22,10 +22,13 @@
 	X(allocs, "", NEUTRAL, EXACT, "allocations asked for")                                     \
 	X(frees, "", NEUTRAL, EXACT, "frees asked for")                                            \
 	X(lost_events, "", LOWER, EXACT, "events the recorder says it lost")                       \
-	X(orphan_frees, "", LOWER, EXACT, "frees of frames the trace never allocated, dropped")    \
-	X(implicit_frees, "", LOWER, EXACT, "frees the trace missed, made up before a reuse")      \
-	X(ghost_frees, "", LOWER, EXACT, "frees of what the back end had refused, dropped")        \
-	X(split_frees, "", NEUTRAL, EXACT, "frees of a part of a live object")                     \
+	X(orphan_frees, "", LOWER, EXACT,                                                          \
+	  "frees of frames the trace never allocated: so many events; dropped")                    \
+	X(implicit_frees, "", LOWER, EXACT,                                                        \
+	  "objects freed because their frames were reused: the trace lacks a free")                \
+	X(ghost_frees, "", LOWER, EXACT,                                                           \
+	  "frees of objects no back end holds (refused, unreplayable), dropped")                   \
+	X(split_frees, "", NEUTRAL, EXACT, "frees of parts of live objects: so many events")       \
 	X(deferred_frames, "frames", NEUTRAL, EXACT,                                               \
 	  "frames whose free waited for the last part of their block (no SPLIT)")                  \
 	X(recorded_failures, "", NEUTRAL, EXACT, "allocations that failed in the recording")       \
@@ -75,18 +78,23 @@
 	X(free_share_128m, "", HIGHER, EXACT,                                                      \
 	  "share of free memory in free aligned 128 MiB blocks")                                   \
 	X(free_share_1g, "", HIGHER, EXACT, "share of free memory in free aligned 1 GiB blocks")   \
-	X(unmovable_frames, "frames", NEUTRAL, EXACT, "frames in unmovable objects")               \
-	X(unmovable_blocks, "blocks", LOWER, EXACT, "2 MiB blocks with an unmovable frame")        \
+	X(unmovable_frames, "frames", NEUTRAL, EXACT,                                              \
+	  "frames in unmovable objects, those in blocks with a hole, too: how much memory is "     \
+	  "held")                                                                                  \
+	X(unmovable_blocks, "blocks", LOWER, EXACT,                                                \
+	  "2 MiB blocks with an unmovable frame: what stands in the way of huge frames; none "     \
+	  "with a hole, which can never be one")                                                   \
 	X(mixed_blocks, "blocks", LOWER, EXACT, "2 MiB blocks with unmovable and movable frames")  \
 	X(pinned_huge, "blocks", LOWER, EXACT, "2 MiB blocks held by unmovable frames alone")      \
 	X(moves_to_compact, "frames", LOWER, EXACT,                                                \
 	  "frames to move until the held ones fill the fewest 2 MiB blocks")                       \
 	X(moves_to_compact_movable, "frames", LOWER, EXACT,                                        \
-	  "the same, emptying only blocks without an unmovable frame")                             \
+	  "the same, emptying only blocks without an unmovable frame, these first among equals")   \
 	ORDER_METRICS(X, unusable_index, "share of free memory in blocks too small")               \
 	ORDER_METRICS(X, fragmentation_index,                                                      \
 		      "1: a failure would be fragmentation, 0: lack of memory, -1: none")          \
-	X(cached_frames, "frames", NEUTRAL, EXACT, "frames parked in the back end's caches")       \
+	X(cached_frames, "frames", NEUTRAL, EXACT,                                                 \
+	  "free frames parked in the back end's caches, as it says")                               \
 	X(kernel_free_frames, "frames", NEUTRAL, EXACT,                                            \
 	  "free frames by the back end's own lists, parked ones excluded")                         \
 	X(kernel_free_huge, "huge frames", HIGHER, EXACT,                                          \
