@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """
 Run a cmocka program and make its TAP what meson reads: cmocka calls a skipped test "not ok # SKIP"
-and prints reasons as bare lines; a program that dies keeps quiet about the tests it did not reach.
+and prints reasons as bare lines; why it was skipped (tests/skip.h) is put behind that word. A program that
+dies keeps quiet about the tests it did not reach.
 Usage: tap.py PROGRAM [ARG...]
 """
 import re
@@ -11,7 +12,7 @@ import sys
 
 def main():
     program = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, text=True, errors="replace")
-    plan, told, failed = 0, 0, False
+    plan, told, failed, why = 0, 0, False, ""
     for line in program.stdout:
         line = line.rstrip("\n")
         if match := re.match(r"1\.\.(\d+)$", line):
@@ -19,9 +20,12 @@ def main():
         elif match := re.match(r"(not )?ok (\d+)(.*)$", line):
             told = max(told, int(match[2]))
             if match[1] and "# SKIP" in match[3]:
-                line = f"ok {match[2]}{match[3]}"
+                line = f"ok {match[2]}{match[3]} {why}".rstrip()
             elif match[1]:
                 failed = True
+            why = ""
+        elif match := re.match(r"# skipped: (.*)$", line):
+            why = match[1]
         elif line and not line.startswith("#"):
             line = "# " + line
         print(line, flush=True)

@@ -32,6 +32,7 @@
 #include "base/bits.h"
 #include "sim/gfp.h"
 #include "tests/effort.h"
+#include "tests/skip.h"
 
 #define FRAMES	     24576 /* 96 MiB */
 #define THREADS	     2
@@ -839,8 +840,7 @@ static void every_frame_is_accounted_for_after_kills(void **state)
 static void no_back_end_to_kill(void **state)
 {
 	(void)state;
-	print_message("# no built-in back end is both PERSISTENT and CONCURRENT\n");
-	skip();
+	skip_because("no built-in back end is both PERSISTENT and CONCURRENT");
 }
 
 #define VICTIMS_MAX 32

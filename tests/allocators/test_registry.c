@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "allocators/registry.h"
+#include "tests/skip.h"
 
 /* ---- a back end made for these tests ---- */
 
@@ -551,7 +552,7 @@ static void untouched_metadata_costs_nothing(void **state)
 	/* more than most machines have */
 	p = env->meta(env, (size_t)1 << 42, 64, META_VOLATILE);
 	if (!p)
-		skip(); /* a host that forbids overcommitment */
+		skip_because("this host allows no overcommitment");
 	p[0] = p[(UINT64_C(1) << 42) - 1] = 1;
 }
 

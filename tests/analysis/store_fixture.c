@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "tests/skip.h"
 
 /* ---- a directory per test, and questions to a finished database ------------------------------ */
 
@@ -283,7 +284,8 @@ void in_child(const struct fixture *f, int (*body)(const struct fixture *f))
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == 77)
-		skip();
+		skip_because(
+			"not allowed here what the test needs: a mount, a limit, another user");
 	assert_int_equal(WEXITSTATUS(status), 0);
 }
 

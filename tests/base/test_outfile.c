@@ -20,6 +20,7 @@
 
 #include "base/outfile.h"
 #include "tests/base/seed.h"
+#include "tests/skip.h"
 
 /* Each test runs in an empty directory of its own, which is also the working directory. */
 static char directory[64];
@@ -249,7 +250,7 @@ static void a_directory_one_may_not_write_to_is_refused(void **state)
 
 	(void)state;
 	if (geteuid() != 0)
-		skip(); /* needs a second user to be one without the right */
+		skip_because("needs root, to be a user without the right");
 	assert_int_equal(mkdir("closed", 0755), 0);
 	assert_int_equal(chmod(".", 0755), 0);
 	child = fork();
@@ -381,7 +382,7 @@ static void a_full_disk_leaves_nothing(void **state)
 	(void)state;
 	assert_int_equal(mkdir("small", 0755), 0);
 	if (mount("tmpfs", "small", "tmpfs", 0, "size=1m") < 0)
-		skip(); /* needs the right to mount */
+		skip_because("may not mount here");
 	f = begin("small/t", false);
 	for (int i = 0; i < 16 && rc == 0; i++)
 		rc = outfile_write(f, block, sizeof(block), &err);

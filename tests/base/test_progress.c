@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "base/progress.h"
+#include "tests/skip.h"
 
 #define SECOND UINT64_C(1000000000)
 
@@ -77,7 +78,7 @@ static void a_terminal_gets_one_line_redrawn_and_erased(void **state)
 
 	(void)state;
 	if (openpty(&master, &slave, NULL, NULL, &narrow) < 0)
-		skip(); /* no pseudo terminals here */
+		skip_because("no pseudo terminals here");
 	assert_int_equal(fcntl(master, F_SETFL, O_NONBLOCK), 0);
 	out = fdopen(slave, "w");
 	assert_non_null(out);
@@ -115,7 +116,7 @@ static void a_line_that_was_never_drawn_is_not_erased(void **state)
 
 	(void)state;
 	if (openpty(&master, &slave, NULL, NULL, NULL) < 0)
-		skip(); /* no pseudo terminals here */
+		skip_because("no pseudo terminals here");
 	assert_int_equal(fcntl(master, F_SETFL, O_NONBLOCK), 0);
 	out = fdopen(slave, "w");
 	assert_non_null(out);

@@ -18,6 +18,7 @@
 #include "base/bits.h"
 #include "replay/bench/bench.h"
 #include "replay/bench/kinds.h"
+#include "tests/skip.h"
 
 #define MEMORY (UINT64_C(64) << 20)
 #define FRAMES (MEMORY >> 12)
@@ -508,8 +509,7 @@ static void every_thread_is_a_cpu_and_has_its_share(void **state)
 
 	(void)state;
 	if (bench_host_cpus() < 2) {
-		print_message("# skipped: this host has one CPU\n");
-		skip();
+		skip_because("this host has one CPU");
 	}
 	p.cpus = p.threads = 2;
 	p.order = 3;

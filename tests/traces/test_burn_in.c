@@ -11,6 +11,7 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
+#include "tests/skip.h"
 #include "traces/record/burn_in.h"
 
 static const char zoneinfo[] = "Node 0, zone      DMA\n"
@@ -171,9 +172,8 @@ static void the_processes_end_when_told_and_when_not(void **state)
 	/* A machine of one CPU: what the load does with this one is the recording's test. */
 	assert_int_equal(machine_from_memory(UINT64_C(1) << 30, 1, &m, &err), 0);
 	if (burn_in_create(&fs, m, ".", &b, &err)) {
-		print_message("skipped: not allowed on cpu 0\n");
 		machine_destroy(m);
-		skip();
+		skip_because("not allowed on cpu 0");
 	}
 	assert_int_equal(burn_in_prepare(b, at_once, NULL), -EINTR);
 	burn_in_destroy(b);

@@ -19,6 +19,7 @@
 #include "base/bits.h"
 #include "sim/gfp.h"
 #include "tests/effort.h"
+#include "tests/skip.h"
 #include "traces/file/trace.h"
 #include "traces/file/trace_layout.h"
 #include "traces/record/record.h"
@@ -1022,8 +1023,7 @@ static void a_live_recording_reads_back_whole(void **state)
 
 	(void)state;
 	if (!can_record()) {
-		print_message("skipped: recording needs root and a mounted tracefs\n");
-		skip();
+		skip_because("recording needs root and a mounted tracefs");
 	}
 	if (record_run(&options, &stats, &err))
 		fail_msg("%s", err.text);
@@ -1094,8 +1094,7 @@ static void a_recording_with_burn_in_knows_what_led_to_its_start(void **state)
 
 	(void)state;
 	if (!can_record()) {
-		print_message("skipped: recording needs root and a mounted tracefs\n");
-		skip();
+		skip_because("recording needs root and a mounted tracefs");
 	}
 	if (record_run(&options, &stats, &err))
 		fail_msg("%s", err.text);
@@ -1140,8 +1139,7 @@ static void a_signal_ends_a_recording_and_keeps_it(void **state)
 
 	(void)state;
 	if (!can_record()) {
-		print_message("skipped: recording needs root and a mounted tracefs\n");
-		skip();
+		skip_because("recording needs root and a mounted tracefs");
 	}
 	/* Beside it: what a killed recorder left behind goes away. */
 	gone = fork();
@@ -1175,8 +1173,7 @@ static void a_full_spool_fails_the_recording_and_leaves_nothing(void **state)
 
 	(void)state;
 	if (!can_record()) {
-		print_message("skipped: recording needs root and a mounted tracefs\n");
-		skip();
+		skip_because("recording needs root and a mounted tracefs");
 	}
 	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
 	small.rlim_max = old.rlim_max;
@@ -1221,8 +1218,7 @@ static void a_recording_that_cannot_be_leaves_nothing(void **state)
 	unlink(OUT);
 
 	if (!can_record()) {
-		print_message("the rest skipped: it needs root and a mounted tracefs\n");
-		skip();
+		skip_because("the rest needs root and a mounted tracefs");
 	}
 	/* Found, but exec() refuses: noticed only when everything is set up. */
 	options.command = directory;
@@ -1270,8 +1266,7 @@ static void a_snapshot_of_this_machine_agrees_with_buddyinfo(void **state)
 
 	(void)state;
 	if (geteuid() != 0 || access("/proc/kpageflags", R_OK) < 0) {
-		print_message("skipped: needs root and /proc/kpageflags\n");
-		skip();
+		skip_because("needs root and /proc/kpageflags");
 	}
 	/* A scan takes a second, in which a busy machine can free gigabytes: try again. */
 	for (int i = 0; i < 5 && !agrees; i++) {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "tests/effort.h"
+#include "tests/skip.h"
 #include "trace_fixture.h"
 
 #include <errno.h>
@@ -638,8 +639,7 @@ static void a_full_disk_is_told_and_leaves_nothing(void **state)
 	pid_t pid;
 
 	if (geteuid() != 0) {
-		print_message("needs root to mount a small file system\n");
-		skip();
+		skip_because("needs root to mount a small file system");
 	}
 	events = kernel_events(1, 200000);
 	pid = fork();
@@ -650,8 +650,7 @@ static void a_full_disk_is_told_and_leaves_nothing(void **state)
 	free(events);
 	assert_true(WIFEXITED(status));
 	if (WEXITSTATUS(status) == 77) {
-		print_message("may not mount here\n");
-		skip();
+		skip_because("may not mount here");
 	}
 	assert_int_equal(WEXITSTATUS(status), 0);
 }

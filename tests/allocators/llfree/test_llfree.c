@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "tests/allocators/llfree/test_env.h"
+#include "tests/skip.h"
 
 extern const struct allocator_ops llfree_ops;
 
@@ -550,7 +551,7 @@ static void random_operations_agree_with_every_line_written_back(void **state)
 {
 	(void)state;
 	if (!has_adr())
-		skip();
+		skip_because("this processor has no instruction to write lines back");
 	run_world("tree=4,persist=adr", 9, 3000);
 	run_world("tree=4,persist=adr,rows=on,policy=reclaimable", 10, 3000);
 }

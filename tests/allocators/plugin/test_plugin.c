@@ -16,6 +16,7 @@
 #include <cmocka.h>
 
 #include "allocators/registry.h"
+#include "tests/skip.h"
 
 struct rig {
 	void *library;
@@ -33,7 +34,7 @@ static void open_rig(struct rig *rig, const char *variable, const char *options)
 	void *symbol;
 
 	if (!path)
-		skip(); /* no compiler of that language */
+		skip_because("no compiler of that language");
 	*rig = (struct rig){0};
 	rig->library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!rig->library)
