@@ -60,7 +60,10 @@ static void copy_old(const struct fixture *f, int version)
 
 /* ---- everything its views say, as text ---------------------------------------------------------- */
 
-/* The views of a file with their columns, as "NAME COLUMN,COLUMN" rows. */
+/*
+ * The views of a file with their columns, as "NAME COLUMN,COLUMN" rows. What a figure means is told in the words
+ * of the program that wrote last, so help is left out.
+ */
 struct views {
 	char name[32][64];
 	char columns[32][1600];
@@ -77,6 +80,7 @@ static void list_views(sqlite3 *db, struct views *views)
 				   "SELECT m.name, group_concat('quote(\"' || c.name || '\")',"
 				   " '||''|''||') FROM sqlite_schema AS m,"
 				   " pragma_table_info(m.name) AS c WHERE m.type = 'view'"
+				   " AND c.name <> 'help'"
 				   " GROUP BY m.name",
 				   -1, &stmt, NULL),
 		SQLITE_OK);
