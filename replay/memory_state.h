@@ -171,7 +171,8 @@ void free_block_indices(const uint64_t blocks[NR_ORDERS], double unusable[NR_ORD
  * moves_to_compact - frames to move until the held ones fill the fewest blocks: the fullest blocks
  * are filled from the emptiest, two pointers over the blocks sorted by frames held
  * @held: @n counters, ascending; destroyed
- * @fixed: NULL, or per block whether it cannot be emptied (then it is skipped as a source)
+ * @fixed: NULL, or per block whether it cannot be emptied (then it is skipped as a source). Among blocks
+ *         with equal counters, those that can be emptied come first: docs/metrics.md
  */
 uint64_t moves_to_compact(uint16_t *held, const uint8_t *fixed, size_t n);
 

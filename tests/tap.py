@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """
-Run a cmocka program and make its TAP what meson reads: cmocka calls a skipped test "not ok # SKIP"
-and prints reasons as bare lines; why it was skipped (tests/skip.h) is put behind that word. A program that
+Run a cmocka program and make its TAP what meson reads: cmocka calls a skipped test "not ok 1 # SKIP
+name" and prints reasons as bare lines; why it was skipped (tests/skip.h) belongs there instead. A program that
 dies keeps quiet about the tests it did not reach.
 Usage: tap.py PROGRAM [ARG...]
 """
@@ -20,7 +20,8 @@ def main():
         elif match := re.match(r"(not )?ok (\d+)(.*)$", line):
             told = max(told, int(match[2]))
             if match[1] and "# SKIP" in match[3]:
-                line = f"ok {match[2]}{match[3]} {why}".rstrip()
+                name = match[3].partition("# SKIP")[2].strip()
+                line = f"ok {match[2]} - {name} # SKIP {why}".rstrip()
             elif match[1]:
                 failed = True
             why = ""

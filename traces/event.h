@@ -94,7 +94,9 @@ struct event {
 	uint32_t gfp;	  /* sim/gfp.h; 0 where a kind has none */
 	uint32_t context; /* renumbered pid, from 1; 0: unknown */
 	uint16_t cpu;
-	uint8_t kind, order, migratetype, flags;
+	uint8_t kind, order;
+	uint8_t migratetype; /* MIGRATE_UNKNOWN: not told; a replay takes what the gfp asks for */
+	uint8_t flags;
 };
 
 static inline uint64_t event_extfrag_arg(unsigned int fallback_order, unsigned int fallback_type,
