@@ -33,9 +33,9 @@ struct report_run {
 	struct result_setting *settings; /* by key */
 	size_t n_settings;
 	enum run_role role;
-	bool may_compete;    /* whether it may be called best, as the database says */
+	bool may_compete;     /* whether it may be called best, as the database says */
 	struct doubts doubts; /* what stands against it */
-	unsigned int colour; /* the same for the same name in the whole report */
+	unsigned int colour;  /* the same for the same name in the whole report */
 	double value[METRIC_COUNT];
 	struct histogram *latency[LATENCY_OPS]; /* over all cpus, orders and paths; NULL: none */
 	struct histogram *path[LATENCY_OPS][LATENCY_PATHS];
