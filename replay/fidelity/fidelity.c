@@ -693,7 +693,7 @@ static int look_through(struct fidelity *f, uint8_t *known)
 			unsigned int mt = proven_type(e);
 
 			if (e->time_ns <= f->start->time_ns || !event_has_pfn(e->kind) ||
-			    !plain_block(f, e))
+			    event_is_kswapd(e) || !plain_block(f, e))
 				continue;
 			f->touched[region_of(f, e->pfn) / 64] |= UINT64_C(1)
 								 << region_of(f, e->pfn) % 64;
