@@ -4,7 +4,7 @@
 #include "base/bits.h"
 
 /* A search of a whole zone that found no name is repeated after this share of its frames was freed. */
-#define AGAIN_SHARE 256
+#define AGAIN_SHARE 64
 
 int targets_create(struct targets *t, const struct targets_config *config, struct error *err)
 {
@@ -64,10 +64,21 @@ static bool may_have(const struct targets *t, pfn_t name, const struct names *bu
 	return name - but->pfn >= but->frames && !t->calls->taken(t->arg, name);
 }
 
+/* Of names that cannot be confirmed, how many to pass over at once from @name down, down to @start? */
+static uint64_t hopeless(const struct targets *t, pfn_t name, pfn_t start)
+{
+	uint64_t i = name - t->first;
+
+	if (!t->confirm || t->used.bit[i / 64] & low_bits((unsigned int)(i % 64 + 1)))
+		return 0;
+	return min_u64(i % 64, name - start);
+}
+
 static pfn_t search_zone(struct targets *t, unsigned int z, const struct names *but)
 {
 	pfn_t start = max_u64(t->machine->zones[z].start, t->first);
 	pfn_t end = min_u64(t->machine->zones[z].end, t->last), at = t->next[z];
+	uint64_t skip;
 
 	if (start >= end || t->frees < t->again_at[z])
 		return PFN_NONE;
@@ -77,15 +88,22 @@ static pfn_t search_zone(struct targets *t, unsigned int z, const struct names *
 			t->next[z] = at;
 			return at;
 		}
+		skip = min_u64(hopeless(t, at, start), n - 1);
+		at -= skip;
+		n -= skip;
 	}
 	t->again_at[z] = t->frees + (end - start) / AGAIN_SHARE + 1;
 	return PFN_NONE;
 }
 
-static pfn_t search(struct targets *t, unsigned int zone, const struct names *but)
+static pfn_t search(struct targets *t, const struct event *e, unsigned int zone,
+		    const struct names *but)
 {
-	pfn_t name = search_zone(t, zone, but);
+	pfn_t name;
 
+	if (t->calls->choose)
+		return t->calls->choose(t->arg, e, zone);
+	name = search_zone(t, zone, but);
 	for (unsigned int z = t->machine->nr_zones; z-- > 0 && name == PFN_NONE;)
 		if (z != zone)
 			name = search_zone(t, z, but);
@@ -152,7 +170,7 @@ bool targets_compaction(struct targets *t, const struct event *e)
 	start_compacting(t, e->context);
 	t->moves += moved;
 	for (; moved; moved--) {
-		pfn_t name = search(t, zone, &none);
+		pfn_t name = search(t, e, zone, &none);
 
 		if (name == PFN_NONE) {
 			put_off(t, moved);
@@ -174,7 +192,7 @@ static void give(struct targets *t, const struct event *e, pfn_t name)
 static void rename_target(struct targets *t, const struct event *e, pfn_t name,
 			  const struct names *names)
 {
-	pfn_t other = search(t, zone_or_highest(t, name), names);
+	pfn_t other = search(t, e, zone_or_highest(t, name), names);
 
 	if (other == PFN_NONE) {
 		give(t, e, name);

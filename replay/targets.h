@@ -37,8 +37,10 @@
 
 /* What becomes of targets, and what else has names. */
 struct targets_calls {
-	/** Does an object, be it a target, have this name, or can nothing have it? */
+	/** Does an object, be it a target, have this name, or can nothing have it? Not with choose. */
 	bool (*taken)(void *arg, pfn_t name);
+	/** Instead of the rule for names: some name in or near @zone. PFN_NONE: none. NULL: the rule. */
+	pfn_t (*choose)(void *arg, const struct event *e, unsigned int zone);
 	/** A target begins. @zone: where it should be, as an index of the machine's. */
 	void (*take)(void *arg, const struct event *e, pfn_t name, unsigned int zone);
 	void (*give)(void *arg, const struct event *e, pfn_t name); /* it ends */
