@@ -443,8 +443,8 @@ static void take_target(void *arg, const struct event *ev, pfn_t name, unsigned 
 		e->plan.out_of_memory = true;
 		return;
 	}
-	name_target(e, OP_ALLOC, name,
-		    object_make(OBJECT_LIVE, class_id, 0, true) | OBJECT_TARGET, ev->cpu);
+	name_target(e, OP_ALLOC, name, object_make(OBJECT_LIVE, class_id, 0, true) | OBJECT_TARGET,
+		    ev->cpu);
 	op = &e->plan.batch->op[e->plan.batch->n - 1];
 	if (!e->foreign) {
 		op->req.zone = (uint8_t)zone;

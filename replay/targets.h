@@ -44,7 +44,8 @@ struct targets_calls {
 	/** A target begins. @zone: where it should be, as an index of the machine's. */
 	void (*take)(void *arg, const struct event *e, pfn_t name, unsigned int zone);
 	void (*give)(void *arg, const struct event *e, pfn_t name); /* it ends */
-	void (*move)(void *arg, const struct event *e, pfn_t from, pfn_t to); /* it has another name */
+	void (*move)(void *arg, const struct event *e, pfn_t from,
+		     pfn_t to); /* it has another name */
 };
 
 struct targets_config {
@@ -52,8 +53,8 @@ struct targets_config {
 	const struct targets_calls *calls;
 	void *arg;
 	bool confirm;
-	const struct frame_map *end;   /* to confirm names by; NULL: none can be */
-	pfn_t first, last;	       /* names are in [first, last) */
+	const struct frame_map *end; /* to confirm names by; NULL: none can be */
+	pfn_t first, last;	     /* names are in [first, last) */
 };
 
 struct targets {
@@ -62,8 +63,8 @@ struct targets {
 	void *arg;
 	pfn_t first, last;
 	bool confirm;
-	struct marks used;  /* if confirm: in use at the end */
-	struct marks of;    /* names of targets; its n: how many there are */
+	struct marks used;		      /* if confirm: in use at the end */
+	struct marks of;		      /* names of targets; its n: how many there are */
 	pfn_t next[MACHINE_ZONES_MAX];	      /* names below it are tried first */
 	uint64_t again_at[MACHINE_ZONES_MAX]; /* after so many frees: none was left before */
 	pfn_t next_given;

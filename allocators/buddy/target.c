@@ -50,9 +50,8 @@ static uint32_t take_target(struct buddy_zone *z, unsigned int order, bool any)
 		if (at == 0)
 			at = nr;
 		block = (at - 1) * PAGEBLOCK_FRAMES;
-		f = suitable(z, block, any)
-			    ? first_free(z, block, block + PAGEBLOCK_FRAMES, order)
-			    : ZONE_NO_FRAME;
+		f = suitable(z, block, any) ? first_free(z, block, block + PAGEBLOCK_FRAMES, order)
+					    : ZONE_NO_FRAME;
 		/* A block larger than its pageblock is looked at whole, from its first one. */
 		if (f != ZONE_NO_FRAME && !zone_carve(z, f, order)) {
 			z->target_scanner = at;
