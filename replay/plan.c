@@ -352,6 +352,25 @@ static void plan_offline(struct engine *e, const struct event *ev)
 	plan_range(e, ev, OP_OFFLINE);
 }
 
+/* Of all that the trace tells of. */
+static bool is_movable_around(void *arg, pfn_t pfn)
+{
+	const struct engine *e = arg;
+	pfn_t start = max_u64(align_down(pfn, HUGE_FRAMES), e->objects->start);
+	pfn_t end = min_u64(align_down(pfn, HUGE_FRAMES) + HUGE_FRAMES, e->objects->end);
+	unsigned int movable = 0, fixed = 0;
+
+	for (; start < end; start++) {
+		object_t o = plan_at(e, start);
+
+		if (object_state(o) == OBJECT_NONE || o & OBJECT_TARGET)
+			continue;
+		movable += object_movable(o);
+		fixed += !object_movable(o);
+	}
+	return movable >= fixed;
+}
+
 /* As plan_place(), of what compaction moved. */
 static void name_target(struct engine *e, enum op_kind kind, pfn_t name, object_t o,
 			unsigned int cpu)
@@ -470,6 +489,7 @@ static void move_target(void *arg, const struct event *ev, pfn_t from, pfn_t to)
 
 const struct targets_calls plan_targets = {
 	.taken = name_is_taken,
+	.movable = is_movable_around,
 	.take = take_target,
 	.give = give_target,
 	.move = move_target,

@@ -238,7 +238,9 @@ static pfn_t next_to_give(struct targets *t)
 void targets_orphan(struct targets *t, const struct event *e, uint64_t unknown)
 {
 	const struct names names = {e->pfn, UINT64_C(1) << e->order};
-	bool returns = e->order < HUGE_ORDER && find_compacting(t, e->context) == t->nr_compacting;
+	bool returns = (t->of.n || t->owed) && e->order < HUGE_ORDER &&
+		       find_compacting(t, e->context) == t->nr_compacting &&
+		       t->calls->movable(t->arg, e->pfn);
 
 	for (uint64_t i = 0; t->of.n && i < names.frames; i++) {
 		if (!marks_get(&t->of, names.pfn + i - t->first))

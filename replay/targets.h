@@ -15,9 +15,13 @@
  * - An allocation that takes a target's name shows that the target is elsewhere: it gets another one.
  * - A free of frames in no object (an orphan) gives back as many targets as it has such frames: those of
  *   its own names first, then what is owed, then those below the last one given back, round and round.
- *   It gives nothing back if it is of a huge frame or more, which compaction does not move, or comes from
- *   somebody in the middle of compacting: who returns free frames it had set aside. That begins with
- *   a context's compaction event and ends with its next allocation. Targets of those names get others.
+ *   It gives nothing back if
+ *   - it is of a huge frame or more, which compaction does not move;
+ *   - most of what the trace tells of in its huge frame is unmovable: compaction moves to where
+ *     movable frames are, and much else is allocated unseen, kernel stacks above all;
+ *   - it comes from somebody in the middle of compacting, who returns free frames it had set aside. That
+ *     begins with a context's compaction event and ends with its next allocation.
+ *   Targets of its names get others then.
  *
  * Everything follows from the order of events alone. Internal to replay/. Not thread-safe.
  */
@@ -39,6 +43,8 @@
 struct targets_calls {
 	/** Does an object, be it a target, have this name, or can nothing have it? Not with choose. */
 	bool (*taken)(void *arg, pfn_t name);
+	/** Are as many frames as not of those that are held round @pfn, in its huge frame, movable? */
+	bool (*movable)(void *arg, pfn_t pfn);
 	/** Instead of the rule for names: some name in or near @zone. PFN_NONE: none. NULL: the rule. */
 	pfn_t (*choose)(void *arg, const struct event *e, unsigned int zone);
 	/** A target begins. @zone: where it should be, as an index of the machine's. */

@@ -22,7 +22,7 @@
 	X(allocs, "", NEUTRAL, EXACT, "allocations asked for")                                     \
 	X(frees, "", NEUTRAL, EXACT, "frees asked for")                                            \
 	X(lost_events, "", LOWER, EXACT, "events the recorder says it lost")                       \
-	X(orphan_frees, "", LOWER, EXACT, "frees of frames the trace never allocated, dropped")    \
+	X(orphan_frees, "", LOWER, EXACT, "frees of frames in no object the trace tells of")       \
 	X(implicit_frees, "", LOWER, EXACT, "frees the trace missed, made up before a reuse")      \
 	X(ghost_frees, "", LOWER, EXACT, "frees of what the back end had refused, dropped")        \
 	X(split_frees, "", NEUTRAL, EXACT, "frees of a part of a live object")                     \

@@ -34,6 +34,22 @@ static void take(void *arg, const struct event *e, pfn_t name, unsigned int zone
 	(void)zone;
 }
 
+static bool is_movable_around(void *arg, pfn_t pfn)
+{
+	const struct unseen *u = arg;
+	pfn_t start = max_u64(align_down(pfn, HUGE_FRAMES), u->targets.first);
+	pfn_t end = min_u64(align_down(pfn, HUGE_FRAMES) + HUGE_FRAMES, u->targets.last);
+	unsigned int movable = 0, fixed = 0;
+
+	for (; start < end; start++) {
+		bool can_move = marks_get(&u->movable, start - u->targets.first);
+
+		movable += can_move;
+		fixed += !can_move && marks_get(&u->held, start - u->targets.first);
+	}
+	return movable >= fixed;
+}
+
 static bool is_about(const struct event *e, pfn_t pfn)
 {
 	return event_has_pfn(e->kind) && pfn - e->pfn < UINT64_C(1) << e->order;
@@ -58,11 +74,21 @@ static void move(void *arg, const struct event *e, pfn_t from, pfn_t to)
 }
 
 static const struct targets_calls calls = {
+	.movable = is_movable_around,
 	.choose = choose,
 	.take = take,
 	.give = give,
 	.move = move,
 };
+
+static void hold(struct unseen *u, uint64_t frame, bool movable)
+{
+	marks_set(&u->held, frame);
+	if (movable)
+		marks_set(&u->movable, frame);
+	else
+		marks_take(&u->movable, frame);
+}
 
 int unseen_create(struct unseen *u, const struct machine *m, const struct allocator_ops *ops,
 		  struct allocator *a, const struct frame_map *start, struct error *err)
@@ -80,11 +106,13 @@ int unseen_create(struct unseen *u, const struct machine *m, const struct alloca
 	rc = targets_create(&u->targets, &config, err);
 	if (!rc)
 		rc = marks_create(&u->held, config.last - config.first, err);
+	if (!rc)
+		rc = marks_create(&u->movable, config.last - config.first, err);
 	for (size_t i = 0; !rc && i < start->nr_runs; i++) {
 		const struct frame_run *run = &start->runs[i];
 
 		for (uint64_t k = 0; frame_state_allocated(run->state) && k < run->frames; k++)
-			marks_set(&u->held, run->start + k - config.first);
+			hold(u, run->start + k - config.first, run->state == FRAME_MOVABLE);
 	}
 	return rc;
 }
@@ -93,16 +121,18 @@ void unseen_destroy(struct unseen *u)
 {
 	targets_destroy(&u->targets);
 	marks_destroy(&u->held);
+	marks_destroy(&u->movable);
 }
 
 static void handed_out(struct unseen *u, const struct event *e)
 {
 	uint64_t first = e->pfn - u->targets.first, frames = UINT64_C(1) << e->order;
+	unsigned int mt = e->migratetype < MIGRATE_TYPES ? e->migratetype : gfp_migratetype(e->gfp);
 
 	targets_allocated(&u->targets, e->context);
 	targets_make_way(&u->targets, e, e->pfn, frames);
 	for (uint64_t i = 0; i < frames; i++)
-		marks_set(&u->held, first + i);
+		hold(u, first + i, mt == MIGRATE_MOVABLE || mt == MIGRATE_CMA);
 }
 
 static void given_back(struct unseen *u, const struct event *e)
@@ -110,8 +140,10 @@ static void given_back(struct unseen *u, const struct event *e)
 	uint64_t first = e->pfn - u->targets.first, unknown = 0;
 
 	targets_freed(&u->targets, e);
-	for (uint64_t i = 0; i < UINT64_C(1) << e->order; i++)
+	for (uint64_t i = 0; i < UINT64_C(1) << e->order; i++) {
 		unknown += !marks_take(&u->held, first + i);
+		marks_take(&u->movable, first + i);
+	}
 	if (unknown)
 		targets_orphan(&u->targets, e, unknown);
 }

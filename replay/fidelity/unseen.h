@@ -18,7 +18,8 @@ struct unseen {
 	const struct allocator_ops *ops;
 	struct allocator *a;
 	struct targets targets; /* names are the places they have in the back end */
-	struct marks held;	/* frames the recorded kernel has handed out */
+	struct marks held;	/* frames the recorded kernel has handed out, */
+	struct marks movable;	/* and those of them that it can move */
 };
 
 /** @start: what is handed out at first. Return: 0 or -ENOMEM. */
