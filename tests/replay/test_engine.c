@@ -592,6 +592,25 @@ static void what_moved_is_asked_for_as_such_and_given_back_like_anything(void **
 	close_stage(&s);
 }
 
+static void what_is_freed_among_unmovable_frames_is_not_what_moved(void **unused)
+{
+	struct event events[] = {alloc_at(8, 0), alloc_at(9, 0), alloc_at(512, 0), alloc_at(513, 0),
+				 compaction(2),	 free_at(10, 0), free_at(514, 0)};
+	struct stage s;
+
+	(void)unused;
+	events[0].migratetype = events[1].migratetype = MIGRATE_UNMOVABLE;
+	events[2].migratetype = MIGRATE_UNMOVABLE;
+	open_stage(&s, "firstfit", HONEST);
+	give(&s, events, 6);
+	assert_int_equal(engine_counts(s.engine).compaction_returns, 0);
+	/* One movable frame to one unmovable: it may have been. */
+	give(&s, events + 6, 1);
+	assert_int_equal(engine_counts(s.engine).compaction_returns, 1);
+	assert_int_equal(engine_counts(s.engine).orphan_frees, 2);
+	close_stage(&s);
+}
+
 static int find_compacted(void *arg, const struct result_holder *holder)
 {
 	if (strcmp(holder->class_name, "compaction") == 0)
@@ -922,6 +941,7 @@ int main(void)
 		cmocka_unit_test(batches_make_no_difference_where_objects_are_known_both_ways),
 		cmocka_unit_test(a_back_end_that_moves_blocks_is_followed),
 		cmocka_unit_test(what_moved_is_asked_for_as_such_and_given_back_like_anything),
+		cmocka_unit_test(what_is_freed_among_unmovable_frames_is_not_what_moved),
 		cmocka_unit_test(what_moved_is_a_holder_of_its_own),
 		cmocka_unit_test(a_violation_names_its_event),
 		cmocka_unit_test(what_was_placed_outside_the_machine_is_a_ghost),

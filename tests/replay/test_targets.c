@@ -28,6 +28,7 @@ struct user {
 	struct frame_map *end;
 	struct targets t;
 	uint8_t name[FRAMES];
+	pfn_t fixed; /* frames below it are among unmovable ones */
 	char log[4096];
 };
 
@@ -37,6 +38,13 @@ static void note(struct user *u, const char *what, pfn_t a, long long b)
 
 	snprintf(u->log + at, sizeof(u->log) - at, b < 0 ? "%s%llu " : "%s%llu>%lld ", what,
 		 (unsigned long long)a, b);
+}
+
+static bool movable(void *arg, pfn_t pfn)
+{
+	const struct user *u = arg;
+
+	return pfn >= u->fixed;
 }
 
 static bool taken(void *arg, pfn_t name)
@@ -80,7 +88,12 @@ static void move(void *arg, const struct event *e, pfn_t from, pfn_t to)
 }
 
 static const struct targets_calls calls = {
-	.taken = taken, .take = take, .give = give, .move = move};
+	.taken = taken,
+	.movable = movable,
+	.take = take,
+	.give = give,
+	.move = move,
+};
 
 /* @in_use: frames in use at the end, a byte each; NULL: names need not be confirmed. */
 static void open_user(struct user *u, const uint8_t *in_use)
@@ -249,6 +262,23 @@ static void who_is_compacting_gives_nothing_back_until_it_allocates(void **state
 	close_user(&u);
 }
 
+static void what_lies_among_unmovable_frames_was_not_moved_there(void **state)
+{
+	struct user u;
+
+	(void)state;
+	open_user(&u, NULL);
+	u.fixed = 300;
+	compact(&u, 1, 2);
+	expect_log(&u, "+511 +510 ");
+	free_frames(&u, 2, 299, 0);
+	expect_log(&u, "");
+	free_frames(&u, 2, 300, 0);
+	expect_log(&u, "-511 ");
+	assert_int_equal(u.t.returns, 1);
+	close_user(&u);
+}
+
 static void huge_frames_are_not_what_compaction_moved(void **state)
 {
 	const struct event e = {.kind = EVENT_FREE, .pfn = 0, .order = HUGE_ORDER, .context = 2};
@@ -315,6 +345,8 @@ static void more_than_the_machine_has_did_not_move(void **state)
 }
 
 /* ---- the model ---- */
+
+#define MODEL_FIXED 80
 
 struct model {
 	bool in_use[FRAMES], confirm, target[FRAMES], object[FRAMES];
@@ -402,6 +434,7 @@ static void model_give_any(struct model *m)
 
 static void model_free(struct model *m, uint32_t context, int pfn, int frames)
 {
+	bool returns = !m->compacting[context] && pfn >= MODEL_FIXED;
 	int unknown = 0;
 
 	m->freed = pfn;
@@ -412,7 +445,7 @@ static void model_free(struct model *m, uint32_t context, int pfn, int frames)
 	for (int i = pfn; i < pfn + frames; i++) {
 		if (!m->target[i])
 			continue;
-		if (m->compacting[context]) {
+		if (!returns) {
 			model_new_name(m, i, pfn, pfn + frames);
 		} else {
 			m->target[i] = false;
@@ -420,7 +453,7 @@ static void model_free(struct model *m, uint32_t context, int pfn, int frames)
 			unknown--;
 		}
 	}
-	for (; !m->compacting[context] && unknown; unknown--) {
+	for (; returns && unknown; unknown--) {
 		if (m->owed) {
 			m->owed--;
 			m->returns++;
@@ -466,6 +499,7 @@ static uint64_t follow_model(uint64_t seed, bool confirm)
 	for (int i = 0; i < FRAMES; i++)
 		in_use[i] = m.in_use[i] = below(&random, 3);
 	open_user(&u, confirm ? in_use : NULL);
+	u.fixed = MODEL_FIXED;
 	/* A search that found nothing is put off until there were frees; the model never puts off. */
 	for (int step = 0; step < 4000; step++) {
 		uint32_t context = (uint32_t)below(&random, CONTEXT);
@@ -531,6 +565,7 @@ int main(void)
 		cmocka_unit_test(an_allocation_of_its_name_shows_that_a_target_is_elsewhere),
 		cmocka_unit_test(an_orphan_gives_back_its_own_name_first_then_any),
 		cmocka_unit_test(who_is_compacting_gives_nothing_back_until_it_allocates),
+		cmocka_unit_test(what_lies_among_unmovable_frames_was_not_moved_there),
 		cmocka_unit_test(huge_frames_are_not_what_compaction_moved),
 		cmocka_unit_test(names_are_those_in_use_at_the_end_and_what_lacks_one_is_owed),
 		cmocka_unit_test(without_an_end_nothing_is_confirmed),
