@@ -55,7 +55,8 @@ enum alloc_request_flag {
 	/*
 	 * The block is the place compaction moves another one to. A kernel takes such places past
 	 * its per-CPU lists, from free blocks near the end of the zone, and counts them as no
-	 * allocation: a back end may do likewise, or serve the request like any other.
+	 * allocation: a back end may do likewise, or serve the request like any other. Of a free:
+	 * such a place was not used after all, and need not go through per-CPU lists either.
 	 */
 	ALLOC_COMPACTION_TARGET = 16,
 };

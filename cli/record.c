@@ -68,6 +68,8 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 	emitter_uint(e, "parked_inferred", s->parked_inferred);
 	emitter_uint(e, "freed_inferred", s->freed_inferred);
 	emitter_uint(e, "online_frames", s->online_frames);
+	emitter_uint(e, "moved_in_start_scan", s->moved_in_start);
+	emitter_uint(e, "moved_in_end_scan", s->moved_in_end);
 	emitter_real(e, "duration_s", (double)(t->last_ns - t->first_ns) / 1e9);
 	if (s->burn_in_s > 0) {
 		emitter_uint(e, "burn_in_events", t->burn_in_events);

@@ -76,6 +76,7 @@ static void emit_header(struct emitter *e, const struct trace_header *h)
 	emitter_string(e, "identity", h->identity == IDENTITY_PFN ? "pfn" : "virtual");
 	emitter_bool(e, "ground_truth", h->compatible_features & TRACE_HAS_GROUND_TRUTH);
 	emitter_bool(e, "labels", h->compatible_features & TRACE_HAS_LABELS);
+	emitter_bool(e, "kswapd", h->compatible_features & TRACE_HAS_KSWAPD);
 	emitter_bool(e, "hindsight_marks", h->compatible_features & TRACE_MARKS_HINDSIGHT);
 	emitter_bool(e, "burn_in", h->compatible_features & TRACE_HAS_BURN_IN);
 	emitter_uint(e, "cpus", h->machine->nr_cpus);

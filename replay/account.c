@@ -78,7 +78,8 @@ static inline bool placement_is_sound(struct engine *e, const struct alloc_reque
 		account_violation(e, event, "allocation", order, pfn, why);
 		return false;
 	}
-	if (e->oracle && !zone_allowed(e, req, pfn)) {
+	/* In which zone the kernel compacted is no limit of who is asked to do likewise. */
+	if (e->oracle && !zone_allowed(e, req, pfn) && !(req->flags & ALLOC_COMPACTION_TARGET)) {
 		if (e->zones && !(req->flags & ALLOC_PREFILL))
 			account_violation(e, event, "allocation", order, pfn,
 					  "above the highest zone allowed, or off its node");

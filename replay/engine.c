@@ -38,7 +38,8 @@ static void take_config(struct engine *e, const struct engine_config *config)
 	e->oracle = config->oracle && !e->unchecked;
 	e->zones = caps & ALLOCATOR_ZONES;
 	e->split = caps & ALLOCATOR_SPLIT;
-	e->echo = caps & ALLOCATOR_ECHO;
+	/* `null` places by the hint, too. */
+	e->echo = e->hints && caps & (ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED);
 	frames = e->end - e->start;
 	for (unsigned int o = 0; o < NR_ORDERS; o++)
 		e->exec.room[o] = frames >= UINT64_C(1) << o ? frames - (UINT64_C(1) << o) + 1 : 0;
@@ -59,6 +60,23 @@ static void follow_moves(void *arg, pfn_t from, pfn_t to, unsigned int order)
 	engine_moved(arg, from, to, order);
 }
 
+static int create_targets(struct engine *e, struct error *err)
+{
+	const struct targets_config config = {
+		.machine = e->config.ids,
+		.calls = &plan_targets,
+		.arg = e,
+		.confirm = e->echo,
+		.end = e->config.end,
+		.first = e->objects->start,
+		.last = e->objects->end,
+	};
+	int rc = targets_create(&e->plan.targets, &config, err);
+
+	e->config.end = NULL;
+	return rc;
+}
+
 int engine_create(const struct engine_config *config, struct engine **out, struct error *err)
 {
 	struct engine *e = calloc(1, sizeof(*e));
@@ -73,6 +91,8 @@ int engine_create(const struct engine_config *config, struct engine **out, struc
 				    &e->objects, err);
 	if (!rc)
 		rc = marks_create(&e->exec.ghost, e->objects->end - e->objects->start, err);
+	if (!rc)
+		rc = create_targets(e, err);
 	if (!rc)
 		rc = account_create(e, err);
 	if (rc) {
@@ -93,6 +113,7 @@ void engine_destroy(struct engine *e)
 	if (e->moves)
 		world_follow_moves(e->config.world, NULL, NULL);
 	free(e->exec.moved);
+	targets_destroy(&e->plan.targets);
 	parts_destroy(&e->exec.parts);
 	marks_destroy(&e->exec.ghost);
 	objects_destroy(e->objects);
@@ -244,6 +265,9 @@ struct engine_counts engine_counts(const struct engine *e)
 		.rescued_failures = acc->rescued_failures,
 		.alloc_failures = acc->alloc_failures,
 		.prefill_failures = acc->prefill_failures,
+		.compaction_moves = p->targets.moves,
+		.compaction_returns = p->targets.returns,
+		.compaction_unplaced = p->targets.unplaced,
 		.unreplayable = p->unreplayable,
 		.hotplug_refusals = acc->hotplug_refusals,
 		.zone_mismatches = acc->zone_mismatches,

@@ -50,6 +50,11 @@ struct engine_config {
 	bool labels;		      /* events come through replay/labels.h */
 	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it and
 			   a back end with MOVES, which has it anyway */
+	/*
+	 * The end snapshot, for a back end that places where the recording did: what compaction moved
+	 * is placed where frames are in use then. Read by engine_create(). NULL: it is not placed.
+	 */
+	const struct frame_map *end;
 	bool births;	/* since when objects live, as holders and ages need it */
 	unsigned int batch_ops;	       /* 1..ENGINE_BATCH_MAX; 0: the usual number */
 	unsigned int ahead;	       /* batches planned beyond the one that is executed */
@@ -68,6 +73,7 @@ struct engine_counts {
 	uint64_t events, ops, allocs, frees, lost_events;
 	uint64_t orphan_frees, implicit_frees, ghost_frees, split_frees, deferred_frames;
 	uint64_t recorded_failures, rescued_failures, alloc_failures, prefill_failures;
+	uint64_t compaction_moves, compaction_returns, compaction_unplaced;
 	uint64_t unreplayable, hotplug_refusals, zone_mismatches, oracle_violations;
 };
 

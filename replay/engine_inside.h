@@ -13,6 +13,7 @@
 #include "replay/marks.h"
 #include "replay/objects.h"
 #include "replay/parts.h"
+#include "replay/targets.h"
 
 #define LAST_CLASSES 16
 
@@ -24,6 +25,7 @@ struct planning {
 	uint64_t events, allocs, frees, lost_events, recorded_failures, unreplayable;
 	uint64_t orphan_frees, implicit_frees, ghost_frees, split_frees;
 	uint32_t last_class[LAST_CLASSES]; /* by cpu: mostly the next request's, too */
+	struct targets targets;
 	bool out_of_memory;
 };
 
@@ -119,6 +121,9 @@ int engine_error(const struct engine *e, struct error *err);
 /* The allocation of an object of that class, known as @recorded, by @cpu. */
 void engine_describe(const struct engine *e, struct alloc_request *req, uint32_t class_id,
 		     unsigned int order, unsigned int cpu, pfn_t recorded);
+
+/* What targets are to the engine. */
+extern const struct targets_calls plan_targets;
 
 /* ---- execute.c ---- */
 

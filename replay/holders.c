@@ -137,14 +137,21 @@ static bool holds_more(const struct group *a, const struct group *b)
 	return a->class_id != b->class_id ? a->class_id < b->class_id : a->order < b->order;
 }
 
+static const char *class_name(const struct object_class *c)
+{
+	if (c->origin == OBJECT_PREFILL)
+		return "prefill";
+	if (c->origin == OBJECT_COMPACTED)
+		return "compaction";
+	return c->req.flags & ALLOC_PAGE_CACHE ? "page_cache" : "object";
+}
+
 static struct result_holder describe(const struct engine *e, const struct group *g)
 {
 	const struct object_class *c = &e->objects->class[g->class_id];
 
 	return (struct result_holder){
-		.class_name = c->prefill			? "prefill"
-			      : c->req.flags & ALLOC_PAGE_CACHE ? "page_cache"
-								: "object",
+		.class_name = class_name(c),
 		.order = g->order,
 		.migratetype = c->req.migratetype,
 		.gfp = c->req.gfp,

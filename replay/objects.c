@@ -101,7 +101,7 @@ uint64_t objects_next(const struct objects *o, uint64_t i)
 static uint32_t class_hash(const struct object_key *key)
 {
 	uint64_t h = ((uint64_t)key->gfp << 32 | key->context) ^ (uint64_t)key->migratetype << 29 ^
-		     (uint64_t)key->page_cache << 24 ^ (uint64_t)key->prefill << 23;
+		     (uint64_t)key->page_cache << 24 ^ (uint64_t)key->origin << 22;
 
 	h *= UINT64_C(0x9e3779b97f4a7c15);
 	return (uint32_t)(h >> 32);
@@ -114,7 +114,7 @@ static struct object_key key_of(const struct object_class *c)
 		.context = c->req.context,
 		.migratetype = c->req.migratetype,
 		.page_cache = c->req.flags & ALLOC_PAGE_CACHE,
-		.prefill = c->prefill,
+		.origin = c->origin,
 	};
 }
 
@@ -172,7 +172,7 @@ uint32_t objects_classify(struct objects *o, const struct object_key *key)
 		.zone = (uint8_t)machine_highest_zone(o->machine, 0, key->gfp),
 		.flags = (uint8_t)((key->context ? ALLOC_HAS_CONTEXT : 0U) | key->page_cache),
 	};
-	o->class[id].prefill = key->prefill;
+	o->class[id].origin = key->origin;
 	o->bucket[i & (o->nr_buckets - 1)] = id + 1;
 	return id;
 }

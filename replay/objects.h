@@ -21,7 +21,7 @@
 #include "base/error.h"
 #include "sim/machine.h"
 
-/* The plan half: bits 0..21 class, 22..25 order, 26 movable, 27 part, 30..31 state. 0: no object. */
+/* The plan half: bits 0..21 class, 22..25 order, 26 movable, 27 part, 28 target, 30..31 state. 0: none. */
 typedef uint32_t object_t;
 
 struct object {
@@ -39,7 +39,8 @@ enum object_state {
 
 #define OBJECT_CLASSES_MAX (UINT32_C(1) << 22)
 
-#define OBJECT_PART (UINT32_C(1) << 27) /* of a block the back end cannot split */
+#define OBJECT_PART   (UINT32_C(1) << 27) /* of a block the back end cannot split */
+#define OBJECT_TARGET (UINT32_C(1) << 28) /* of compaction, under a chosen name: replay/targets.h */
 
 static inline object_t object_make(enum object_state state, uint32_t class_id, unsigned int order,
 				   bool movable)
@@ -67,13 +68,21 @@ static inline bool object_movable(object_t o)
 	return o >> 26 & 1;
 }
 
-/** One live frame that is no part of a larger block. */
+/** One live frame of the trace's own that is no part of a larger block. */
 static inline bool object_is_single(object_t o)
 {
-	const object_t mask = UINT32_C(3) << 30 | UINT32_C(0xf) << 22 | OBJECT_PART;
+	const object_t mask = UINT32_C(3) << 30 | UINT32_C(0xf) << 22 | OBJECT_PART |
+			      OBJECT_TARGET;
 
 	return (o & mask) == (object_t)OBJECT_LIVE << 30;
 }
+
+/* How the trace tells of an object. */
+enum object_origin {
+	OBJECT_ALLOCATED, /* by an event */
+	OBJECT_PREFILL,	  /* in the start snapshot */
+	OBJECT_COMPACTED, /* as a number of frames that moved */
+};
 
 /*
  * What a free must repeat of its allocation. Few distinct ones exist, so objects hold a number. Kept
@@ -82,7 +91,7 @@ static inline bool object_is_single(object_t o)
  */
 struct object_class {
 	struct alloc_request req;
-	bool prefill; /* of the start snapshot */
+	uint8_t origin; /* enum object_origin */
 };
 
 /* What tells classes apart. */
@@ -90,7 +99,7 @@ struct object_key {
 	uint32_t gfp, context;
 	uint8_t migratetype;
 	uint8_t page_cache; /* ALLOC_PAGE_CACHE or 0 */
-	bool prefill;
+	uint8_t origin;
 };
 
 struct objects {
@@ -142,7 +151,7 @@ static inline bool object_class_is(const struct object_class *c, const struct ob
 {
 	return c->req.gfp == key->gfp && c->req.context == key->context &&
 	       c->req.migratetype == key->migratetype &&
-	       (c->req.flags & ALLOC_PAGE_CACHE) == key->page_cache && c->prefill == key->prefill;
+	       (c->req.flags & ALLOC_PAGE_CACHE) == key->page_cache && c->origin == key->origin;
 }
 
 /**

@@ -136,7 +136,7 @@ static __attribute__((noinline)) uint64_t free_range(struct engine *e, pfn_t pfn
 		object_t o = plan_at(e, pfn);
 		unsigned int order = object_order(o), fits;
 
-		if (object_state(o) == OBJECT_NONE) {
+		if (object_state(o) == OBJECT_NONE || o & OBJECT_TARGET) {
 			(*unknown)++;
 			pfn++;
 			continue;
@@ -163,13 +163,15 @@ static inline bool anything_in(const struct engine *e, pfn_t pfn, uint64_t frame
 	return false;
 }
 
-static inline void make_way(struct engine *e, pfn_t pfn, uint64_t frames, unsigned int cpu)
+static inline void make_way(struct engine *e, const struct event *ev, pfn_t pfn, uint64_t frames)
 {
 	uint64_t unknown = 0;
 	bool split = false;
 
-	if (anything_in(e, pfn, frames))
-		e->plan.implicit_frees += free_range(e, pfn, pfn + frames, cpu, &unknown, &split);
+	if (!anything_in(e, pfn, frames))
+		return;
+	targets_make_way(&e->plan.targets, ev, pfn, frames);
+	e->plan.implicit_frees += free_range(e, pfn, pfn + frames, ev->cpu, &unknown, &split);
 }
 
 /*
@@ -184,7 +186,7 @@ static __attribute__((noinline)) void plan_unreplayable(struct engine *e, const 
 	e->plan.unreplayable++;
 	if (ev->order > GIGANTIC_ORDER_MAX || !objects_cover(e->objects, pfn, end - pfn))
 		return;
-	make_way(e, pfn, end - pfn, ev->cpu);
+	make_way(e, ev, pfn, end - pfn);
 	while (pfn < end) {
 		unsigned int order = largest_order(pfn, end, MAX_ORDER);
 
@@ -236,7 +238,7 @@ static inline uint32_t classify(struct engine *e, const struct event *ev, unsign
 
 	if (id < e->objects->nr_classes && c->req.gfp == ev->gfp && c->req.context == ev->context &&
 	    c->req.migratetype == type && (c->req.flags & ALLOC_PAGE_CACHE) == page_cache &&
-	    !c->prefill)
+	    c->origin == OBJECT_ALLOCATED)
 		return id;
 	return classify_anew(e, ev, type, page_cache);
 }
@@ -268,6 +270,7 @@ ENGINE_HOT void plan_alloc(struct engine *e, const struct event *ev)
 	uint32_t class_id;
 
 	e->plan.allocs++;
+	targets_allocated(&e->plan.targets, ev->context);
 	if (!replayable(e, ev)) {
 		plan_unreplayable(e, ev);
 		return;
@@ -279,11 +282,18 @@ ENGINE_HOT void plan_alloc(struct engine *e, const struct event *ev)
 		e->plan.out_of_memory = true;
 		return;
 	}
-	make_way(e, ev->pfn, UINT64_C(1) << order, ev->cpu);
+	make_way(e, ev, ev->pfn, UINT64_C(1) << order);
 	plan_place(e, OP_ALLOC, ev->pfn,
 		   object_make(OBJECT_LIVE, class_id, order, movable_type(type)), order, ev->cpu);
 	if (e->config.births)
 		objects_at(e->objects, ev->pfn)->born = birth(e);
+}
+
+static __attribute__((noinline)) void plan_orphan(struct engine *e, const struct event *ev,
+						  uint64_t unknown)
+{
+	e->plan.orphan_frees++;
+	targets_orphan(&e->plan.targets, ev, unknown);
 }
 
 ENGINE_HOT void plan_free(struct engine *e, const struct event *ev)
@@ -297,6 +307,7 @@ ENGINE_HOT void plan_free(struct engine *e, const struct event *ev)
 		e->plan.orphan_frees++;
 		return;
 	}
+	targets_freed(&e->plan.targets, ev);
 	at = objects_at(e->objects, ev->pfn);
 	if (!ev->order && object_is_single(at->plan)) {
 		/* Most frees: one frame, which is an object of its own. */
@@ -305,7 +316,8 @@ ENGINE_HOT void plan_free(struct engine *e, const struct event *ev)
 		return;
 	}
 	free_range(e, ev->pfn, ev->pfn + frames, ev->cpu, &unknown, &split);
-	e->plan.orphan_frees += unknown > 0;
+	if (unknown)
+		plan_orphan(e, ev, unknown);
 	e->plan.split_frees += split;
 }
 
@@ -340,6 +352,38 @@ static void plan_offline(struct engine *e, const struct event *ev)
 	plan_range(e, ev, OP_OFFLINE);
 }
 
+/* Of all that the trace tells of. */
+static bool is_movable_around(void *arg, pfn_t pfn)
+{
+	const struct engine *e = arg;
+	pfn_t start = max_u64(align_down(pfn, HUGE_FRAMES), e->objects->start);
+	pfn_t end = min_u64(align_down(pfn, HUGE_FRAMES) + HUGE_FRAMES, e->objects->end);
+	unsigned int movable = 0, fixed = 0;
+
+	for (; start < end; start++) {
+		object_t o = plan_at(e, start);
+
+		if (object_state(o) == OBJECT_NONE || o & OBJECT_TARGET)
+			continue;
+		movable += object_movable(o);
+		fixed += !object_movable(o);
+	}
+	return movable >= fixed;
+}
+
+/* As plan_place(), of what compaction moved. */
+static void name_target(struct engine *e, enum op_kind kind, pfn_t name, object_t o,
+			unsigned int cpu)
+{
+	struct op *op;
+
+	plan_place(e, kind, name, o, 0, cpu);
+	op = &e->plan.batch->op[e->plan.batch->n - 1];
+	op->req.flags |= ALLOC_COMPACTION_TARGET;
+	if (!e->echo)
+		op->req.hint_pfn = PFN_NONE;
+}
+
 /* One object moves. Where placement is the recorded one it is made anew, else only its name changes. */
 static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu)
 {
@@ -352,7 +396,10 @@ static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu
 	if (e->echo && object_state(o) == OBJECT_LIVE) {
 		plan_free_of(e, OP_MOVE_OUT, index_of(e, from), o, order, cpu);
 		e->plan.batch->op[e->plan.batch->n - 1].part = o & OBJECT_PART;
-		plan_place(e, OP_MOVE_IN, to, o & ~OBJECT_PART, order, cpu);
+		if (o & OBJECT_TARGET)
+			name_target(e, OP_MOVE_IN, to, o, cpu);
+		else
+			plan_place(e, OP_MOVE_IN, to, o & ~OBJECT_PART, order, cpu);
 		return;
 	}
 	if (object_state(o) == OBJECT_LIVE) {
@@ -369,14 +416,17 @@ static void move_object(struct engine *e, pfn_t from, pfn_t to, unsigned int cpu
 static void plan_move(struct engine *e, const struct event *ev)
 {
 	uint64_t frames = UINT64_C(1) << ev->order;
+	bool fits = replayable(e, ev) && is_aligned(ev->arg, frames) &&
+		    objects_cover(e->objects, ev->arg, frames);
 
-	if (!replayable(e, ev) || !is_aligned(ev->arg, frames) ||
-	    !objects_cover(e->objects, ev->arg, frames) || !anything_in(e, ev->pfn, frames) ||
+	if (fits)
+		targets_make_way(&e->plan.targets, ev, ev->pfn, frames);
+	if (!fits || !anything_in(e, ev->pfn, frames) ||
 	    (ev->arg < ev->pfn + frames && ev->pfn < ev->arg + frames)) {
 		e->plan.unreplayable++;
 		return;
 	}
-	make_way(e, ev->arg, frames, ev->cpu);
+	make_way(e, ev, ev->arg, frames);
 	if (object_order(plan_at(e, ev->pfn)) > ev->order)
 		split_object(e, ev->pfn, ev->order);
 	for (uint64_t i = 0; i < frames;) {
@@ -386,6 +436,68 @@ static void plan_move(struct engine *e, const struct event *ev)
 			move_object(e, ev->pfn + i, ev->arg + i, ev->cpu);
 		i += UINT64_C(1) << object_order(o);
 	}
+}
+
+/* ---- what compaction moved ---- */
+
+static bool name_is_taken(void *arg, pfn_t name)
+{
+	const struct engine *e = arg;
+
+	return !objects_cover(e->objects, name, 1) || plan_at(e, name);
+}
+
+static void take_target(void *arg, const struct event *ev, pfn_t name, unsigned int zone)
+{
+	static const struct object_key key = {
+		.gfp = GFP_MOVABLE | GFP_HIGHMEM,
+		.migratetype = MIGRATE_MOVABLE,
+		.origin = OBJECT_COMPACTED,
+	};
+	struct engine *e = arg;
+	uint32_t class_id = objects_classify(e->objects, &key);
+	struct op *op;
+
+	if (class_id == UINT32_MAX) {
+		e->plan.out_of_memory = true;
+		return;
+	}
+	name_target(e, OP_ALLOC, name, object_make(OBJECT_LIVE, class_id, 0, true) | OBJECT_TARGET,
+		    ev->cpu);
+	op = &e->plan.batch->op[e->plan.batch->n - 1];
+	if (!e->foreign) {
+		op->req.zone = (uint8_t)zone;
+		op->req.node = e->machine->zones[zone].node;
+	}
+	if (e->config.births)
+		objects_at(e->objects, name)->born = birth(e);
+}
+
+static void give_target(void *arg, const struct event *ev, pfn_t name)
+{
+	struct engine *e = arg;
+	object_t o = plan_at(e, name);
+
+	objects_clear(e->objects, name, 1);
+	plan_free_of(e, OP_FREE, index_of(e, name), o, 0, ev->cpu);
+}
+
+static void move_target(void *arg, const struct event *ev, pfn_t from, pfn_t to)
+{
+	move_object(arg, from, to, ev->cpu);
+}
+
+const struct targets_calls plan_targets = {
+	.taken = name_is_taken,
+	.movable = is_movable_around,
+	.take = take_target,
+	.give = give_target,
+	.move = move_target,
+};
+
+static void plan_compaction(struct engine *e, const struct event *ev)
+{
+	e->plan.unreplayable += !targets_compaction(&e->plan.targets, ev);
 }
 
 /* A kind that drives the replay has a function of its name here, or this does not compile. */

@@ -14,11 +14,11 @@ static uint32_t prefill_class(struct engine *e, unsigned int state)
 	static const struct object_key as[] = {
 		[FRAME_MOVABLE] = {.gfp = GFP_MOVABLE | GFP_HIGHMEM,
 				   .migratetype = MIGRATE_MOVABLE,
-				   .prefill = true},
-		[FRAME_UNMOVABLE] = {.migratetype = MIGRATE_UNMOVABLE, .prefill = true},
+				   .origin = OBJECT_PREFILL},
+		[FRAME_UNMOVABLE] = {.migratetype = MIGRATE_UNMOVABLE, .origin = OBJECT_PREFILL},
 		[FRAME_RECLAIMABLE] = {.gfp = GFP_RECLAIMABLE,
 				       .migratetype = MIGRATE_RECLAIMABLE,
-				       .prefill = true},
+				       .origin = OBJECT_PREFILL},
 	};
 
 	return objects_classify(e->objects, &as[state]);

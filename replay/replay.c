@@ -337,8 +337,24 @@ static int send_run(struct run *r)
 	return tell_run(&r->tell, &run, &settings);
 }
 
+/* The end snapshot, for those whose placements it has to confirm; *@end NULL: nobody asks, or none. */
+static int read_end(struct run *r, struct frame_map **end)
+{
+	const uint32_t by_hint = ALLOCATOR_ECHO | ALLOCATOR_UNCHECKED;
+	int rc;
+
+	*end = NULL;
+	if (!(r->config.spec->ops->capabilities & by_hint) || !r->totals ||
+	    !r->totals->by_kind[EVENT_COMPACTION] || r->header->identity != IDENTITY_PFN)
+		return 0;
+	rc = trace_reader_snapshot(r->reader, TRACE_END, end, r->err);
+	return rc == -ENOENT || (rc == -EBADMSG && r->config.salvage) ? 0 : rc;
+}
+
 static int create_engine(struct run *r)
 {
+	struct frame_map *end;
+	int rc = read_end(r, &end);
 	const struct engine_config config = {
 		.world = r->world,
 		.ids = r->header->machine,
@@ -347,11 +363,15 @@ static int create_engine(struct run *r)
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
 		.births = r->config.holders != HOLDERS_AT_NONE,
 		.position = r->config.position,
+		.end = end,
 		.sample = take_sample,
 		.arg = r,
 	};
 
-	return engine_create(&config, &r->engine, r->err);
+	if (!rc)
+		rc = engine_create(&config, &r->engine, r->err);
+	frame_map_destroy(end);
+	return rc;
 }
 
 static int set_up(struct run *r)
@@ -581,6 +601,9 @@ static int send_counts(struct run *r)
 		{METRIC_rescued_failures, c->rescued_failures},
 		{METRIC_alloc_failures, c->alloc_failures},
 		{METRIC_prefill_failures, c->prefill_failures},
+		{METRIC_compaction_moves, c->compaction_moves},
+		{METRIC_compaction_returns, c->compaction_returns},
+		{METRIC_compaction_unplaced, c->compaction_unplaced},
 		{METRIC_unreplayable, c->unreplayable},
 		{METRIC_hotplug_refusals, c->hotplug_refusals},
 		{METRIC_oracle_violations, c->oracle_violations},

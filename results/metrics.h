@@ -23,7 +23,7 @@
 	X(frees, "", NEUTRAL, EXACT, "frees asked for")                                            \
 	X(lost_events, "", LOWER, EXACT, "events the recorder says it lost")                       \
 	X(orphan_frees, "", LOWER, EXACT,                                                          \
-	  "frees of frames the trace never allocated: so many events; dropped")                    \
+	  "frees of frames in no object the trace tells of: so many events")                       \
 	X(implicit_frees, "", LOWER, EXACT,                                                        \
 	  "objects freed because their frames were reused: the trace lacks a free")                \
 	X(ghost_frees, "", LOWER, EXACT,                                                           \
@@ -36,6 +36,12 @@
 	  "recorded failures for which this back end had an aligned free block")                   \
 	X(alloc_failures, "", LOWER, EXACT, "allocations this back end refused")                   \
 	X(prefill_failures, "", LOWER, EXACT, "objects of the start snapshot it could not place")  \
+	X(compaction_moves, "frames", NEUTRAL, EXACT,                                              \
+	  "moved by the recorded kernel's compaction, to places it does not tell")                 \
+	X(compaction_returns, "frames", NEUTRAL, EXACT,                                            \
+	  "of those moved, given back by frees of frames in no object")                            \
+	X(compaction_unplaced, "frames", LOWER, EXACT,                                             \
+	  "of those moved, held nowhere: no frame that the end snapshot finds in use was left")    \
 	X(unreplayable, "", LOWER, EXACT,                                                          \
 	  "allocations above the largest order or misaligned, moves of nothing, memory that "      \
 	  "comes "                                                                                 \

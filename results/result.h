@@ -258,7 +258,8 @@ struct result_holder {
 	uint64_t block; /* 2 MiB block number */
 	uint32_t rank;	/* 0: holds most frames of the block */
 	const char *
-		class_name; /* "prefill": of the start snapshot; "page_cache"; "object"; or a daemon */
+		class_name; /* "prefill": of the start snapshot; "compaction": moved by the recorded kernel;
+			       "page_cache"; "object"; or a daemon */
 	uint32_t order, migratetype, gfp, context; /* context 0: unknown */
 	uint32_t frames;			   /* in this block */
 	uint64_t since_ns; /* trace time at which the oldest was allocated; of prefill, the start */

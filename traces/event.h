@@ -47,10 +47,14 @@ enum event_arg {
 	X(10, PCPU_DRAIN, pcpu_drain, 1, NONE, 0, 1)                                               \
 	/* fallback: pfn, order and migratetype as asked; arg: event_extfrag_arg() */              \
 	X(11, EXTFRAG, extfrag, 1, NUMBER, 0, 1)                                                   \
-	/* arg: event_compaction_arg() */                                                          \
-	X(12, COMPACTION, compaction, 0, NUMBER, 0, 1)                                             \
+	/* frames have moved, just before, on cpu by context; arg: event_compaction_arg() */       \
+	X(12, COMPACTION, compaction, 0, NUMBER, 1, 1)                                             \
 	/* pfn, order: page cache of the file context; optional */                                 \
-	X(13, LABEL, label, 1, NONE, 0, 0)
+	X(13, LABEL, label, 1, NONE, 0, 0)                                                         \
+	/* a node's kswapd sets to work, for a block of this order, or goes to sleep: */           \
+	/* arg = node, pfn = its lowest frame; optional */                                         \
+	X(14, KSWAPD_WAKE, kswapd_wake, 1, NUMBER, 0, 1)                                           \
+	X(15, KSWAPD_SLEEP, kswapd_sleep, 1, NUMBER, 0, 1)
 
 enum event_kind {
 #define X(number, NAME, ...) EVENT_##NAME = number,
@@ -123,6 +127,18 @@ static inline bool event_change_ownership(uint64_t arg)
 static inline uint64_t event_compaction_arg(uint32_t scanned, uint32_t moved)
 {
 	return scanned | (uint64_t)moved << 32;
+}
+
+/* How many frames compaction moved. */
+static inline uint32_t event_compaction_moved(uint64_t arg)
+{
+	return (uint32_t)(arg >> 32);
+}
+
+/* About a node's kswapd: no frame is touched. */
+static inline bool event_is_kswapd(const struct event *e)
+{
+	return e->kind == EVENT_KSWAPD_WAKE || e->kind == EVENT_KSWAPD_SLEEP;
 }
 
 /* What an event's fields may hold in a trace of some machine. */

@@ -7,6 +7,7 @@
 #include <errno.h>
 
 #include "allocators/buddy/fallback.h"
+#include "allocators/buddy/target.h"
 #include "base/bits.h"
 
 /* gfp_to_alloc_flags: what is allowed once the fast path has failed. */
@@ -183,6 +184,8 @@ struct alloc_result buddy_alloc(struct allocator *a, const struct alloc_request 
 
 	if (req->order > MAX_ORDER || req->zone >= a->nr_zones)
 		return result;
+	if (req->flags & ALLOC_COMPACTION_TARGET)
+		return buddy_alloc_target(a, req);
 	mt = buddy_request_type(a, req);
 	result = walk(a, req, mt, MARK_LOW, buddy_reach(a, req));
 	return result.pfn != PFN_NONE ? result : alloc_slow(a, req, mt);
@@ -205,16 +208,17 @@ int buddy_free(struct allocator *a, pfn_t pfn, const struct alloc_request *req)
 {
 	uint32_t f;
 	struct buddy_zone *z = buddy_zone_of_block(a, pfn, req->order, &f);
+	bool set_aside = req->flags & ALLOC_COMPACTION_TARGET;
 	unsigned int mt, list;
 
 	if (!z || !zone_all_used(z, f, req->order))
 		return -EINVAL;
 	mt = zone_type_of(z, f);
-	list = zone_pcp_list(z, req->order, mt);
+	list = set_aside ? PCP_NO_LIST : zone_pcp_list(z, req->order, mt);
 	if (list != PCP_NO_LIST && zone_pcp_free(z, req->cpu, list, f, req->order, mt))
 		return 0;
 	spin_lock(&z->lock);
-	zone_free_split(z, f, req->order, false);
+	zone_free_split(z, f, req->order, set_aside);
 	zone_check_kswapd(z);
 	spin_unlock(&z->lock);
 	return 0;

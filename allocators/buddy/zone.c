@@ -77,6 +77,7 @@ void zone_reset(struct buddy_zone *z, uint8_t type)
 	zone_paint(z, 0, z->nr_frames, CELL_ABSENT);
 	memset(z->types, type, z->nr_frames >> PAGEBLOCK_ORDER);
 	empty_lists(z);
+	z->target_scanner = 0;
 }
 
 void zone_paint(struct buddy_zone *z, uint32_t start, uint32_t end, uint8_t cell)

@@ -234,7 +234,7 @@ static struct alloc_result alloc_from_set(struct allocator *a, const struct allo
 		       a->flat ? 0 : machine_preferred_zone(a->machine, req->node, req->zone));
 	uint32_t frame;
 
-	if (list == PCP_NO_LIST)
+	if (list == PCP_NO_LIST || req->flags & ALLOC_COMPACTION_TARGET)
 		return a->ops->alloc(a->inner, req);
 	if (!spin_trylock(&s->pcp.lock)) {
 		atomic_fetch_add_explicit(&s->contended, 1, memory_order_relaxed);
@@ -311,7 +311,7 @@ static int percpu_free(struct allocator *a, pfn_t pfn, const struct alloc_reques
 	/* First: once it is on a list, it may be somebody else's. */
 	if (!held_clear(&a->held, pfn, req->order))
 		return -EINVAL;
-	if (free_to_set(a, pfn, req))
+	if (!(req->flags & ALLOC_COMPACTION_TARGET) && free_to_set(a, pfn, req))
 		return 0;
 	rc = a->ops->free(a->inner, pfn, req);
 	if (rc)

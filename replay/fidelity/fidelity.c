@@ -15,6 +15,7 @@
 #include "replay/footprint.h"
 #include "replay/isolate.h"
 #include "replay/fidelity/judge.h"
+#include "replay/fidelity/unseen.h"
 #include "replay/tell.h"
 #include "sim/gfp.h"
 #include "traces/file/trace.h"
@@ -69,6 +70,7 @@ struct fidelity {
 	struct lifo *lifo; /* NULL: not in this pass */
 	struct judge lifo_judge;
 	struct fetch *fetch; /* per cpu */
+	struct unseen unseen; /* of a forced pass */
 	uint64_t done;	     /* events after the start */
 	uint64_t next_tick_ns;
 	bool told_lists; /* refills and drains are told */
@@ -281,6 +283,8 @@ static int one_alloc(struct fidelity *f, const struct event *e, bool score)
 		judge_alloc(f, e);
 	told.migratetype = (uint8_t)type_of(e);
 	tell(f, &told, FACT_PLACED);
+	if (score)
+		unseen_event(&f->unseen, e);
 	if (f->lifo)
 		lifo_placed(f->lifo, e->pfn, e->order);
 	return 0;
@@ -299,6 +303,8 @@ static int one_free(struct fidelity *f, const struct event *e, bool score)
 		if (!plain_block(f, &part))
 			continue;
 		tell(f, &part, FACT_FREED);
+		if (score)
+			unseen_event(&f->unseen, &part);
 		if (f->lifo && lifo_freed(f->lifo, part.cpu, part.pfn, part.order))
 			return error_set(f->err, ENOMEM, "no memory for the baseline");
 	}
@@ -330,12 +336,21 @@ static int one_event(struct fidelity *f, const struct event *e, bool score)
 			judge_block(f, e);
 		if (f->told_lists)
 			tell(f, e, e->kind == EVENT_EXTFRAG ? FACT_FALLBACK : FACT_REFILL);
+		if (score && f->told_lists)
+			unseen_event(&f->unseen, e);
 		return 0;
 	case EVENT_PCPU_DRAIN:
 		if (score)
 			close_fetch(f, e->cpu);
-		if (f->told_lists && plain_block(f, e))
-			tell(f, e, FACT_DRAIN);
+		if (!f->told_lists || !plain_block(f, e))
+			return 0;
+		tell(f, e, FACT_DRAIN);
+		if (score)
+			unseen_event(&f->unseen, e);
+		return 0;
+	case EVENT_COMPACTION:
+		if (score)
+			unseen_event(&f->unseen, e);
 		return 0;
 	case EVENT_ONLINE:
 	case EVENT_OFFLINE:
@@ -352,6 +367,8 @@ static void end_pass(struct fidelity *f)
 {
 	world_destroy(f->world);
 	lifo_destroy(f->lifo);
+	unseen_destroy(&f->unseen);
+	f->unseen = (struct unseen){0};
 	free(f->fetch);
 	f->world = NULL;
 	f->lifo = NULL;
@@ -453,6 +470,8 @@ static int forced_pass(struct fidelity *f, bool told_lists)
 			&events, &n);
 	if (!rc && told_lists)
 		rc = lifo_create(f->machine, &f->lifo, f->err);
+	if (!rc)
+		rc = unseen_create(&f->unseen, f->machine, f->ops, f->a, f->start, f->err);
 	if (!rc)
 		rc = follow(f, told_lists ? TOLD_ALL : TOLD_REQUESTS);
 	f->next_tick_ns = f->ops && f->ops->tick ? f->start->time_ns : UINT64_MAX;
@@ -693,7 +712,7 @@ static int look_through(struct fidelity *f, uint8_t *known)
 			unsigned int mt = proven_type(e);
 
 			if (e->time_ns <= f->start->time_ns || !event_has_pfn(e->kind) ||
-			    !plain_block(f, e))
+			    event_is_kswapd(e) || !plain_block(f, e))
 				continue;
 			f->touched[region_of(f, e->pfn) / 64] |= UINT64_C(1)
 								 << region_of(f, e->pfn) % 64;

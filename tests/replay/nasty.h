@@ -50,6 +50,10 @@ static inline void nasty_kind(struct event *e, uint64_t *random, uint64_t range,
 		e->kind = EVENT_LOST;
 		e->pfn = PFN_NONE;
 		e->arg = 1 + nasty_below(random, 3);
+	} else if (dice < 97) {
+		e->kind = EVENT_COMPACTION;
+		e->pfn = PFN_NONE;
+		e->arg = event_compaction_arg(0, (uint32_t)nasty_below(random, 12));
 	} else {
 		e->kind = EVENT_ZONE_LOCKED;
 	}

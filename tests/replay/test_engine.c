@@ -251,6 +251,18 @@ static struct frame_map *started(const struct machine *m)
 	return map;
 }
 
+/* Every other row of eight frames is in use at the end, by what compaction may have moved there. */
+static struct frame_map *ended(const struct machine *m)
+{
+	static uint8_t cells[FRAMES];
+	struct frame_map *map;
+
+	for (size_t i = 0; i < FRAMES; i++)
+		cells[i] = i & 8 ? FRAME_MOVABLE : FRAME_FREE;
+	assert_int_equal(frame_map_from_bytes(m, cells, 0, &map, NULL), 0);
+	return map;
+}
+
 /* What the back end that MOVES knows to be live is what the engine knows to be held. */
 static void expect_live_blocks(struct engine *e)
 {
@@ -275,13 +287,14 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	struct allocator_spec *spec;
 	struct allocator_instance *instance;
 	struct machine *m = small_machine();
-	struct frame_map *map = started(m);
+	struct frame_map *map = started(m), *end = ended(m);
 	struct look look = {0};
 	struct engine *e;
 	struct world world = {.machine = m};
 	struct engine_config config = {.world = &world,
 				       .oracle = true,
 				       .births = true,
+				       .end = end,
 				       .both_ways = behaviour & BOTH_WAYS,
 				       .batch_ops = batch_ops,
 				       .ahead = ahead,
@@ -296,6 +309,7 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	world.a = instance->a;
 	clock_calibrate(&world.clock);
 	assert_int_equal(engine_create(&config, &e, NULL), 0);
+	frame_map_destroy(end);
 	look.engine = bad.engine = e;
 	if (!(behaviour & MOVES))
 		assert_int_equal(
@@ -370,6 +384,8 @@ static void batches_make_no_difference_to_an_honest_back_end(void **unused)
 	assert_int_equal(o.counts.oracle_violations, 0);
 	assert_true(o.counts.split_frees && o.counts.implicit_frees && o.counts.orphan_frees);
 	assert_true(o.counts.rescued_failures && o.counts.unreplayable);
+	assert_true(o.counts.compaction_moves > 100 && o.counts.compaction_returns > 100);
+	assert_int_equal(o.counts.compaction_unplaced, 0);
 }
 
 static void batches_make_no_difference_to_one_that_cannot_split(void **unused)
@@ -409,6 +425,7 @@ static void batches_make_no_difference_to_the_recorded_placement(void **unused)
 	(void)unused;
 	assert_int_equal(o.counts.oracle_violations, 0);
 	assert_true(o.counts.hotplug_refusals > 0);
+	assert_true(o.counts.compaction_moves > 100 && o.counts.compaction_returns > 100);
 	o = all_ways("recorded", REFUSES);
 	assert_true(o.counts.ghost_frees > 0);
 	all_ways("recorded", LIES | WHOLE_ONLY | REFUSES);
@@ -541,6 +558,79 @@ static void what_was_placed_outside_the_machine_is_a_ghost(void **unused)
 	assert_int_equal(engine_counts(s.engine).ghost_frees, 3);
 	assert_int_equal(engine_counts(s.engine).oracle_violations, 1);
 	assert_int_equal(bad.calls, 0); /* no free reached the back end */
+	close_stage(&s);
+}
+
+/* ---- what compaction moved ---- */
+
+static struct event compaction(uint32_t moved)
+{
+	return (struct event){.kind = EVENT_COMPACTION,
+			      .pfn = PFN_NONE,
+			      .context = 7,
+			      .arg = event_compaction_arg(moved, moved)};
+}
+
+static void what_moved_is_asked_for_as_such_and_given_back_like_anything(void **unused)
+{
+	const struct event events[] = {alloc_at(8, 0), free_at(8, 0), compaction(1), free_at(9, 0)};
+	struct stage s;
+
+	(void)unused;
+	open_stage(&s, "firstfit", HONEST);
+	give(&s, events, 3);
+	assert_int_equal(engine_state(s.engine)->free_frames, FRAMES - 1);
+	assert_int_equal(engine_counts(s.engine).compaction_moves, 1);
+	assert_int_equal(engine_counts(s.engine).orphan_frees, 0);
+	give(&s, events + 3, 1);
+	assert_int_equal(engine_state(s.engine)->free_frames, FRAMES);
+	assert_int_equal(engine_counts(s.engine).compaction_returns, 1);
+	assert_int_equal(engine_counts(s.engine).orphan_frees, 1);
+	assert_int_equal(engine_counts(s.engine).oracle_violations, 0);
+	/* Alloc, free, the target's alloc, its free: no other call. */
+	assert_int_equal(bad.calls, 4);
+	close_stage(&s);
+}
+
+static void what_is_freed_among_unmovable_frames_is_not_what_moved(void **unused)
+{
+	struct event events[] = {alloc_at(8, 0), alloc_at(9, 0), alloc_at(512, 0), alloc_at(513, 0),
+				 compaction(2),	 free_at(10, 0), free_at(514, 0)};
+	struct stage s;
+
+	(void)unused;
+	events[0].migratetype = events[1].migratetype = MIGRATE_UNMOVABLE;
+	events[2].migratetype = MIGRATE_UNMOVABLE;
+	open_stage(&s, "firstfit", HONEST);
+	give(&s, events, 6);
+	assert_int_equal(engine_counts(s.engine).compaction_returns, 0);
+	/* One movable frame to one unmovable: it may have been. */
+	give(&s, events + 6, 1);
+	assert_int_equal(engine_counts(s.engine).compaction_returns, 1);
+	assert_int_equal(engine_counts(s.engine).orphan_frees, 2);
+	close_stage(&s);
+}
+
+static int find_compacted(void *arg, const struct result_holder *holder)
+{
+	if (strcmp(holder->class_name, "compaction") == 0)
+		*(uint64_t *)arg += holder->frames;
+	return 0;
+}
+
+static void what_moved_is_a_holder_of_its_own(void **unused)
+{
+	/* An unmovable neighbour makes the block of interest. */
+	struct event events[] = {alloc_at(0, 0), compaction(5)};
+	uint64_t frames = 0;
+	struct stage s;
+
+	(void)unused;
+	events[0].migratetype = MIGRATE_UNMOVABLE;
+	open_stage(&s, "firstfit", HONEST);
+	give(&s, events, 2);
+	assert_int_equal(engine_holders(s.engine, find_compacted, &frames), 0);
+	assert_int_equal(frames, 5);
 	close_stage(&s);
 }
 
@@ -850,6 +940,9 @@ int main(void)
 		cmocka_unit_test(batches_make_no_difference_to_any_other),
 		cmocka_unit_test(batches_make_no_difference_where_objects_are_known_both_ways),
 		cmocka_unit_test(a_back_end_that_moves_blocks_is_followed),
+		cmocka_unit_test(what_moved_is_asked_for_as_such_and_given_back_like_anything),
+		cmocka_unit_test(what_is_freed_among_unmovable_frames_is_not_what_moved),
+		cmocka_unit_test(what_moved_is_a_holder_of_its_own),
 		cmocka_unit_test(a_violation_names_its_event),
 		cmocka_unit_test(what_was_placed_outside_the_machine_is_a_ghost),
 		cmocka_unit_test(objects_and_parts_of_them_move_where_they_are_told),

@@ -87,7 +87,7 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 				.context = i / 2,
 				.migratetype = (uint8_t)(i / 2 % 3),
 				.page_cache = i & ALLOC_PAGE_CACHE,
-				.prefill = i & 1,
+				.origin = i & 1,
 			};
 
 			assert_int_equal(objects_classify(o, &key), i);
@@ -95,7 +95,7 @@ static void equal_requests_share_a_class_and_others_do_not(void **unused)
 	assert_int_equal(o->nr_classes, 20000);
 	assert_int_equal(o->class[12345].req.context, 6172);
 	assert_int_equal(o->class[12345].req.migratetype, 6172 % 3);
-	assert_true(o->class[12345].prefill);
+	assert_true(o->class[12345].origin);
 	objects_destroy(o);
 	machine_destroy(m);
 }

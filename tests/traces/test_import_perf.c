@@ -297,6 +297,12 @@ static const struct line_case line_cases[] = {
 	 "fragmenting=0 change_ownership=1",
 	 {.kind = EVENT_EXTFRAG, .pfn = 0x400, .arg = 10 | 1 << 8 | 1 << 16, .time_ns = 1500000000},
 	 12},
+	{"  task-1 12 [000] 1.5: compaction:mm_compaction_migratepages: nr_migrated=30 nr_failed=2",
+	 {.kind = EVENT_COMPACTION,
+	  .pfn = PFN_NONE,
+	  .arg = 32 | UINT64_C(30) << 32,
+	  .time_ns = 1500000000},
+	 12},
 };
 
 /* Terminated as the scanner wants it, in memory of its own length. */

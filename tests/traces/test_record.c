@@ -645,6 +645,31 @@ static void expect(const struct books *b, size_t i, uint8_t kind, uint64_t time_
 	assert_int_equal(e->arg, arg);
 }
 
+static void an_event_about_a_node_has_its_lowest_frame(void **state)
+{
+	struct event wake = make(EVENT_KSWAPD_WAKE, 1, PFN_NONE, 9);
+	struct event sleep = make(EVENT_KSWAPD_SLEEP, 2, PFN_NONE, 0);
+	struct event nowhere = make(EVENT_KSWAPD_WAKE, 3, PFN_NONE, 0);
+	struct books b;
+
+	(void)state;
+	books_create(&b, 0, NULL, 0);
+	nowhere.arg = 5; /* no such node */
+	put(&b, wake);
+	put(&b, sleep);
+	put(&b, nowhere);
+	expect(&b, 0, EVENT_KSWAPD_WAKE, 1, START, 0);
+	assert_int_equal(b.written->events[0].order, 9);
+	expect(&b, 1, EVENT_KSWAPD_SLEEP, 2, START, 0);
+	expect(&b, 2, EVENT_LOST, 3, PFN_NONE, 1);
+	/* No frame was touched by it. */
+	assert_int_equal(b.ledger.orphan_frees + b.ledger.implicit_frees, 0);
+	fold_burn_in_event(b.s.machine, b.s.scan->cells, &wake);
+	assert_int_equal(wake.kind, EVENT_KSWAPD_WAKE);
+	assert_int_equal(wake.pfn, START);
+	books_destroy(&b);
+}
+
 static void orphans_and_implicit_frees_are_counted(void **state)
 {
 	struct books b;
@@ -1307,6 +1332,7 @@ int main(void)
 		cmocka_unit_test(what_was_freed_last_is_parked_where_the_scan_cannot_tell),
 		cmocka_unit_test(a_folded_scan_says_the_same_as_its_machine),
 		cmocka_unit_test(pageblock_types_come_from_events_before_contents),
+		cmocka_unit_test(an_event_about_a_node_has_its_lowest_frame),
 		cmocka_unit_test(orphans_and_implicit_frees_are_counted),
 		cmocka_unit_test(offline_memory_comes_online_before_it_is_touched),
 		cmocka_unit_test(polls_say_how_far_memory_reaches_and_since_when),

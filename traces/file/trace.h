@@ -39,6 +39,7 @@ enum trace_feature {
 	TRACE_HAS_IRQ_FLAGS = 4,
 	TRACE_MARKS_HINDSIGHT = 8, /* with FRAME_HINDSIGHT; else PARKED may be either */
 	TRACE_HAS_BURN_IN = 16,	   /* set by the writer; see TRACE_BURN_IN */
+	TRACE_HAS_KSWAPD = 32,	   /* when kswapd woke and slept */
 };
 
 struct trace_header {

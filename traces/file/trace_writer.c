@@ -690,6 +690,8 @@ static uint64_t features_seen(const struct trace_totals *t)
 			features |= TRACE_HAS_GROUND_TRUTH;
 	if (t->by_kind[EVENT_LABEL])
 		features |= TRACE_HAS_LABELS;
+	if (t->by_kind[EVENT_KSWAPD_WAKE] || t->by_kind[EVENT_KSWAPD_SLEEP])
+		features |= TRACE_HAS_KSWAPD;
 	return features;
 }
 

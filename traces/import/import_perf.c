@@ -84,6 +84,12 @@ static int push_event(struct perf_import *in, struct perf_line *parsed, struct e
 		if (rc)
 			return rc;
 		break;
+	case EVENT_COMPACTION:
+		in->found->features |= TRACE_HAS_GROUND_TRUTH;
+		rc = import_sink_context(in->sink, parsed->pid, &e->context, err);
+		if (rc)
+			return rc;
+		break;
 	case EVENT_LOST:
 		if (!parsed->has_time)
 			return import_sink_push_untimed(in->sink, e, err);

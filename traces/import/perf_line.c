@@ -296,6 +296,8 @@ enum field {
 	FIELD_FALLBACK_ORDER,
 	FIELD_FALLBACK_TYPE,
 	FIELD_OWNERSHIP,
+	FIELD_MOVED,
+	FIELD_FAILED,
 	NR_FIELDS,
 };
 
@@ -310,6 +312,8 @@ static const char *const field_expected[NR_FIELDS] = {
 	[FIELD_FALLBACK_ORDER] = "fallback_order=NUMBER",
 	[FIELD_FALLBACK_TYPE] = "fallback_migratetype=NUMBER",
 	[FIELD_OWNERSHIP] = "change_ownership=NUMBER",
+	[FIELD_MOVED] = "nr_migrated=NUMBER",
+	[FIELD_FAILED] = "nr_failed=NUMBER",
 };
 
 /* What an event's line holds. */
@@ -323,7 +327,7 @@ struct layout {
 #define BIT(f) ((uint16_t)(1U << FIELD_##f))
 
 /* No two names have the same length, so that finding one takes a single compare. */
-#define LONGEST_NAME   25
+#define LONGEST_NAME   26
 #define LAYOUT(s, ...) [sizeof(s) - 1] = {s, __VA_ARGS__}
 
 /* clang-format off */
@@ -339,6 +343,7 @@ static const struct layout layouts[LONGEST_NAME + 1] = {
 	LAYOUT("mm_page_alloc_extfrag", EVENT_EXTFRAG,
 	       BIT(PFN) | BIT(ALLOC_ORDER) | BIT(ALLOC_TYPE) | BIT(FALLBACK_ORDER) |
 	       BIT(FALLBACK_TYPE) | BIT(OWNERSHIP), 0),
+	LAYOUT("mm_compaction_migratepages", EVENT_COMPACTION, BIT(MOVED) | BIT(FAILED), 0),
 };
 /* clang-format on */
 
@@ -413,6 +418,10 @@ static inline enum field field_at(const char *p, const char *end, const char **v
 		return IS("fallback_migratetype=") ? FIELD_FALLBACK_TYPE : NR_FIELDS;
 	case 'c':
 		return IS("change_ownership=") ? FIELD_OWNERSHIP : NR_FIELDS;
+	case 'n':
+		if (IS("nr_migrated="))
+			return FIELD_MOVED;
+		return IS("nr_failed=") ? FIELD_FAILED : NR_FIELDS;
 	default:
 		return NR_FIELDS;
 	}
@@ -477,6 +486,20 @@ static uint8_t migratetype_of(uint64_t kernel_type)
 	return kernel_type < MIGRATE_TYPES ? (uint8_t)kernel_type : (uint8_t)MIGRATE_UNKNOWN;
 }
 
+static enum perf_line_kind fill_compaction(const struct field_values *values, struct event *e,
+					   struct perf_fault *fault)
+{
+	uint64_t moved = values->number[FIELD_MOVED], failed = values->number[FIELD_FAILED];
+
+	if (moved > UINT32_MAX || failed > UINT32_MAX - moved)
+		return fault_at(fault, ERANGE, values->at[FIELD_MOVED], "fewer than 2^32 frames",
+				REMEDY_RANGE);
+	e->kind = EVENT_COMPACTION;
+	e->pfn = PFN_NONE;
+	e->arg = event_compaction_arg((uint32_t)(moved + failed), (uint32_t)moved);
+	return PERF_LINE_EVENT;
+}
+
 static enum perf_line_kind fill_event(const struct layout *layout,
 				      const struct field_values *values, struct event *e,
 				      struct perf_fault *fault)
@@ -486,6 +509,8 @@ static enum perf_line_kind fill_event(const struct layout *layout,
 	uint64_t order = values->number[order_field];
 	uint64_t pfn = values->number[FIELD_PFN];
 
+	if (layout->kind == EVENT_COMPACTION)
+		return fill_compaction(values, e, fault);
 	if (order > EVENT_ORDER_MAX)
 		return fault_at(fault, ERANGE, values->at[order_field], "an order of at most 31",
 				REMEDY_RANGE);

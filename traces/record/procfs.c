@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The text files of /proc: zoneinfo, iomem, buddyinfo, pagetypeinfo. Each is read whole and walked
+ * The text files of /proc: zoneinfo, iomem, buddyinfo, pagetypeinfo, vmstat. Each is read whole and walked
  * line by line, so that a surprise can be reported with its line. The scan of the frames themselves
  * is procfs_scan.c.
  */
@@ -866,4 +866,26 @@ int procfs_managed(const struct procfs *fs, const struct machine *m, uint64_t *m
 	}
 	zoneinfo_free(&zi);
 	return 0;
+}
+
+uint64_t procfs_migrated(const struct procfs *fs)
+{
+	static const char key[] = "pgmigrate_success ";
+	uint64_t frames = 0;
+	struct text t;
+	char *line;
+
+	if (text_open(&t, fs, "proc/vmstat", NULL))
+		return 0;
+	while ((line = text_line(&t))) {
+		const char *s = line + sizeof(key) - 1;
+
+		if (strncmp(line, key, sizeof(key) - 1) != 0)
+			continue;
+		if (!parse_number(&s, &frames) || !parse_end(s))
+			frames = 0;
+		break;
+	}
+	text_close(&t);
+	return frames;
 }

@@ -42,6 +42,12 @@ int procfs_counts(const struct procfs *fs, struct frame_map *map, struct error *
 int procfs_managed(const struct procfs *fs, const struct machine *m, uint64_t *managed,
 		   struct error *err);
 
+/**
+ * procfs_migrated - frames the kernel has migrated since boot, by vmstat
+ * Return: 0 if it does not count them, or cannot be asked.
+ */
+uint64_t procfs_migrated(const struct procfs *fs);
+
 /*
  * Migratetype numbers differ between kernels (with CMA: 4 is CMA, without: Isolate). The column order
  * of pagetypeinfo is the kernel's own numbering.

@@ -38,6 +38,7 @@
 
 #define POLL_MS		100
 #define TERMINATE_MS	5000
+#define SCANS_MAX	4
 #define DEFERRED_FRAMES 32768 /* a memory section: less missing memory is just reserved */
 #define BATCH_EVENTS	4096
 #define PIDS_MAX	(1U << 22)
@@ -301,6 +302,27 @@ static int run_scan(struct recording *r, struct end_point *p, struct error *err)
 	return procfs_counts(&r->fs, p->counts, err);
 }
 
+/*
+ * While a scan runs, frames that migrate show in it at their old place and the new one, or at neither,
+ * and no event tells of the new one. So it is made again, until none do or patience ends.
+ * @moved: frames that migrated during the scan that is kept
+ */
+static int run_still_scan(struct recording *r, struct end_point *p, uint64_t *moved,
+			  struct error *err)
+{
+	uint64_t before = procfs_migrated(&r->fs), after;
+	int rc;
+
+	for (unsigned int scans = 1;; scans++) {
+		rc = run_scan(r, p, err);
+		after = procfs_migrated(&r->fs);
+		*moved = after - before;
+		if (rc || !*moved || scans == SCANS_MAX)
+			return rc;
+		before = after;
+	}
+}
+
 static int start_command(struct recording *r, struct error *err)
 {
 	char *const *command = r->options->command;
@@ -420,7 +442,7 @@ static int capture(struct recording *r, struct error *err)
 		r->stats->burn_in_s = (double)(now_ns() - began) / 1e9;
 	}
 	if (rc == 0)
-		rc = run_scan(r, &r->start, err);
+		rc = run_still_scan(r, &r->start, &r->stats->moved_in_start, err);
 	if (rc == 0 && next_wish(r, 0) == WISH_STOP)
 		rc = stopped_early(err);
 	if (rc == 0)
@@ -428,7 +450,7 @@ static int capture(struct recording *r, struct error *err)
 	if (rc == 0)
 		rc = record_while(r, err);
 	if (rc == 0)
-		rc = run_scan(r, &r->end, err);
+		rc = run_still_scan(r, &r->end, &r->stats->moved_in_end, err);
 	if (rc)
 		return rc;
 	snapshot_counts_managed(r->end.counts, managed);

@@ -33,6 +33,8 @@ struct record_stats {
 	uint64_t parked_inferred; /* frames whose start state hindsight changed to PARKED */
 	uint64_t freed_inferred;  /* and to FREE; none if events were lost */
 	uint64_t online_frames;	  /* that appeared while recording */
+	uint64_t moved_in_start;  /* frames that migrated while the start scan read them, */
+	uint64_t moved_in_end;	  /* and the end scan: so many may be wrong there, twice */
 	double burn_in_s;	  /* how long it took; 0: none */
 };
 

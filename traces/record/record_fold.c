@@ -277,12 +277,23 @@ static bool block_in_zone(const struct machine *m, const struct event *e, int *z
 	return *zone >= 0 && e->order <= EVENT_ORDER_MAX && frames <= m->zones[*zone].end - e->pfn;
 }
 
+/* An event about a node has the node's lowest frame; the tracepoint knows none. */
+static void name_frame_of_node(const struct machine *m, struct event *e)
+{
+	e->pfn = PFN_NONE;
+	for (uint32_t i = 0; i < m->nr_zones; i++)
+		if (m->zones[i].node == e->arg)
+			e->pfn = min_u64(e->pfn, m->zones[i].start);
+}
+
 void fold_burn_in_event(const struct machine *m, const uint8_t *cells, struct event *e)
 {
 	size_t start, end;
 	int zone;
 	bool fits;
 
+	if (event_is_kswapd(e))
+		name_frame_of_node(m, e);
 	if (!event_has_pfn(e->kind)) {
 		fits = e->order <= EVENT_ORDER_MAX;
 	} else {
@@ -484,6 +495,7 @@ static int emit_lost(struct ledger *l, const struct event *e, struct error *err)
 int ledger_event(struct ledger *l, const struct event *e, struct error *err)
 {
 	struct block_count n;
+	struct event about_node;
 	size_t start, end;
 	pfn_t zero = machine_start(l->machine);
 	int zone, rc;
@@ -491,6 +503,11 @@ int ledger_event(struct ledger *l, const struct event *e, struct error *err)
 	rc = polls_until(l, e->time_ns, err);
 	if (rc)
 		return rc;
+	if (event_is_kswapd(e)) {
+		about_node = *e;
+		name_frame_of_node(l->machine, &about_node);
+		e = &about_node;
+	}
 	if (!event_has_pfn(e->kind) && e->order <= EVENT_ORDER_MAX)
 		return l->emit(l->arg, e, err);
 	if (!event_has_pfn(e->kind) || !block_in_zone(l->machine, e, &zone))

@@ -65,6 +65,16 @@ static const struct tracepoint tracepoints[] = {
 	 EVENT_COMPACTION,
 	 true,
 	 {NULL, NULL, NULL, NULL, "nr_migrated", "nr_failed"}},
+	{"vmscan",
+	 "mm_vmscan_kswapd_wake",
+	 EVENT_KSWAPD_WAKE,
+	 true,
+	 {NULL, "order", NULL, NULL, "nid"}},
+	{"vmscan",
+	 "mm_vmscan_kswapd_sleep",
+	 EVENT_KSWAPD_SLEEP,
+	 true,
+	 {NULL, NULL, NULL, NULL, "nid"}},
 };
 
 #define NR_TRACEPOINTS ARRAY_SIZE(tracepoints)
@@ -692,6 +702,8 @@ static bool decode_record(const struct decoder *d, const uint8_t *record, struct
 		e->arg = event_extfrag_arg((unsigned int)a, translate_type(d, b), c != 0);
 	else if (e->kind == EVENT_COMPACTION)
 		e->arg = event_compaction_arg((uint32_t)(a + b), (uint32_t)a);
+	else if (event_is_kswapd(e))
+		e->arg = a;
 	else if (e->kind == EVENT_ZONE_LOCKED && get_field(record, layout->percpu_refill))
 		e->flags |= EVENT_PCPU_REFILL;
 	return true;
