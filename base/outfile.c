@@ -123,7 +123,7 @@ static void random_suffix(char suffix[RANDOM_CHARS + 1])
 
 /*
  * Open a new hidden file beside the target and enter it into the registry. Signals wait meanwhile:
- * between the two, a handler would leave the file behind.
+ * between the two, a handler would leave the file behind. -EBUSY: the registry is full.
  */
 static int temporary_open(struct outfile *f, mode_t mode)
 {
@@ -146,7 +146,7 @@ static int temporary_open(struct outfile *f, mode_t mode)
 		unlinkat(tmp->directory, tmp->name, 0);
 		close(f->fd);
 		f->fd = -1;
-		rc = -EMFILE;
+		rc = -EBUSY;
 	}
 	if (rc < 0)
 		tmp->name[0] = '\0'; /* nothing to remove */
@@ -195,7 +195,7 @@ static int create_temporary(struct outfile *f, const char *path, const struct st
 	if (rc < 0)
 		return rc;
 	rc = temporary_open(f, 0666);
-	if (rc == -EMFILE)
+	if (rc == -EBUSY)
 		return error_set(err, EMFILE, "%s: too many files are being written at once",
 				 f->path);
 	if (rc < 0)
