@@ -38,6 +38,8 @@ static const struct {
 	{EBADMSG, "import it as", "--from"},
 	{ETIMEDOUT, "raise the timeout", "--timeout"},
 	{ENOSPC, "spool elsewhere", "--spool"},
+	{EDQUOT, "spool elsewhere", "--spool"},
+	{EFBIG, "spool elsewhere", "--spool"},
 	{ENOMEM, "smaller buffer", "--buffer"},
 	{ENOTSUP, "record one", "quire record"},
 	{ENOMEM, "import it anew", "quire import --memory SIZE --drop-beyond"},

@@ -80,7 +80,7 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 static int tell(const struct option_set *o, const struct record_stats *s)
 {
 	struct emitter *e = cli_emitter(o);
-	int status = s->command_status;
+	int status = s->command_status, code = EXIT_OK;
 
 	if (!e)
 		return EXIT_RUN;
@@ -91,12 +91,14 @@ static int tell(const struct option_set *o, const struct record_stats *s)
 	else if (WEXITSTATUS(status))
 		fprintf(stderr, "quire: the command ended with exit code %d; the trace is whole\n",
 			WEXITSTATUS(status));
-	if (s->totals.lost_events)
+	if (s->totals.lost_events && !s->cut.code)
 		fprintf(stderr,
 			"quire: %" PRIu64
 			" events were lost; record again with a larger --buffer\n",
 			s->totals.lost_events);
-	return cli_emitter_end(e, EXIT_OK);
+	if (s->cut.code)
+		code = cli_fail(EXIT_RUN, &s->cut);
+	return cli_emitter_end(e, code);
 }
 
 static int run(const struct option_set *o, int n, char **operands)

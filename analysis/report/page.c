@@ -383,6 +383,8 @@ static void put_command(struct page *page, FILE *text, const struct report_trace
 	}
 	if (specs && settings)
 		page->options->put_command(text, page->options, &replay);
+	else
+		page->no_memory = true;
 	free(specs);
 	free(settings);
 }

@@ -95,8 +95,6 @@ static int write_all(const struct report_options *options, const struct report_d
 	rc = make_directory(options->directory, &made_directory, err);
 	if (rc)
 		return rc;
-	if (!options->overwrite && access(index, F_OK) == 0)
-		return error_set(err, EEXIST, "%s: exists; name another directory", index);
 	/* Before the old page is given up for a new one. */
 	if (options->overwrite && access(index, F_OK) == 0) {
 		rc = plot_check(err);
@@ -133,6 +131,8 @@ int report_write(const struct report_options *options, struct error *err)
 		    (int)sizeof(index) ||
 	    snprintf(plots, sizeof(plots), "%s/plots", options->directory) >= (int)sizeof(plots))
 		return error_set(err, ENAMETOOLONG, "%s: name too long", options->directory);
+	if (!options->overwrite && access(index, F_OK) == 0)
+		return error_set(err, EEXIST, "%s: exists; name another directory", index);
 	rc = report_data_read(options->database, options->label, &data, err);
 	if (rc)
 		return rc;

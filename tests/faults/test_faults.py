@@ -82,6 +82,7 @@ class Outcome:
     def __init__(self, code, out, err, hit, calls, where, stack):
         self.code, self.hit, self.calls, self.where, self.stack = code, hit, calls, where, stack
         self.left = {}  # of a reference: what it left
+        self.instance_left = False
         self.out, self.err = out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
 
 
@@ -97,14 +98,17 @@ def run(program, case, where, point=None, log=False):
     env = {**os.environ, "QUIRE_FAULTS": control, "LC_ALL": "C",
            "ASAN_OPTIONS": f"detect_leaks=1:exitcode={SANITIZER_EXIT}:malloc_context_size=12:"
                            "quarantine_size_mb=1:allocator_may_return_null=1:detect_stack_use_after_return=0",
+           "LSAN_OPTIONS": f"suppressions={SOURCE}/tests/faults/leaks_of_others.txt:print_suppressions=0",
            "UBSAN_OPTIONS": f"print_stacktrace=1:halt_on_error=1:exitcode={SANITIZER_EXIT}"}
     try:
-        done = subprocess.run([program, *case.args], cwd=where, env=env, stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=PATIENCE_S,
-                              check=False)
-        code, out, err = done.returncode, done.stdout, done.stderr
-    except subprocess.TimeoutExpired as late:
-        code, out, err = None, late.stdout or b"", late.stderr or b""
+        process = subprocess.Popen([program, *case.args], cwd=where, env=env, stdin=subprocess.DEVNULL,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        out, err = process.communicate(timeout=PATIENCE_S)
+        code = process.returncode
+    except subprocess.TimeoutExpired:
+        process.kill()
+        out, err = process.communicate()
+        code = None
     with open(control, "rb") as f:
         hits = HEAD.unpack(f.read(HEAD.size))[7]
     stack, calls = [], []
@@ -117,7 +121,12 @@ def run(program, case, where, point=None, log=False):
             calls = list(CALL.iter_unpack(f.read()))
         os.unlink(control + ".calls")
     os.unlink(control)
-    return Outcome(code, out, err, hits > 0, calls, where, stack)
+    outcome = Outcome(code, out, err, hits > 0, calls, where, stack)
+    instance = os.path.join(INSTANCES, f"quire-{process.pid}")
+    outcome.instance_left = os.path.isdir(instance)
+    if outcome.instance_left:
+        os.rmdir(instance)
+    return outcome
 
 
 # What is measured or found, by name; main() adds the metrics that say of themselves that they are.
@@ -269,12 +278,11 @@ def judge(case, point, outcome, reference):
     if "LeakSanitizer" in err and "AddressSanitizer:DEADLYSIGNAL" not in err and outcome.code == SANITIZER_EXIT:
         return "leaks"
     if "Sanitizer" in err or "runtime error:" in err:
-        return "crashes: " + next(line for line in err.splitlines() if "ERROR" in line or "runtime" in line)
+        return "crashes: " + next(
+            (line for line in err.splitlines() if "ERROR" in line or "runtime" in line), err[:200])
     if outcome.code < 0 or outcome.code in (99, 134, 139):
         return f"ends with {outcome.code}"
-    instances = [n for n in os.listdir(INSTANCES) if n.startswith("quire-")] if case.root else []
-    if instances:
-        os.rmdir(os.path.join(INSTANCES, instances[0]))
+    if outcome.instance_left:
         return "leaves a tracing instance"
     if "json" in case.args and outcome.out:
         try:
