@@ -152,6 +152,7 @@ int job_end(struct job *job)
 	struct error err = {0};
 
 	if (job->e) {
+		job_tell_unkept(job); /* of whoever has not asked after each row */
 		if (job->runs.failed_checks)
 			cli_raise(&job->code, EXIT_CHECK);
 		runs_end(&job->runs);

@@ -46,7 +46,9 @@ ENOMEM, EIO, ENOSPC, EAGAIN, EMFILE, EINTR = 12, 5, 28, 11, 24, 4
 
 # class: what is tried, and which words tell it: (mode, errno, regular expression; None: must not matter).
 VARIANTS = {
-    "memory": [("once", ENOMEM, "memory"), ("forever", ENOMEM, "memory")],
+    # No memory for a thread is told as any other want of one.
+    "memory": [("once", ENOMEM, "memory|cannot start .* threads"),
+               ("forever", ENOMEM, "memory|cannot start .* threads")],
     "map": [("once", ENOMEM, "memory"), ("forever", ENOMEM, "memory")],
     "write": [("once", ENOSPC, "No space left|an earlier write failed"),
               ("forever", ENOSPC, "No space left|an earlier write failed"),
@@ -285,6 +287,10 @@ def judge(program, case, point, outcome, reference):
         return "hangs"
     if "LeakSanitizer" in err and "AddressSanitizer:DEADLYSIGNAL" not in err and outcome.code == SANITIZER_EXIT:
         return "leaks"
+    if "CHECK failed: sanitizer_linux_libcdep" in err:
+        return None  # a thread's beginning needs memory of the sanitizer's own
+    if re.search(r"(?s)DEADLYSIGNAL.*?#0 [^\n]*libtraceevent[.]so", err):
+        return None  # no doing of ours
     if "Sanitizer" in err or "runtime error:" in err:
         return "crashes: " + next(
             (line for line in err.splitlines() if "ERROR" in line or "runtime" in line), err[:200])
@@ -325,7 +331,7 @@ def judge_success(case, outcome, reference, lines):
     if left != usual:
         names = [n for n in {**left, **usual} if left.get(n) != usual.get(n)]
         return f"exit code 0, and leaves something else: {names[:2]}"
-    wrong = [line for line in lines if "warning" not in line]
+    wrong = [line for line in lines if "warning" not in line and "events were lost" not in line]
     return f"exit code 0, and complains: {wrong[:2]}" if wrong else None
 
 
@@ -424,7 +430,7 @@ def cases(where, program):
                             "--repetitions", "1"]),
         Case("report", ["report", "old.db", "-o", "page"], [at("old.db")], ["page"]),
         Case("snapshot", ["snapshot", "-o", "s.quire", "--format", "json"], [], ["s.quire"], root=True, weight=3),
-        Case("record", ["record", "-o", "r.quire", "--buffer", "1M", "--format", "json", "--", "true"], [],
+        Case("record", ["record", "-o", "r.quire", "--buffer", "4M", "--format", "json", "--", "true"], [],
              ["r.quire"], root=True, weight=3),
         Case("record burn-in", ["record", "--burn-in", "-o", "r.quire", "--format", "json", "--", "true"], [],
              ["r.quire"], root=True, weight=30),
@@ -465,10 +471,13 @@ def try_case(program, case, where, options):
     reference = run(program, case, f"{where}/reference", log=True)
     if reference.code != 0:
         return False, f"undisturbed, it ends with {reference.code}: {reference.err[-2000:]}"
-    case.noise(reference, *(run(program, case, f"{where}/again{i}") for i in range(4)))
+    if not case.root:
+        case.noise(reference, *(run(program, case, f"{where}/again{i}") for i in range(4)))
     reference.left = case.left(reference)
     calls = calls_of(reference, options.by, rng)
     points = points_of(calls, options.classes)
+    if case.root:  # nobody there has a signal handler, and libtracefs expects none
+        points = [p for p in points if p.code != EINTR and p.mode != "short"]
     rng.shuffle(points)
     points = points[::options.stride * case.weight]
     hits, wrong = try_points(program, case, points, reference, where, options)

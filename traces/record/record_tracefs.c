@@ -135,13 +135,14 @@ static int fail_file(struct error *err, const char *file, const char *what)
 }
 
 /*
- * Something failed in a library that does not say why: if memory was short, as errno tells (from 0), then
- * that is why, and not @text.
+ * @file was not read, or what was read (@text) not understood. The library that tried does not say why;
+ * but errno, 0 before, tells whether memory was short or reading failed.
  */
-static int fail_unsaid(struct error *err, int code, const char *text)
+static int fail_format(struct error *err, const char *file, const char *text)
 {
-	return errno == ENOMEM ? error_set(err, ENOMEM, "tracefs: out of memory")
-			       : error_set(err, code, "%s", text);
+	if (errno == ENOMEM || (!text && errno && errno != ENOENT))
+		return fail_file(err, file, "cannot be read");
+	return error_set(err, EOPNOTSUPP, "tracefs: %s: not understood", file);
 }
 
 /* ---- finding tracefs ---- */
@@ -236,10 +237,14 @@ static int read_format(struct tracer *t, struct tep_handle *tep, size_t i, struc
 {
 	const struct tracepoint *tp = &tracepoints[i];
 	struct tep_event *event;
-	char *text;
+	char file[96], *text;
 	int size, rc;
 
+	snprintf(file, sizeof(file), "events/%s/%s/format", tp->system, tp->name);
+	errno = 0;
 	text = tracefs_event_file_read(t->instance, tp->system, tp->name, "format", &size);
+	if (!text && errno && errno != ENOENT)
+		return fail_format(err, file, text);
 	if (!text && tp->optional)
 		return 0;
 	if (!text)
@@ -251,8 +256,7 @@ static int read_format(struct tracer *t, struct tep_handle *tep, size_t i, struc
 	tep_parse_event(tep, text, (unsigned long)size, tp->system);
 	event = tep_find_event_by_name(tep, tp->system, tp->name);
 	if (!event)
-		rc = error_set(err, EOPNOTSUPP, "tracefs: events/%s/%s/format: not understood",
-			       tp->system, tp->name);
+		rc = fail_format(err, file, text);
 	else
 		rc = layout_fields(&t->decoder, i, event, err);
 	if (rc == 0 && tp->kind == EVENT_ALLOC)
@@ -272,7 +276,7 @@ static int read_formats(struct tracer *t, struct error *err)
 	errno = 0;
 	text = tracefs_instance_file_read(NULL, "events/header_page", &size);
 	if (!text || tep_parse_header_page(tep, text, (unsigned long)size, (int)sizeof(long)) != 0)
-		rc = fail_unsaid(err, EOPNOTSUPP, "tracefs: events/header_page: not understood");
+		rc = fail_format(err, "events/header_page", text);
 	free(text);
 	if (rc == 0)
 		t->page_bytes = (size_t)tep_get_sub_buffer_size(tep);
