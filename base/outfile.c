@@ -259,8 +259,8 @@ int outfile_check(const char *path, bool overwrite, struct error *err)
 		return rc < 0 ? rc : 0;
 	if (!path[0] || (slash && !slash[1]))
 		return error_set(err, EISDIR, "%s: a directory; give a file name", path);
-	directory = slash ? strndup(path, (size_t)max_u64((uint64_t)(slash - path), 1)) : strdup(".");
-	if (!directory)
+	/* "/." so that a file in its place is called none. */
+	if (asprintf(&directory, "%.*s.", slash ? (int)(slash + 1 - path) : 0, path) < 0)
 		return error_set(err, ENOMEM, "%s: no memory", path);
 	rc = access(directory, W_OK | X_OK) == 0
 		     ? 0
