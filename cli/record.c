@@ -80,25 +80,26 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 static int tell(const struct option_set *o, const struct record_stats *s)
 {
 	struct emitter *e = cli_emitter(o);
-	int status = s->command_status, code = EXIT_OK;
+	int status = s->command_status;
 
 	if (!e)
 		return EXIT_RUN;
 	emit_stats(e, option_string(o, "output"), s);
+	/* Then it was the recorder that ended the command. */
+	if (s->cut.code)
+		return cli_emitter_end(e, cli_fail(EXIT_RUN, &s->cut));
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "quire: the command was killed by signal %d; the trace is whole\n",
 			WTERMSIG(status));
 	else if (WEXITSTATUS(status))
 		fprintf(stderr, "quire: the command ended with exit code %d; the trace is whole\n",
 			WEXITSTATUS(status));
-	if (s->totals.lost_events && !s->cut.code)
+	if (s->totals.lost_events)
 		fprintf(stderr,
 			"quire: %" PRIu64
 			" events were lost; record again with a larger --buffer\n",
 			s->totals.lost_events);
-	if (s->cut.code)
-		code = cli_fail(EXIT_RUN, &s->cut);
-	return cli_emitter_end(e, code);
+	return cli_emitter_end(e, EXIT_OK);
 }
 
 static int run(const struct option_set *o, int n, char **operands)

@@ -319,13 +319,15 @@ TAKE(int, -1, rename, CLASS_NAME, (const char *from, const char *to), (from, to)
      const char *)
 TAKE(int, -1, renameat, CLASS_NAME, (int a, const char *from, int b, const char *to),
      (a, from, b, to), int, const char *, int, const char *)
-TAKE(int, -1, renameat2, CLASS_NAME, (int a, const char *from, int b, const char *to, unsigned int f),
-     (a, from, b, to, f), int, const char *, int, const char *, unsigned int)
+TAKE(int, -1, renameat2, CLASS_NAME,
+     (int a, const char *from, int b, const char *to, unsigned int f), (a, from, b, to, f), int,
+     const char *, int, const char *, unsigned int)
 TAKE(int, -1, link, CLASS_NAME, (const char *from, const char *to), (from, to), const char *,
      const char *)
 TAKE(int, -1, linkat, CLASS_NAME, (int a, const char *from, int b, const char *to, int f),
      (a, from, b, to, f), int, const char *, int, const char *, int)
-TAKE(int, -1, mkdir, CLASS_NAME, (const char *path, mode_t mode), (path, mode), const char *, mode_t)
+TAKE(int, -1, mkdir, CLASS_NAME, (const char *path, mode_t mode), (path, mode), const char *,
+     mode_t)
 TAKE(int, -1, mkdirat, CLASS_NAME, (int at, const char *path, mode_t mode), (at, path, mode), int,
      const char *, mode_t)
 TAKE(char *, NULL, mkdtemp, CLASS_NAME, (char *path), (path), char *)
@@ -398,8 +400,8 @@ EXPORTED pid_t fork(void)
 TAKE(int, errno, posix_spawn, CLASS_PROCESS, SPAWN_PARAMETERS, SPAWN_ARGUMENTS, SPAWN_TYPES)
 TAKE(int, errno, posix_spawnp, CLASS_PROCESS, SPAWN_PARAMETERS, SPAWN_ARGUMENTS, SPAWN_TYPES)
 TAKE(int, errno, pthread_create, CLASS_PROCESS,
-     (pthread_t *restrict thread, const pthread_attr_t *restrict attributes,
-      void *(*start)(void *), void *restrict arg),
+     (pthread_t *restrict thread, const pthread_attr_t *restrict attributes, void *(*start)(void *),
+      void *restrict arg),
      (thread, attributes, start, arg), pthread_t *, const pthread_attr_t *, void *(*)(void *),
      void *)
 
@@ -421,8 +423,8 @@ EXPORTED int close(int fd)
 }
 
 TAKE(int, -1, mlock, CLASS_ADVICE, (const void *p, size_t n), (p, n), const void *, size_t)
-TAKE(int, -1, madvise, CLASS_ADVICE, (void *p, size_t n, int advice), (p, n, advice), void *, size_t,
-     int)
+TAKE(int, -1, madvise, CLASS_ADVICE, (void *p, size_t n, int advice), (p, n, advice), void *,
+     size_t, int)
 
 /* ---- standard output ---- */
 

@@ -34,7 +34,8 @@ struct record_stats {
 	uint64_t freed_inferred;  /* and to FREE; none if events were lost */
 	uint64_t online_frames;	  /* that appeared while recording */
 	double burn_in_s;	  /* how long it took; 0: none */
-	struct error cut; /* why it ended before it should have, and lacks events; code 0: it did not */
+	struct error
+		cut; /* why it ended before it should have, and lacks events; code 0: it did not */
 };
 
 /**

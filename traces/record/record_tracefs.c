@@ -93,7 +93,7 @@ struct reader {
 	bool running;
 	uint32_t cpu;
 	int pipe, spool;
-	uint8_t *buffer; /* READER_BYTES */
+	uint8_t *buffer;	 /* READER_BYTES */
 	size_t fill, page_bytes; /* in the buffer; once the spool is full, the end of the stream */
 	uint64_t bytes;		 /* of the spool */
 	bool give_back;		 /* what is read from the spool is needed no more */
@@ -282,8 +282,10 @@ static int read_formats(struct tracer *t, struct error *err)
 		t->page_bytes = (size_t)tep_get_sub_buffer_size(tep);
 	if (rc == 0 && (t->page_bytes < 4096 || t->page_bytes > READER_BYTES ||
 			!is_power_of_two(t->page_bytes)))
-		rc = error_set(err, EOPNOTSUPP, "tracefs: events/header_page: pages of %zu bytes",
-			       t->page_bytes);
+		rc = errno == ENOMEM ? fail_format(err, "events/header_page", NULL)
+				     : error_set(err, EOPNOTSUPP,
+						 "tracefs: events/header_page: pages of %zu bytes",
+						 t->page_bytes);
 	for (size_t i = 0; i < NR_TRACEPOINTS && rc == 0; i++)
 		rc = read_format(t, tep, i, err);
 	tep_free(tep);
@@ -508,8 +510,8 @@ int tracer_create(const struct tracer_options *options, struct tracer **tracer, 
 	}
 	if (rc == 0)
 		rc = set_up_instance(
-			t, tracefs, options->buffer_bytes ? options->buffer_bytes : BUFFER_BYTES_DEFAULT,
-			err);
+			t, tracefs,
+			options->buffer_bytes ? options->buffer_bytes : BUFFER_BYTES_DEFAULT, err);
 	if (rc == 0)
 		rc = read_formats(t, err);
 	for (uint32_t cpu = 0; cpu < t->nr_cpus && rc == 0; cpu++)
@@ -528,9 +530,12 @@ int tracer_start(struct tracer *t, struct error *err)
 {
 	for (size_t i = 0; i < NR_TRACEPOINTS; i++) {
 		const struct tracepoint *tp = &tracepoints[i];
+		char file[96];
 
+		/* tracefs_event_enable() looks for a pattern, and crashes if memory is short. */
+		snprintf(file, sizeof(file), "events/%s/%s/enable", tp->system, tp->name);
 		if (t->decoder.layouts[i].present &&
-		    tracefs_event_enable(t->instance, tp->system, tp->name) < 0)
+		    tracefs_instance_file_write(t->instance, file, "1") < 0)
 			return fail_file(err, tp->name, "the event cannot be enabled");
 	}
 	if (tracefs_instance_file_write(t->instance, "tracing_on", "1") < 0)
@@ -748,13 +753,14 @@ static int lane_fill(const struct reader *r, struct lane *lane, struct error *er
 		if (n < 0 && (errno == EINTR || drop_direct(r->spool)))
 			continue;
 		if (n <= 0)
-			return error_set(err, n < 0 ? errno : EIO, "spool: cannot be read again: %s",
+			return error_set(err, n < 0 ? errno : EIO,
+					 "spool: cannot be read again: %s",
 					 n < 0 ? strerror(errno) : "it became shorter");
 		lane->size += (size_t)n;
 	}
 	if (r->give_back && lane->offset < r->bytes)
-		fallocate(r->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			  (off_t)lane->offset, (off_t)min_u64(want, r->bytes - lane->offset));
+		fallocate(r->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)lane->offset,
+			  (off_t)min_u64(want, r->bytes - lane->offset));
 	lane->offset += want;
 	return 0;
 }
