@@ -39,9 +39,10 @@ int database_fail(struct database *database, const char *what, struct error *err
 		return error_set(err, EBADMSG, "%s: not a results database; name another file",
 				 path);
 	case SQLITE_CORRUPT:
+		/* SQLite says the same of what its disk does not give back. */
 		return error_set(err, EBADMSG,
-				 "%s: %s: damaged (%s); save what is left with 'sqlite3 FILE "
-				 ".recover'",
+				 "%s: %s: damaged, or the disk cannot be read (%s); save what is "
+				 "left with 'sqlite3 FILE .recover'",
 				 path, what, sqlite3_errmsg(database->db));
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
@@ -251,7 +252,9 @@ int database_check(struct database *database, bool *fresh, struct error *err)
 	if (rc)
 		return rc;
 	rc = read_marks(database, &marks, err);
-	sqlite3_exec(database->db, "RELEASE marks", NULL, NULL, NULL);
+	/* Not ended, it would be in the way of every other transaction. */
+	if (!rc)
+		rc = database_exec(database, "RELEASE marks", "reading", err);
 	if (rc)
 		return rc;
 	if (fresh)

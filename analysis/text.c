@@ -88,12 +88,22 @@ void text_gnuplot(FILE *out, const char *text)
 	fputc('\'', out);
 }
 
-void text_shell(FILE *out, const char *text)
+static const char *special_shell_html(char c)
+{
+	return c == '\'' ? "&#39;\\&#39;&#39;" : special_html(c);
+}
+
+static bool is_shell_word(const char *text)
 {
 	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 				    "0123456789_-./:=,@%+";
 
-	if (text[0] && text[strspn(text, plain)] == '\0') {
+	return text[0] && text[strspn(text, plain)] == '\0';
+}
+
+void text_shell(FILE *out, const char *text)
+{
+	if (is_shell_word(text)) {
 		fputs(text, out);
 		return;
 	}
@@ -109,16 +119,13 @@ void text_shell(FILE *out, const char *text)
 
 void text_shell_html(FILE *out, const char *text)
 {
-	char *word = NULL;
-	size_t size;
-	FILE *memory = open_memstream(&word, &size);
+	const bool quoted = !is_shell_word(text);
 
-	if (!memory)
-		return;
-	text_shell(memory, text);
-	if (fclose(memory) == 0)
-		text_html(out, word);
-	free(word);
+	if (quoted)
+		fputs("&#39;", out);
+	put_clean(out, text, special_shell_html);
+	if (quoted)
+		fputs("&#39;", out);
 }
 
 /* Insert narrow spaces between groups of three digits before the point. */

@@ -810,6 +810,9 @@ int emitter_end(struct emitter *e, struct error *err)
 	errno = 0;
 	if (!e->failure.code && fflush(e->out) != 0)
 		fail_write(e);
+	/* Whoever else flushed the stream had no use for the answer. */
+	if (!e->failure.code && ferror(e->out))
+		fail(e, EIO, "an earlier write failed; not all of it is there");
 	if (e->failure.code)
 		rc = error_set(err, e->failure.code, "%s", e->failure.text);
 	free(e->path.data);

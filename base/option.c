@@ -16,6 +16,7 @@
 
 #include "base/bits.h"
 #include "base/format.h"
+#include "base/text_stream.h"
 
 /* A file that was read as an option's value. */
 struct option_file {
@@ -1069,21 +1070,15 @@ static const char *scalar_text(char text[FORMAT_MAX], const struct option *row,
 /* Several strings as one text. Return: malloc'ed, or NULL. */
 static char *join_strings(const struct option_value *v)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	struct text_stream stream;
+	FILE *out = text_stream_begin(&stream);
 
-	if (!out)
-		return NULL;
-	for (size_t i = 0; i < v->nr_strings; i++) {
+	for (size_t i = 0; out && i < v->nr_strings; i++) {
 		if (i)
 			fputc(',', out);
 		print_spec_value(out, v->strings[i]);
 	}
-	if (fclose(out) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return text_stream_end(&stream, NULL);
 }
 
 int option_each(const struct option_set *set,
@@ -1117,14 +1112,12 @@ int option_each(const struct option_set *set,
 
 char *option_canonical(const struct option_set *set)
 {
-	char *text = NULL, buffer[FORMAT_MAX];
+	struct text_stream stream;
+	FILE *out = text_stream_begin(&stream);
+	char buffer[FORMAT_MAX];
 	const char *comma = "";
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
 
-	if (!out)
-		return NULL;
-	for (size_t i = 0; i < set->n; i++) {
+	for (size_t i = 0; out && i < set->n; i++) {
 		const struct option *row = &set->table[i];
 		const struct option_value *v = &set->values[i];
 
@@ -1139,10 +1132,7 @@ char *option_canonical(const struct option_set *set)
 			comma = ",";
 		}
 	}
-	if (fclose(out) == 0)
-		return text;
-	free(text);
-	return NULL;
+	return text_stream_end(&stream, NULL);
 }
 
 /* ---- help ---- */
@@ -1260,14 +1250,12 @@ void option_help(const struct option *table, bool dashes, FILE *out)
 	}
 	column += HELP_LEFT_MARGIN + 2;
 	for (size_t i = 0; i < n; i++) {
-		char *right = NULL;
-		size_t size;
-		FILE *stream = open_memstream(&right, &size);
+		struct text_stream stream;
+		char *right;
 
-		if (!stream)
-			return;
-		print_right(stream, &table[i]);
-		fclose(stream);
+		if (text_stream_begin(&stream))
+			print_right(stream.out, &table[i]);
+		right = text_stream_end(&stream, NULL);
 		left_text(left, sizeof(left), &table[i], dashes);
 		fprintf(out, "%*s%-*s", HELP_LEFT_MARGIN, "", column - HELP_LEFT_MARGIN, left);
 		if ((int)strlen(left) > column - HELP_LEFT_MARGIN - 2)

@@ -123,7 +123,7 @@ static void random_suffix(char suffix[RANDOM_CHARS + 1])
 
 /*
  * Open a new hidden file beside the target and enter it into the registry. Signals wait meanwhile:
- * between the two, a handler would leave the file behind.
+ * between the two, a handler would leave the file behind. -EBUSY: the registry is full.
  */
 static int temporary_open(struct outfile *f, mode_t mode)
 {
@@ -146,7 +146,7 @@ static int temporary_open(struct outfile *f, mode_t mode)
 		unlinkat(tmp->directory, tmp->name, 0);
 		close(f->fd);
 		f->fd = -1;
-		rc = -EMFILE;
+		rc = -EBUSY;
 	}
 	if (rc < 0)
 		tmp->name[0] = '\0'; /* nothing to remove */
@@ -195,7 +195,7 @@ static int create_temporary(struct outfile *f, const char *path, const struct st
 	if (rc < 0)
 		return rc;
 	rc = temporary_open(f, 0666);
-	if (rc == -EMFILE)
+	if (rc == -EBUSY)
 		return error_set(err, EMFILE, "%s: too many files are being written at once",
 				 f->path);
 	if (rc < 0)
@@ -229,24 +229,59 @@ static void outfile_free(struct outfile *f)
 	free(f);
 }
 
+enum target { TARGET_NEW, TARGET_OLD, TARGET_SPECIAL };
+
+/* What is at @path, which goes to @st. Return: an enum target, or a negative errno: not to be written. */
+static int look_at_target(const char *path, bool overwrite, struct stat *st, struct error *err)
+{
+	bool exists = stat(path, st) == 0;
+	struct stat link;
+
+	if (exists && S_ISDIR(st->st_mode))
+		return error_set(err, EISDIR, "%s: a directory; give a file name", path);
+	if (exists && !S_ISREG(st->st_mode))
+		return TARGET_SPECIAL;
+	/* lstat: a dangling link is in the way too. */
+	if (!overwrite && lstat(path, &link) == 0)
+		return error_set(err, EEXIST,
+				 "%s: exists already; choose another name, or replace it", path);
+	return exists ? TARGET_OLD : TARGET_NEW;
+}
+
+int outfile_check(const char *path, bool overwrite, struct error *err)
+{
+	const char *slash = strrchr(path, '/');
+	struct stat st;
+	char *directory;
+	int rc = look_at_target(path, overwrite, &st, err);
+
+	if (rc < 0 || rc == TARGET_SPECIAL)
+		return rc < 0 ? rc : 0;
+	if (!path[0] || (slash && !slash[1]))
+		return error_set(err, EISDIR, "%s: a directory; give a file name", path);
+	/* "/." so that a file in its place is called none. */
+	if (asprintf(&directory, "%.*s.", slash ? (int)(slash + 1 - path) : 0, path) < 0)
+		return error_set(err, ENOMEM, "%s: no memory", path);
+	rc = access(directory, W_OK | X_OK) == 0
+		     ? 0
+		     : path_error(err, errno, path, "cannot write into its directory");
+	free(directory);
+	return rc;
+}
+
 static int open_target(struct outfile *f, struct error *err)
 {
-	struct stat st, link;
+	struct stat st;
 	char *resolved;
-	bool exists = stat(f->path, &st) == 0;
-	int rc;
+	int rc = look_at_target(f->path, f->overwrite, &st, err);
 
-	if (exists && S_ISDIR(st.st_mode))
-		return error_set(err, EISDIR, "%s: a directory; give a file name", f->path);
-	if (exists && !S_ISREG(st.st_mode)) {
+	if (rc < 0)
+		return rc;
+	if (rc == TARGET_SPECIAL) {
 		f->fd = open(f->path, O_WRONLY | O_CLOEXEC);
 		return f->fd < 0 ? path_error(err, errno, f->path, "cannot open") : 0;
 	}
-	/* lstat: a dangling link is in the way too. */
-	if (!f->overwrite && lstat(f->path, &link) == 0)
-		return error_set(err, EEXIST,
-				 "%s: exists already; choose another name, or replace it", f->path);
-	if (!exists)
+	if (rc == TARGET_NEW)
 		return create_temporary(f, f->path, NULL, err);
 	/* Replace what a symbolic link points at, not the link. */
 	resolved = realpath(f->path, NULL);

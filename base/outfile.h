@@ -30,6 +30,13 @@ struct outfile;
 int outfile_create(const char *path, bool overwrite, struct outfile **file, struct error *err);
 
 /**
+ * outfile_check - would outfile_create() find something in the way now? For who has much to do before
+ * Nothing is created, and in the meantime anything may change.
+ * Return: 0, or as outfile_create().
+ */
+int outfile_check(const char *path, bool overwrite, struct error *err);
+
+/**
  * outfile_write - append, through a buffer
  * Return: 0, or -ENOSPC, -EIO, ... (the message names the path). After a failure every later call
  * fails alike, outfile_commit() too.

@@ -46,6 +46,8 @@ void cli_catch_stop(void);
 
 /** Print "quire: MESSAGE" on stderr. Return: @code, for `return cli_fail(...)`. */
 int cli_fail(enum exit_code code, const struct error *err);
+/** What was asked could not be understood: a usage error, unless only memory was short. */
+int cli_refuse(const struct error *err);
 int cli_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /**
  * cli_dash - libraries call a parameter "memory", a command line "--memory": where a message begins

@@ -50,15 +50,13 @@ static int parse_parameters(const struct workload *workload, const struct option
 			    struct option_set **values)
 {
 	struct error err = {0};
-	int rc;
 
 	if (option_set_create(workload->options, values, &err))
 		return cli_fail(EXIT_RUN, &err);
 	for (const char *const *text = option_strings(o, "parameter"); *text; text++) {
-		rc = option_set_parse_spec(*values, *text, &err);
-		if (rc) {
+		if (option_set_parse_spec(*values, *text, &err)) {
 			error_prefix(&err, "generate: %s", workload->name);
-			return cli_fail(rc == -ENOMEM ? EXIT_RUN : EXIT_USAGE, &err);
+			return cli_refuse(&err);
 		}
 	}
 	return EXIT_OK;

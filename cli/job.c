@@ -46,7 +46,7 @@ static int tell_failure(struct result_sink *sink, const struct result_record *re
 	error_set(&failure, record->done.code ? record->done.code : EIO, "%s: %s", job->verb,
 		  record->done.text ? record->done.text : "failed");
 	job_fail(job, &failure);
-	if (record->done.status == RUN_CRASHED) {
+	if (record->done.status == RUN_CRASHED && job->runs.kept.run.spec) {
 		fputs("quire: to repeat it: gdb --args ", stderr);
 		cli_put_repetition(stderr, job->runs.kept.run.spec);
 		fputc('\n', stderr);
@@ -152,6 +152,7 @@ int job_end(struct job *job)
 	struct error err = {0};
 
 	if (job->e) {
+		job_tell_unkept(job); /* of whoever has not asked after each row */
 		if (job->runs.failed_checks)
 			cli_raise(&job->code, EXIT_CHECK);
 		runs_end(&job->runs);

@@ -58,8 +58,11 @@ static int own(const char **strings[], size_t n)
 
 static int keep_run(struct kept_run *k, const struct result_run *run)
 {
+	int rc = 0;
+
 	kept_run_clear(k);
 	k->run = *run;
+	/* Whatever becomes of it, nothing borrowed may stay. */
 	for (size_t i = 0; i < KEPT_STRINGS; i++) {
 		const char **member = (const char **)((char *)&k->run + run_strings[i]);
 
@@ -67,10 +70,10 @@ static int keep_run(struct kept_run *k, const struct result_run *run)
 			continue;
 		k->string[i] = strdup(*member);
 		if (!k->string[i])
-			return -ENOMEM;
+			rc = -ENOMEM;
 		*member = k->string[i];
 	}
-	return 0;
+	return rc;
 }
 
 static int keep_setting(struct kept_run *k, const struct result_setting *setting)

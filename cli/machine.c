@@ -18,7 +18,7 @@ int cli_machine_read(const struct option_set *options, struct cli_machine *m)
 	if (!path)
 		return EXIT_OK;
 	if (machine_from_file(path, &m->machine, &notes, &err))
-		return cli_fail(EXIT_USAGE, &err);
+		return cli_refuse(&err);
 	if (notes.derived[0] && option_choice(options, "format") == EMITTER_TABLE)
 		fprintf(stderr, "quire: %s: %s\n", path, notes.derived);
 	name = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;

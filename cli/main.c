@@ -38,6 +38,8 @@ static const struct {
 	{EBADMSG, "import it as", "--from"},
 	{ETIMEDOUT, "raise the timeout", "--timeout"},
 	{ENOSPC, "spool elsewhere", "--spool"},
+	{EDQUOT, "spool elsewhere", "--spool"},
+	{EFBIG, "spool elsewhere", "--spool"},
 	{ENOMEM, "smaller buffer", "--buffer"},
 	{ENOTSUP, "record one", "quire record"},
 	{ENOMEM, "import it anew", "quire import --memory SIZE --drop-beyond"},
@@ -111,6 +113,11 @@ void cli_put_repetition(FILE *out, const char *spec)
 	fputs(" -a", out);
 	put_word(out, spec);
 	fputs(" --in-process", out);
+}
+
+int cli_refuse(const struct error *err)
+{
+	return cli_fail(err->code == ENOMEM ? EXIT_RUN : EXIT_USAGE, err);
 }
 
 void cli_dash(struct error *err, const struct option *table)
@@ -306,7 +313,7 @@ static int run_verb(const struct verb *v, int argc, char **argv)
 	if (option_set_parse_argv(options, argc, argv, v->stop_at_operand, &first, &err)) {
 		option_set_destroy(options);
 		error_prefix(&err, "%s", v->name);
-		return cli_fail(EXIT_USAGE, &err);
+		return cli_refuse(&err);
 	}
 	n = argc - first;
 	if (n < v->min_operands || (v->max_operands >= 0 && n > v->max_operands))

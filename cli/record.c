@@ -87,6 +87,9 @@ static int tell(const struct option_set *o, const struct record_stats *s)
 	if (!e)
 		return EXIT_RUN;
 	emit_stats(e, option_string(o, "output"), s);
+	/* Then it was the recorder that ended the command. */
+	if (s->cut.code)
+		return cli_emitter_end(e, cli_fail(EXIT_RUN, &s->cut));
 	if (WIFSIGNALED(status))
 		fprintf(stderr, "quire: the command was killed by signal %d; the trace is whole\n",
 			WTERMSIG(status));

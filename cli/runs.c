@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/text_stream.h"
 #include "cli/accuracy.h"
 #include "cli/cli.h"
 #include "cli/run_emit.h"
@@ -110,19 +111,14 @@ static void tell_warning(const struct runs *r, const char *text)
 /* What was asked, of whichever back end. Return: malloc'ed; NULL: no memory. */
 static char *question_of(const struct kept_run *k)
 {
-	char *text = NULL;
-	size_t bytes = 0;
-	FILE *out = open_memstream(&text, &bytes);
+	struct text_stream stream;
+	FILE *out = text_stream_begin(&stream);
 
-	if (!out)
-		return NULL;
-	fprintf(out, "%s seed %" PRIu64, k->run.mode, k->run.seed);
-	name_point(k, out);
-	if (fclose(out)) {
-		free(text);
-		return NULL;
+	if (out) {
+		fprintf(out, "%s seed %" PRIu64, k->run.mode, k->run.seed);
+		name_point(k, out);
 	}
-	return text;
+	return text_stream_end(&stream, NULL);
 }
 
 /*

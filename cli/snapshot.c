@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 
+#include "base/outfile.h"
 #include "base/bits.h"
 #include "results/metrics.h"
 #include "replay/memory_state.h"
@@ -111,6 +112,9 @@ static int run(const struct option_set *o, int n, char **operands)
 
 	(void)n;
 	(void)operands;
+	/* Looked at before, since a scan takes a while. */
+	if (out && outfile_check(out, option_bool(o, "force"), &err))
+		return cli_fail(EXIT_RUN, &err);
 	if (snapshot_live(&machine, &map, &err))
 		return cli_fail(EXIT_RUN, &err);
 	if (out && snapshot_write(out, option_bool(o, "force"), map, &err))

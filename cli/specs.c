@@ -26,7 +26,7 @@ int specs_parse(const char *verb, const struct option_set *options, struct specs
 
 		if (allocator_spec_parse(text, &specs->spec[specs->n], &err)) {
 			error_prefix(&err, "%s: --allocator", verb);
-			return cli_fail(EXIT_USAGE, &err);
+			return cli_refuse(&err);
 		}
 	}
 	return EXIT_OK;

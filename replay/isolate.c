@@ -87,8 +87,14 @@ static void offer_oneself_to_the_oom_killer(void)
 	close(fd);
 }
 
+/* What parent and child share: where it is, and its last word, for which no memory and no pipe is needed. */
+struct shared {
+	struct run_position at;
+	struct error last; /* code 0: none */
+};
+
 static void __attribute__((noreturn))
-child_main(const struct isolated_job *job, struct run_position *at, int fd, pid_t parent)
+child_main(const struct isolated_job *job, struct shared *shared, int fd, pid_t parent)
 {
 	struct pipe_sink sink = {.sink = {.take = pipe_take}, .writer = {.fd = fd}};
 	struct error err = {0};
@@ -101,13 +107,14 @@ child_main(const struct isolated_job *job, struct run_position *at, int fd, pid_
 		_exit(1);
 	offer_oneself_to_the_oom_killer();
 	let_go_of_descriptors(fd);
-	rc = job->body(job->arg, at, &sink.sink, &err);
+	rc = job->body(job->arg, &shared->at, &sink.sink, &err);
 	if (rc) {
 		const struct error why = err; /* sending it may fail, too */
 		const struct result_record done = {
 			.kind = RESULT_DONE,
 			.done = {.status = RUN_FAILED, .text = why.text, .code = -rc}};
 
+		shared->last = why;
 		(void)pipe_take(&sink.sink, &done, &err);
 	}
 	result_writer_release(&sink.writer);
@@ -175,7 +182,7 @@ static int relay_arrived(struct result_reader *reader, struct relay_sink *relay,
 
 struct watched {
 	const struct isolated_job *job;
-	struct run_position *at; /* shared with the child */
+	struct shared *shared; /* with the child */
 	struct result_reader reader;
 	struct relay_sink relay;
 	pid_t pid;
@@ -188,7 +195,7 @@ struct watched {
 
 static bool moved_on(const struct watched *w, struct run_position *last)
 {
-	const struct run_position now = *w->at;
+	const struct run_position now = w->shared->at;
 	const bool moved = now.first_event != last->first_event || now.event != last->event ||
 			   now.phase != last->phase;
 
@@ -239,7 +246,7 @@ static int relay_all(struct watched *w, struct error *err)
 	struct pollfd p[2] = {{.fd = w->reader.fd, .events = POLLIN},
 			      {.fd = w->pidfd, .events = POLLIN}};
 	const struct run_watch *watch = &w->job->watch;
-	struct run_position last = *w->at;
+	struct run_position last = w->shared->at;
 	uint64_t heard_ns = clock_now_ns();
 	int rc;
 
@@ -331,7 +338,7 @@ static int judge(struct watched *w, int rc, bool ended, struct error *err,
 	const bool cut = rc == -EPROTO && ended && !w->relay.ended;
 	char where[64];
 
-	describe_position(w->at, where, sizeof(where));
+	describe_position(&w->shared->at, where, sizeof(where));
 	if (w->relay.failed) {
 		/* Our own sink's failure, told by err. */
 		*run_status = RUN_FAILED;
@@ -350,14 +357,24 @@ static int judge(struct watched *w, int rc, bool ended, struct error *err,
 			"%s: hangs%s (%s) and was stopped; raise the timeout if it is only slow",
 			name, where, err->text);
 	}
-	if (rc == -ENOMEM)
-		return error_set(err, ENOMEM, "%s: no memory for what it tells", name);
+	if (rc && rc != -EPROTO) {
+		/* Ours alone. */
+		const struct error why = *err;
+
+		*run_status = RUN_FAILED;
+		return error_set(err, -rc, "%s: what it tells cannot be read: %s", name, why.text);
+	}
 	if (rc && !cut)
 		return error_set(err, ECHILD,
 				 "%s: wrote something else into the pipe of its results%s", name,
 				 where);
 	if (number)
 		return judge_signal(w, number, where, err);
+	if (!w->relay.ended && w->shared->last.code) {
+		*run_status = RUN_FAILED;
+		return error_set(err, w->shared->last.code, "%.*s", ERROR_TEXT_MAX - 1,
+				 w->shared->last.text);
+	}
 	if (!w->relay.ended)
 		return error_set(err, ECHILD,
 				 "%s: its process ended%s with exit code %d before its results "
@@ -426,7 +443,7 @@ static int fork_and_watch(struct watched *w, int fd[2], struct error *err)
 	}
 	if (!w->pid) {
 		close(fd[0]);
-		child_main(w->job, w->at, fd[1], parent);
+		child_main(w->job, w->shared, fd[1], parent);
 	}
 	setpgid(w->pid, w->pid); /* whoever of the two comes first */
 	close(fd[1]);
@@ -446,12 +463,13 @@ int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct
 		err = &scratch;
 	if (job->watch.in_process)
 		return run_here(job, sink, err);
-	w.at = mmap(NULL, sizeof(*w.at), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (w.at == MAP_FAILED)
+	w.shared = mmap(NULL, sizeof(*w.shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
+			-1, 0);
+	if (w.shared == MAP_FAILED)
 		return error_set(err, errno, "memory to watch a run: %s", strerror(errno));
 	if (pipe2(fd, O_CLOEXEC)) {
 		rc = error_set(err, errno, "pipe: %s", strerror(errno));
-		munmap(w.at, sizeof(*w.at));
+		munmap(w.shared, sizeof(*w.shared));
 		return rc;
 	}
 	/* Room for many samples, so that the child need not wait for us. Failing costs only time. */
@@ -463,6 +481,6 @@ int isolate_run(const struct isolated_job *job, struct result_sink *sink, struct
 	}
 	if (w.pidfd >= 0)
 		close(w.pidfd);
-	munmap(w.at, sizeof(*w.at));
+	munmap(w.shared, sizeof(*w.shared));
 	return rc;
 }

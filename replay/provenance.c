@@ -10,6 +10,7 @@
 #include <string.h>
 #include <xxhash.h>
 
+#include "base/text_stream.h"
 #include "version.h"
 
 #define BUILD_ID_MAX 20
@@ -97,22 +98,23 @@ int provenance_point_id(const char *asked, const struct machine *m,
 			const struct allocator_spec *spec, const char *how, char id[33],
 			struct error *err)
 {
-	char *options = option_canonical(spec->options), *text = NULL;
+	char *options = option_canonical(spec->options), *text;
+	struct text_stream stream;
+	FILE *out = text_stream_begin(&stream);
 	XXH128_hash_t hash;
-	size_t bytes = 0;
-	FILE *out = open_memstream(&text, &bytes);
+	size_t bytes;
 
-	if (!options || !out) {
+	if (out && options) {
+		fprintf(out, "%s\n", asked);
+		print_machine(out, m);
+		fprintf(out, "allocator %s %s\n%s\n", spec->ops->name, options, how);
+	}
+	text = text_stream_end(&stream, &bytes);
+	if (!options || !text) {
 		free(options);
-		if (out)
-			fclose(out);
 		free(text);
 		return error_set(err, ENOMEM, "no memory for the run's identity");
 	}
-	fprintf(out, "%s\n", asked);
-	print_machine(out, m);
-	fprintf(out, "allocator %s %s\n%s\n", spec->ops->name, options, how);
-	fclose(out);
 	free(options);
 	hash = XXH3_128bits(text, bytes);
 	snprintf(id, 33, "%016" PRIx64 "%016" PRIx64, hash.high64, hash.low64);

@@ -184,9 +184,13 @@ int tell_check(struct tell *t, const struct allocator_ops *ops, struct allocator
 	       struct doubts *doubts)
 {
 	struct error why = {0};
+	int rc = ops->check ? ops->check(a, &why) : 0;
 
-	if (!ops->check || !ops->check(a, &why))
+	if (!rc)
 		return 0;
+	/* It could not look, which is no fault of its own. */
+	if (rc == -ENOMEM)
+		return error_set(t->err, ENOMEM, "%s: check: out of memory", ops->name);
 	doubts->count[DOUBT_check_failures] = 1;
 	return tell_warning(t, "the back end's own check failed: %s",
 			    why.text[0] ? why.text : "it does not say why");

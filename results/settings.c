@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/bits.h"
+#include "base/text_stream.h"
 
 static struct result_setting *append(struct settings *s, enum setting_role role, const char *key)
 {
@@ -82,22 +83,16 @@ static int by_key(const void *a, const void *b)
 char *settings_point(const struct settings *s)
 {
 	const struct result_setting *part[SETTINGS_MAX];
-	char *text = NULL;
-	size_t bytes = 0, n = 0;
-	FILE *out = open_memstream(&text, &bytes);
+	struct text_stream stream;
+	FILE *out = text_stream_begin(&stream);
+	size_t n = 0;
 
-	if (!out)
-		return NULL;
 	for (size_t i = 0; i < s->n; i++)
 		if (s->row[i].role != SETTING_FACT && !s->row[i].usual)
 			part[n++] = &s->row[i];
 	if (n)
 		qsort(part, n, sizeof(part[0]), by_key);
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; out && i < n; i++)
 		fprintf(out, "%s=%s\n", part[i]->key, part[i]->value);
-	if (fclose(out)) {
-		free(text);
-		return NULL;
-	}
-	return text;
+	return text_stream_end(&stream, NULL);
 }

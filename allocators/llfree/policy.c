@@ -212,6 +212,7 @@ static int refuse_form(cyaml_err_t code, struct complaint *c, const char *text, 
 	case CYAML_OK:
 		return error_set(err, EINVAL, "%s; keep one document", c->what);
 	case CYAML_ERR_OOM:
+	case CYAML_ERR_LIBYAML_PARSER_INIT: /* which does nothing but allocate */
 		return error_set(err, ENOMEM, "no memory");
 	case CYAML_ERR_INVALID_KEY:
 		near = nearest_key(word);
@@ -230,6 +231,9 @@ static int refuse_form(cyaml_err_t code, struct complaint *c, const char *text, 
 		return error_set(err, EINVAL, "%san alias; write out in full what it stands for",
 				 where);
 	case CYAML_ERR_LIBYAML_PARSER:
+		/* libyaml has words for every problem but this one. */
+		if (strcmp(word, "(null)") == 0)
+			return error_set(err, ENOMEM, "no memory");
 		return error_set(err, EINVAL,
 				 "%sthis is not YAML: %s; look for what is out of line or not "
 				 "closed, from there on",

@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/text_stream.h"
+
 /* ---- names ------------------------------------------------------------------------------------ */
 
 /* What tells runs of one back end apart, in the order in which it is looked for. */
@@ -127,18 +129,11 @@ static const char *adopt(struct report_data *data, char *text)
 
 static int name_run(struct report_data *data, const struct company *c, struct report_run *run)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *out = open_memstream(&text, &size);
+	struct text_stream stream;
 
-	if (!out)
-		return -ENOMEM;
-	put_name(out, c, run);
-	if (fclose(out) != 0) {
-		free(text);
-		return -ENOMEM;
-	}
-	run->name = adopt(data, text);
+	if (text_stream_begin(&stream))
+		put_name(stream.out, c, run);
+	run->name = adopt(data, text_stream_end(&stream, NULL));
 	return run->name ? 0 : -ENOMEM;
 }
 

@@ -8,6 +8,7 @@
 
 #include "analysis/text.h"
 #include "base/bits.h"
+#include "base/text_stream.h"
 
 extern const char report_css[]; /* report.css */
 
@@ -382,6 +383,8 @@ static void put_command(struct page *page, FILE *text, const struct report_trace
 	}
 	if (specs && settings)
 		page->options->put_command(text, page->options, &replay);
+	else
+		page->no_memory = true;
 	free(specs);
 	free(settings);
 }
@@ -410,20 +413,20 @@ static void put_commands(struct page *page, FILE *text)
 
 static void put_again(struct page *page)
 {
-	char *text = NULL;
-	size_t size;
-	FILE *out;
+	struct text_stream stream;
+	char *text;
 
 	if (!page->options->put_command)
 		return;
-	out = open_memstream(&text, &size);
-	if (!out)
-		return;
-	put_commands(page, out);
-	if (fclose(out) == 0) {
+	if (text_stream_begin(&stream))
+		put_commands(page, stream.out);
+	text = text_stream_end(&stream, NULL);
+	if (text) {
 		fputs("<p>To repeat it:</p>\n<pre><code>", page->out);
 		text_html(page->out, text);
 		fputs("</code></pre>\n", page->out);
+	} else {
+		page->no_memory = true;
 	}
 	free(text);
 }

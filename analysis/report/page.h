@@ -16,6 +16,7 @@ struct page {
 	FILE *out;
 	const struct report_options *options;
 	const struct report_data *data;
+	bool no_memory; /* a part of it could not be made */
 };
 
 /* A column of a table: of the engine's metrics only. */

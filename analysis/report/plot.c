@@ -16,6 +16,7 @@
 #include "analysis/text.h"
 #include "base/bits.h"
 #include "base/outfile.h"
+#include "base/text_stream.h"
 
 extern char **environ;
 
@@ -382,22 +383,19 @@ static int write_sources(enum plot_kind kind, const struct report_trace *trace,
 		[PLOT_LATENCY] = draw_latency,
 	};
 	struct drawing d = {.kind = kind, .trace = trace, .name = name};
-	char *gp = NULL, *dat = NULL;
+	struct text_stream gp_stream, dat_stream;
 	size_t gp_size, dat_size;
-	bool whole;
+	char *gp, *dat;
 	int rc;
 
-	d.gp = open_memstream(&gp, &gp_size);
-	d.dat = open_memstream(&dat, &dat_size);
+	d.gp = text_stream_begin(&gp_stream);
+	d.dat = text_stream_begin(&dat_stream);
 	if (d.gp && d.dat)
 		draw[kind](&d);
-	whole = d.gp && !ferror(d.gp) && d.dat && !ferror(d.dat);
-	if (d.gp && fclose(d.gp) != 0)
-		whole = false;
-	if (d.dat && fclose(d.dat) != 0)
-		whole = false;
-	rc = whole ? write_file(directory, name, ".dat", dat, dat_size, err)
-		   : error_set(err, ENOMEM, "%s: out of memory", name);
+	gp = text_stream_end(&gp_stream, &gp_size);
+	dat = text_stream_end(&dat_stream, &dat_size);
+	rc = gp && dat ? write_file(directory, name, ".dat", dat, dat_size, err)
+		       : error_set(err, ENOMEM, "%s: out of memory", name);
 	if (!rc)
 		rc = write_file(directory, name, ".gp", gp, gp_size, err);
 	free(gp);
@@ -497,9 +495,7 @@ static int run_gnuplot(const char *directory, const char *name, struct error *er
 		close(fds[0]);
 		if (rc == ENOENT)
 			return not_found(err);
-		return error_set(err, ENOEXEC,
-				 "gnuplot: %s; install it ('apt-get install gnuplot-nox')",
-				 strerror(rc));
+		return error_set(err, rc, "gnuplot: cannot be run: %s", strerror(rc));
 	}
 	drain(fds[0], text, sizeof(text));
 	close(fds[0]);
@@ -518,19 +514,25 @@ static int run_gnuplot(const char *directory, const char *name, struct error *er
 
 static int read_file(const char *path, char **text, struct error *err)
 {
-	FILE *file = fopen(path, "re");
-	size_t size;
-	ssize_t n;
+	FILE *file;
+	size_t size = 0;
+	ssize_t n = -1;
+	int code;
 
 	*text = NULL;
-	size = 0;
-	n = file ? getdelim(text, &size, '\0', file) : -1;
+	errno = 0;
+	file = fopen(path, "re");
+	if (file)
+		n = getdelim(text, &size, '\0', file);
+	code = errno;
 	if (file)
 		fclose(file);
 	if (n > 0)
 		return 0;
 	free(*text);
 	*text = NULL;
+	if (code && code != ENOENT)
+		return error_set(err, code, "%s: cannot be read again: %s", path, strerror(code));
 	return error_set(err, ENOEXEC, "%s: gnuplot drew nothing; is its version 5.4 or later?",
 			 path);
 }
@@ -547,7 +549,8 @@ static int finish_svg(const char *directory, const char *name, const struct repo
 		" [color=\"black\"] { color: #e6e6e6 }"
 		" [stroke=\"black\"], [stroke=\"rgb(  0,   0,   0)\"] { stroke: #e6e6e6 }"
 		" [fill=\"black\"], [fill=\"rgb(  0,   0,   0)\"] { fill: #e6e6e6 } }</style>";
-	char path[PATH_MAX], *drawn, *from, *to, *text = NULL;
+	char path[PATH_MAX], *drawn, *from, *to, *text;
+	struct text_stream stream;
 	size_t size;
 	FILE *out;
 	int rc;
@@ -564,7 +567,7 @@ static int finish_svg(const char *directory, const char *name, const struct repo
 		return error_set(err, ENOEXEC, "%s: not as gnuplot 5.4 draws; use that version",
 				 path);
 	}
-	out = open_memstream(&text, &size);
+	out = text_stream_begin(&stream);
 	if (out) {
 		fwrite(drawn, 1, (size_t)(from - drawn), out);
 		fprintf(out, "<title>%s: ", name);
@@ -572,10 +575,9 @@ static int finish_svg(const char *directory, const char *name, const struct repo
 		fprintf(out, "</title>\n%s%s", style, to + strlen("</desc>"));
 	}
 	free(drawn);
-	if (!out || fclose(out) != 0) {
-		free(text);
+	text = text_stream_end(&stream, &size);
+	if (!text)
 		return error_set(err, ENOMEM, "%s: out of memory", path);
-	}
 	rc = write_file(directory, name, ".svg", text, size, err);
 	if (!rc && svg)
 		*svg = text;

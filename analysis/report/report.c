@@ -12,16 +12,17 @@
 #include "analysis/report/page.h"
 #include "analysis/report/read.h"
 #include "base/outfile.h"
+#include "base/text_stream.h"
 
 /* The whole page into memory, the figures onto disk. */
 static int compose(const struct report_options *options, const struct report_data *data,
 		   const char *plots, char **html, size_t *size, struct error *err)
 {
 	struct page page = {.options = options, .data = data};
-	bool whole;
+	struct text_stream stream;
 	int rc = 0;
 
-	page.out = open_memstream(html, size);
+	page.out = text_stream_begin(&stream);
 	if (!page.out)
 		return error_set(err, ENOMEM, "%s: out of memory", options->directory);
 	page_put_head(&page);
@@ -31,8 +32,8 @@ static int compose(const struct report_options *options, const struct report_dat
 		page_put_fidelity(&page);
 		page_put_foot(&page);
 	}
-	whole = !ferror(page.out);
-	if ((fclose(page.out) != 0 || !whole) && !rc)
+	*html = text_stream_end(&stream, size);
+	if ((!*html || page.no_memory) && !rc)
 		rc = error_set(err, ENOMEM, "%s: out of memory", options->directory);
 	return rc;
 }
@@ -94,8 +95,6 @@ static int write_all(const struct report_options *options, const struct report_d
 	rc = make_directory(options->directory, &made_directory, err);
 	if (rc)
 		return rc;
-	if (!options->overwrite && access(index, F_OK) == 0)
-		return error_set(err, EEXIST, "%s: exists; name another directory", index);
 	/* Before the old page is given up for a new one. */
 	if (options->overwrite && access(index, F_OK) == 0) {
 		rc = plot_check(err);
@@ -132,6 +131,8 @@ int report_write(const struct report_options *options, struct error *err)
 		    (int)sizeof(index) ||
 	    snprintf(plots, sizeof(plots), "%s/plots", options->directory) >= (int)sizeof(plots))
 		return error_set(err, ENAMETOOLONG, "%s: name too long", options->directory);
+	if (!options->overwrite && access(index, F_OK) == 0)
+		return error_set(err, EEXIST, "%s: exists; name another directory", index);
 	rc = report_data_read(options->database, options->label, &data, err);
 	if (rc)
 		return rc;

@@ -617,6 +617,15 @@ static void any_sequence_of_calls_renders_in_every_format(void **state)
 
 /* ---- failures ---- */
 
+static ssize_t write_if_room(void *cookie, const char *data, size_t bytes)
+{
+	(void)data;
+	if (*(int *)cookie < 0)
+		return (ssize_t)bytes;
+	errno = ENOSPC;
+	return 0;
+}
+
 static void a_full_device_is_told_at_the_end(void **state)
 {
 	(void)state;
@@ -643,6 +652,25 @@ static void a_full_device_is_told_at_the_end(void **state)
 		assert_int_equal(emitter_end(e, NULL), -ENOSPC);
 		fclose(out);
 	}
+}
+
+static void what_a_flush_in_between_lost_is_told_at_the_end(void **state)
+{
+	int room = 0; /* bytes; -1: any number */
+	FILE *out = fopencookie(&room, "w", (cookie_io_functions_t){.write = write_if_room});
+	struct emitter *e;
+	struct error err = {0};
+
+	(void)state;
+	assert_non_null(out);
+	assert_int_equal(emitter_begin(out, EMITTER_JSON, &e), 0);
+	emitter_string(e, "first", "lost");
+	assert_int_equal(fflush(out), EOF); /* as before a fork(), by who does not know of us */
+	room = -1;
+	emitter_string(e, "second", "there");
+	assert_int_equal(emitter_end(e, &err), -EIO);
+	assert_non_null(strstr(err.text, "an earlier write failed"));
+	fclose(out);
 }
 
 static void formats_are_named_in_the_order_of_the_enum(void **state)
@@ -677,6 +705,7 @@ int main(void)
 		cmocka_unit_test(control_characters_stay_out_of_a_table),
 		cmocka_unit_test(any_sequence_of_calls_renders_in_every_format),
 		cmocka_unit_test(a_full_device_is_told_at_the_end),
+		cmocka_unit_test(what_a_flush_in_between_lost_is_told_at_the_end),
 		cmocka_unit_test(formats_are_named_in_the_order_of_the_enum),
 	};
 

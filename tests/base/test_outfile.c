@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -133,6 +134,48 @@ static void an_existing_file_is_refused_at_once(void **state)
 	assert_int_equal(symlink("nowhere", "dangling"), 0);
 	assert_int_equal(outfile_create("dangling", false, &f, &err), -EEXIST);
 	assert_int_equal(count_files(), 2);
+}
+
+static void what_would_be_in_the_way_is_found_before(void **state)
+{
+	struct error err = {0};
+
+	(void)state;
+	put_file("t", "old");
+	assert_int_equal(symlink("nowhere", "dangling"), 0);
+	assert_int_equal(outfile_check("t", false, &err), -EEXIST);
+	assert_string_equal(err.text, "t: exists already; choose another name, or replace it");
+	assert_int_equal(outfile_check("dangling", false, &err), -EEXIST);
+	assert_int_equal(outfile_check(".", true, &err), -EISDIR);
+	assert_int_equal(outfile_check("new/", true, &err), -EISDIR);
+	assert_int_equal(outfile_check("", true, &err), -EISDIR);
+	assert_int_equal(outfile_check("no/such/t", true, &err), -ENOENT);
+	assert_int_equal(outfile_check("t/t", true, &err), -ENOTDIR);
+	assert_int_equal(outfile_check("t", true, &err), 0);
+	assert_int_equal(outfile_check("new", false, &err), 0);
+	assert_int_equal(outfile_check("./new", false, &err), 0);
+	assert_int_equal(outfile_check("/dev/null", false, &err), 0);
+	assert_file("t", "old");
+	assert_int_equal(count_files(), 2);
+}
+
+static void no_descriptor_left_is_called_so(void **state)
+{
+	struct rlimit old, none;
+	struct outfile *f = NULL;
+	struct error err = {0};
+	int next = open(".", O_RDONLY | O_CLOEXEC);
+
+	(void)state;
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = old;
+	none.rlim_cur = (rlim_t)next + 1; /* one for the directory, none for the file */
+	close(next);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(outfile_create("t", false, &f, &err), -EMFILE);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_string_equal(err.text, "t: cannot create a file beside it: Too many open files");
+	assert_int_equal(count_files(), 0);
 }
 
 static void a_file_that_appears_meanwhile_is_never_overwritten(void **state)
@@ -505,6 +548,8 @@ int main(void)
 		TEST(a_file_appears_only_at_commit),
 		TEST(an_aborted_file_leaves_nothing),
 		TEST(an_existing_file_is_refused_at_once),
+		TEST(what_would_be_in_the_way_is_found_before),
+		TEST(no_descriptor_left_is_called_so),
 		TEST(a_file_that_appears_meanwhile_is_never_overwritten),
 		TEST(asked_to_it_replaces_and_keeps_permissions),
 		TEST(a_new_file_obeys_the_umask),

@@ -261,11 +261,14 @@ def private_mounts(prepare, *args, then=":"):
     return Result(argv, done.returncode, done.stdout, done.stderr)
 
 
-def on_small_disk(kib, *args):
-    """Run quire with a file system of @kib KiB at ./small. Return: the result, and what it left."""
-    os.mkdir("small")
+def on_small_disk(kib, *args, keep=None):
+    """
+    Run quire with a file system of @kib KiB at ./small. Return: the result, and what it left; the file
+    @keep of it is ./kept then.
+    """
+    os.makedirs("small", exist_ok=True)
     mount = f"mount -t tmpfs -o size={kib}k none small"
-    result = private_mounts(mount, *args, then="ls -A small >left")
+    result = private_mounts(mount, *args, then="ls -A small >left" + (f"; cp {keep} kept" if keep else ""))
     return result, read("left").decode().split()
 
 
@@ -726,7 +729,7 @@ def an_existing_output_is_kept_by_the_live_verbs():
     refuses(RUN, ("old.quire", "exists", "--force"), "snapshot", "-o", "old.quire")
     for name, words in (("old.quire", ("exists", "--force")), ("dangling", ("exists",)),
                         ("dir", ("directory",)), ("", ("directory",)),
-                        ("nodir/x.quire", ("nodir/x.quire", "No such file", "elsewhere"))):
+                        ("nodir/x.quire", ("nodir/x.quire", "No such file", "create the directory"))):
         refuses(RUN, words, "record", "-o", name, "--", "touch", "ran")
         check(not os.path.exists("ran"), f"recorded for nothing with -o '{name}'")
     same(read("old.quire"), b"old", "the old file")
@@ -797,13 +800,28 @@ def a_full_disk_leaves_no_report():
     same(left, [], "left behind")
 
 
-def a_full_disk_ends_a_recording():
+def a_disk_too_full_for_the_trace_ends_a_recording():
     need_recorder()
     result, left = on_small_disk(64, "record", "-o", "small/out.quire", "--", "true")
-    # The raw events did not fit, or the trace made of them.
-    judge(result, RUN, ("small",))
-    check("full" in result.err or "No space left" in result.err, str(result))
+    judge(result, RUN, ("small", "No space left"))
     same(left, [], "left behind")
+
+
+def a_full_spool_keeps_what_it_has():
+    """As long as there is room for the trace, which the spool itself gives back."""
+    need_recorder()
+    write("load", "while :; do head -c 60M /dev/zero >load.tmp; rm load.tmp; done\n")
+    for kib in (3072, 12288, 49152):  # a busy machine fills a small one before the recording has begun
+        result, left = on_small_disk(kib, "record", "-o", "small/out.quire", "--format", "json", "--", "sh",
+                                     "load", keep="small/out.quire")
+        if "before the recording had begun" not in result.err:
+            break
+    judge(result, RUN, ("small", "full", "the recording ends there", "--spool"))
+    told = result.json()
+    check(told["events"] > 10000 and told["lost_events"] > 1000, str(told))
+    same(left, ["out.quire"], "left behind")
+    info = succeeds("trace", "check", "kept", "--format", "json").json()
+    same((info["intact"], info["events_read"]), (True, told["events"]), "the trace")
 
 
 def a_limit_on_file_sizes_is_a_write_error():
@@ -1845,7 +1863,8 @@ TESTS = [
     a_full_disk_stops_a_new_database,
     a_full_disk_loses_no_stored_run_and_no_error,
     a_full_disk_leaves_no_report,
-    a_full_disk_ends_a_recording,
+    a_disk_too_full_for_the_trace_ends_a_recording,
+    a_full_spool_keeps_what_it_has,
     a_limit_on_file_sizes_is_a_write_error,
     a_reader_that_leaves_early_is_told,
     missing_standard_descriptors_cost_no_data,

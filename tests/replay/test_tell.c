@@ -305,6 +305,50 @@ static void who_dies_at_once_has_told_its_settings(void **state)
 	tear_down(&f);
 }
 
+/* Nothing it says can arrive any more. */
+static int run_out_of_everything(const void *arg, struct run_position *at, struct result_sink *sink,
+				 struct error *err)
+{
+	(void)arg;
+	(void)at;
+	(void)sink;
+	for (int fd = STDERR_FILENO + 1; fd < 64; fd++)
+		close(fd);
+	return error_set(err, ENOMEM, "no memory for anything");
+}
+
+static void a_last_word_needs_no_pipe(void **state)
+{
+	const struct isolated_job job = {.name = "poor", .body = run_out_of_everything};
+	struct kept k = {.sink = {.take = keep}};
+	struct error err = {0};
+
+	(void)state;
+	assert_int_equal(isolate_run(&job, &k.sink, &err), -ENOMEM);
+	assert_string_equal(err.text, "no memory for anything");
+}
+
+static int no_memory_to_look(const struct allocator *a, struct error *err)
+{
+	(void)a;
+	return error_set(err, ENOMEM, "no memory");
+}
+
+static void a_check_that_could_not_look_found_nothing(void **state)
+{
+	const struct allocator_ops ops = {.name = "mine", .check = no_memory_to_look};
+	struct kept k = {.sink = {.take = keep}};
+	struct doubts doubts = {0};
+	struct error err = {0};
+	struct tell t;
+
+	(void)state;
+	tell_init(&t, &k.sink, &err);
+	assert_int_equal(tell_check(&t, &ops, NULL, &doubts), -ENOMEM);
+	assert_string_equal(err.text, "mine: check: out of memory");
+	assert_int_equal(doubts.count[DOUBT_check_failures], 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -315,6 +359,8 @@ int main(void)
 		cmocka_unit_test(more_counters_than_there_is_room_for_are_an_error),
 		cmocka_unit_test(a_row_too_many_is_an_error),
 		cmocka_unit_test(who_dies_at_once_has_told_its_settings),
+		cmocka_unit_test(a_last_word_needs_no_pipe),
+		cmocka_unit_test(a_check_that_could_not_look_found_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/outfile.h"
 #include "traces/record/burn_in.h"
 #include "traces/record/procfs.h"
 #include "traces/record/record_fold.h"
@@ -101,23 +102,12 @@ static int check_output(struct recording *r, struct error *err)
 {
 	const char *out = r->options->out, *slash = strrchr(out, '/');
 	size_t length = slash == out ? 1 : slash ? (size_t)(slash - out) : 0;
-	struct stat st;
 
 	if (length >= sizeof(r->directory))
 		return error_set(err, ENAMETOOLONG, "%s: path too long", out);
 	memcpy(r->directory, slash ? out : ".", slash ? length : 1);
 	r->directory[slash ? length : 1] = '\0';
-	/* As outfile_create() will judge at the end: a dangling link is in the way, too. */
-	if (!out[0] || out[strlen(out) - 1] == '/' || (stat(out, &st) == 0 && S_ISDIR(st.st_mode)))
-		return error_set(err, EISDIR, "record: '%s' is a directory; give a file name", out);
-	if (!r->options->overwrite && lstat(out, &st) == 0)
-		return error_set(err, EEXIST,
-				 "%s: exists already; choose another name, or replace it", out);
-	if (access(r->directory, W_OK | X_OK) < 0)
-		return error_set(err, errno,
-				 "%s: cannot write into its directory: %s; name a file elsewhere",
-				 out, strerror(errno));
-	return 0;
+	return outfile_check(out, r->options->overwrite, err);
 }
 
 static const char *spool_of(const struct recording *r)
@@ -363,7 +353,7 @@ static int record_while(struct recording *r, struct error *err)
 		uint64_t now = now_ns();
 		int rc;
 
-		if (now >= deadline || tracer_failed(r->tracer))
+		if (now >= deadline || tracer_failure(r->tracer))
 			return 0;
 		if (next_wish(r, (int)min_u64(POLL_MS, (deadline - now) / 1000000 + 1)) !=
 		    WISH_NONE)
@@ -428,6 +418,16 @@ static int release_lists(struct recording *r, struct error *err)
 	return rc;
 }
 
+static int spool_failed(const struct recording *r, const char *when, struct error *err)
+{
+	int code = tracer_failure(r->tracer);
+	bool full = code == ENOSPC || code == EDQUOT || code == EFBIG;
+
+	return error_set(err, code, "%s: the spool %s: %s: %s%s", spool_of(r),
+			 full ? "is full" : "cannot be written", strerror(code), when,
+			 full ? "; record for a shorter time, or spool elsewhere" : "");
+}
+
 static int capture(struct recording *r, struct error *err)
 {
 	uint64_t managed[MACHINE_ZONES_MAX], began = now_ns();
@@ -445,6 +445,8 @@ static int capture(struct recording *r, struct error *err)
 		rc = run_still_scan(r, &r->start, &r->stats->moved_in_start, err);
 	if (rc == 0 && next_wish(r, 0) == WISH_STOP)
 		rc = stopped_early(err);
+	if (rc == 0 && tracer_failure(r->tracer))
+		rc = spool_failed(r, "before the recording had begun", err);
 	if (rc == 0)
 		rc = start_command(r, err);
 	if (rc == 0)
@@ -457,8 +459,10 @@ static int capture(struct recording *r, struct error *err)
 	rc = add_poll(r, r->end.time_ns, managed, err);
 	if (rc)
 		return rc;
-	rc = tracer_stop(r->tracer, err);
-	return rc ? error_prefix(err, "%s", spool_of(r)) : 0;
+	tracer_stop(r->tracer);
+	if (tracer_failure(r->tracer))
+		spool_failed(r, "the recording ends there, and lacks some events", &r->stats->cut);
+	return 0;
 }
 
 /* ---- first pass ---- */
@@ -542,7 +546,7 @@ static int first_pass(struct recording *r, struct error *err)
 	if (rc == 0 && r->burn_in)
 		rc = fold_create(r->found, &r->burn_in_fold, err);
 	if (rc == 0)
-		rc = tracer_rewind(r->tracer, err);
+		rc = tracer_rewind(r->tracer, false, err);
 	while (rc == 0 && (rc = tracer_next(r->tracer, &e, err)) > 0) {
 		rc = 0;
 		if (e.time_ns > r->end.time_ns)
@@ -624,10 +628,9 @@ static int write_events(struct recording *r, struct ledger *l, struct error *err
 {
 	uint64_t kernel_lost = tracer_kernel_lost(r->tracer);
 	struct event e;
-	int rc;
+	int rc = 0;
 
 	r->in_burn_in = r->burn_in;
-	rc = tracer_rewind(r->tracer, err);
 	while (rc == 0 && (rc = tracer_next(r->tracer, &e, err)) > 0) {
 		rc = 0;
 		if (e.time_ns > r->end.time_ns)
@@ -703,7 +706,10 @@ static int second_pass(struct recording *r, struct error *err)
 	r->contexts = calloc(PIDS_MAX, sizeof(*r->contexts));
 	if (!r->contexts)
 		return no_memory(err);
-	rc = create_writer(r, err);
+	/* Before the first byte is written: the spool may have taken the last one of the disk. */
+	rc = tracer_rewind(r->tracer, true, err);
+	if (rc == 0)
+		rc = create_writer(r, err);
 	if (rc == 0)
 		rc = write_snapshot(r, &r->start, TRACE_START, err);
 	if (rc == 0 && r->burn_in) {

@@ -36,6 +36,8 @@ struct record_stats {
 	uint64_t moved_in_start;  /* frames that migrated while the start scan read them, */
 	uint64_t moved_in_end;	  /* and the end scan: so many may be wrong there, twice */
 	double burn_in_s;	  /* how long it took; 0: none */
+	struct error
+		cut; /* why it ended before it should have, and lacks events; code 0: it did not */
 };
 
 /**
@@ -44,8 +46,8 @@ struct record_stats {
  * With burn_in, a burn-in comes first, whose snapshot and events the trace keeps apart (TRACE_BURN_IN).
  * It takes some seconds, and nearly all free memory for a while.
  *
- * Ends when the command ends, the duration is over, or SIGINT, SIGTERM or SIGHUP arrives; what was
- * recorded until then is kept. Those signals and SIGCHLD are blocked in the calling thread meanwhile.
+ * Ends when the command ends, the duration is over, the spool is full, or SIGINT, SIGTERM or SIGHUP
+ * arrives; what was recorded until then is kept. Those signals and SIGCHLD are blocked in the calling thread meanwhile.
  * A command still running after the end snapshot gets SIGTERM, and SIGKILL after 5 s or at another
  * signal. Its stdin, stdout and stderr are the caller's; nothing else is printed.
  *
@@ -54,7 +56,8 @@ struct record_stats {
  * Return: 0; -EPERM not root; -ENOENT no tracefs (the message tells how to mount it) or a tracepoint
  * is missing; -EEXIST; -ENOEXEC the command cannot be run; -EINTR stopped by a signal before anything
  * was worth keeping; -EOPNOTSUPP built without libtracefs, or a kernel whose tracepoints differ; or an
- * I/O errno (-ENOSPC: the spool is full). On failure @out is as it was before.
+ * I/O errno (-ENOSPC: of the trace's disk; or the spool was full before the recording had begun; later
+ * than that it is not a failure, see stats->cut). On failure @out is as it was before.
  */
 int record_run(const struct record_options *options, struct record_stats *stats, struct error *err);
 

@@ -103,9 +103,10 @@ struct reader {
 	bool running;
 	uint32_t cpu;
 	int pipe, spool;
-	uint8_t *buffer; /* READER_BYTES */
-	size_t fill, page_bytes;
-	uint64_t bytes; /* of the spool */
+	uint8_t *buffer;	 /* READER_BYTES */
+	size_t fill, page_bytes; /* in the buffer; once the spool is full, the end of the stream */
+	uint64_t bytes;		 /* of the spool */
+	bool give_back;		 /* what is read from the spool is needed no more */
 	_Atomic bool *stop;
 	_Atomic int failure; /* errno */
 };
@@ -115,7 +116,7 @@ struct reader {
 struct lane {
 	struct kbuffer *kbuffer;
 	uint8_t *buffer; /* READER_BYTES */
-	uint64_t offset; /* of the spool: next to be read into buffer */
+	uint64_t offset; /* of the stream: next to be read into buffer */
 	size_t at, size; /* in buffer: next page, end */
 	bool in_page;
 	uint64_t last_ns;
@@ -125,6 +126,7 @@ struct lane {
 
 struct tracer {
 	struct tracefs_instance *instance;
+	char directory[96]; /* of the instance: removing it must not need memory */
 	struct decoder decoder;
 	struct reader *readers;
 	struct lane *lanes;
@@ -142,13 +144,25 @@ static int fail_file(struct error *err, const char *file, const char *what)
 	return error_set(err, code, "tracefs: %s: %s: %s", file, what, strerror(code));
 }
 
+/*
+ * @file was not read, or what was read (@text) not understood. The library that tried does not say why;
+ * but errno, 0 before, tells whether memory was short or reading failed.
+ */
+static int fail_format(struct error *err, const char *file, const char *text)
+{
+	if (errno == ENOMEM || (!text && errno && errno != ENOENT))
+		return fail_file(err, file, "cannot be read");
+	return error_set(err, EOPNOTSUPP, "tracefs: %s: not understood", file);
+}
+
 /* ---- finding tracefs ---- */
 
 /* The library would mount it unasked; we only look. */
-static int find_tracefs(struct error *err)
+static int find_tracefs(const char **place, struct error *err)
 {
 	static const char *const places[] = {"/sys/kernel/tracing", "/sys/kernel/debug/tracing"};
 
+	*place = NULL;
 	if (geteuid() != 0)
 		return error_set(err, EPERM, "recording needs root; run it with sudo");
 	for (size_t i = 0; i < ARRAY_SIZE(places); i++) {
@@ -157,6 +171,7 @@ static int find_tracefs(struct error *err)
 		if (statfs(places[i], &fs) == 0 && fs.f_type == TRACEFS_MAGIC) {
 			if (tracefs_set_tracing_dir((char *)(uintptr_t)places[i]))
 				return error_set(err, ENOMEM, "tracefs: out of memory");
+			*place = places[i];
 			return 0;
 		}
 	}
@@ -232,10 +247,14 @@ static int read_format(struct tracer *t, struct tep_handle *tep, size_t i, struc
 {
 	const struct tracepoint *tp = &tracepoints[i];
 	struct tep_event *event;
-	char *text;
+	char file[96], *text;
 	int size, rc;
 
+	snprintf(file, sizeof(file), "events/%s/%s/format", tp->system, tp->name);
+	errno = 0;
 	text = tracefs_event_file_read(t->instance, tp->system, tp->name, "format", &size);
+	if (!text && errno && errno != ENOENT)
+		return fail_format(err, file, text);
 	if (!text && tp->optional)
 		return 0;
 	if (!text)
@@ -247,8 +266,7 @@ static int read_format(struct tracer *t, struct tep_handle *tep, size_t i, struc
 	tep_parse_event(tep, text, (unsigned long)size, tp->system);
 	event = tep_find_event_by_name(tep, tp->system, tp->name);
 	if (!event)
-		rc = error_set(err, EOPNOTSUPP, "tracefs: events/%s/%s/format: not understood",
-			       tp->system, tp->name);
+		rc = fail_format(err, file, text);
 	else
 		rc = layout_fields(&t->decoder, i, event, err);
 	if (rc == 0 && tp->kind == EVENT_ALLOC)
@@ -265,16 +283,19 @@ static int read_formats(struct tracer *t, struct error *err)
 
 	if (!tep)
 		return error_set(err, ENOMEM, "tracefs: out of memory");
+	errno = 0;
 	text = tracefs_instance_file_read(NULL, "events/header_page", &size);
 	if (!text || tep_parse_header_page(tep, text, (unsigned long)size, (int)sizeof(long)) != 0)
-		rc = error_set(err, EOPNOTSUPP, "tracefs: events/header_page: not understood");
+		rc = fail_format(err, "events/header_page", text);
 	free(text);
 	if (rc == 0)
 		t->page_bytes = (size_t)tep_get_sub_buffer_size(tep);
 	if (rc == 0 && (t->page_bytes < 4096 || t->page_bytes > READER_BYTES ||
 			!is_power_of_two(t->page_bytes)))
-		rc = error_set(err, EOPNOTSUPP, "tracefs: events/header_page: pages of %zu bytes",
-			       t->page_bytes);
+		rc = errno == ENOMEM ? fail_format(err, "events/header_page", NULL)
+				     : error_set(err, EOPNOTSUPP,
+						 "tracefs: events/header_page: pages of %zu bytes",
+						 t->page_bytes);
 	for (size_t i = 0; i < NR_TRACEPOINTS && rc == 0; i++)
 		rc = read_format(t, tep, i, err);
 	tep_free(tep);
@@ -283,16 +304,22 @@ static int read_formats(struct tracer *t, struct error *err)
 
 /* ---- set up ---- */
 
-static int set_up_instance(struct tracer *t, uint64_t buffer_bytes, struct error *err)
+static int set_up_instance(struct tracer *t, const char *tracefs, uint64_t buffer_bytes,
+			   struct error *err)
 {
 	char name[64];
 
 	remove_stale_instances();
 	snprintf(name, sizeof(name), INSTANCE_PREFIX "%ld", (long)getpid());
+	snprintf(t->directory, sizeof(t->directory), "%s/instances/%s", tracefs, name);
 	errno = 0;
 	t->instance = tracefs_instance_create(name);
-	if (!t->instance)
-		return fail_file(err, name, "the instance cannot be made");
+	if (!t->instance) {
+		int rc = fail_file(err, name, "the instance cannot be made");
+
+		rmdir(t->directory); /* it may have been made, and then memory ran out */
+		return rc;
+	}
 	if (tracefs_instance_file_write(t->instance, "tracing_on", "0") < 0)
 		return fail_file(err, "tracing_on", "cannot be written");
 	if (tracefs_instance_file_write(t->instance, "trace_clock", "mono") < 0)
@@ -382,9 +409,11 @@ static bool drop_direct(int fd)
 	       fcntl(fd, F_SETFL, flags & ~O_DIRECT) == 0;
 }
 
+/* What the spool does not take stays in the buffer. Return: 0 or an errno. */
 static int reader_flush(struct reader *r)
 {
 	size_t done = 0;
+	int code = 0;
 
 	while (done < r->fill) {
 		ssize_t n = pwrite(r->spool, r->buffer + done, r->fill - done,
@@ -392,13 +421,17 @@ static int reader_flush(struct reader *r)
 
 		if (n < 0 && (errno == EINTR || drop_direct(r->spool)))
 			continue;
-		if (n <= 0)
-			return n < 0 ? errno : EIO;
+		if (n <= 0) {
+			code = n < 0 ? errno : EIO;
+			break;
+		}
 		done += (size_t)n;
 	}
 	r->bytes += done;
-	r->fill = 0;
-	return 0;
+	r->fill -= done;
+	if (done)
+		memmove(r->buffer, r->buffer + done, r->fill);
+	return code;
 }
 
 /* Everything there is now. Return: 0 or an errno. */
@@ -463,11 +496,12 @@ static int start_readers(struct tracer *t, struct error *err)
 
 int tracer_create(const struct tracer_options *options, struct tracer **tracer, struct error *err)
 {
+	const char *tracefs;
 	struct tracer *t;
 	int rc;
 
 	*tracer = NULL;
-	rc = find_tracefs(err);
+	rc = find_tracefs(&tracefs, err);
 	if (rc)
 		return rc;
 	t = calloc(1, sizeof(*t));
@@ -486,8 +520,8 @@ int tracer_create(const struct tracer_options *options, struct tracer **tracer, 
 	}
 	if (rc == 0)
 		rc = set_up_instance(
-			t, options->buffer_bytes ? options->buffer_bytes : BUFFER_BYTES_DEFAULT,
-			err);
+			t, tracefs,
+			options->buffer_bytes ? options->buffer_bytes : BUFFER_BYTES_DEFAULT, err);
 	if (rc == 0)
 		rc = read_formats(t, err);
 	for (uint32_t cpu = 0; cpu < t->nr_cpus && rc == 0; cpu++)
@@ -506,9 +540,12 @@ int tracer_start(struct tracer *t, struct error *err)
 {
 	for (size_t i = 0; i < NR_TRACEPOINTS; i++) {
 		const struct tracepoint *tp = &tracepoints[i];
+		char file[96];
 
+		/* tracefs_event_enable() looks for a pattern, and crashes if memory is short. */
+		snprintf(file, sizeof(file), "events/%s/%s/enable", tp->system, tp->name);
 		if (t->decoder.layouts[i].present &&
-		    tracefs_event_enable(t->instance, tp->system, tp->name) < 0)
+		    tracefs_instance_file_write(t->instance, file, "1") < 0)
 			return fail_file(err, tp->name, "the event cannot be enabled");
 	}
 	if (tracefs_instance_file_write(t->instance, "tracing_on", "1") < 0)
@@ -516,19 +553,20 @@ int tracer_start(struct tracer *t, struct error *err)
 	return 0;
 }
 
-bool tracer_failed(const struct tracer *t)
+int tracer_failure(const struct tracer *t)
 {
-	for (uint32_t cpu = 0; cpu < t->nr_cpus; cpu++)
-		if (atomic_load(&t->readers[cpu].failure))
-			return true;
-	return false;
+	int code = 0;
+
+	for (uint32_t cpu = 0; !code && cpu < t->nr_cpus; cpu++)
+		code = atomic_load(&t->readers[cpu].failure);
+	return code;
 }
 
-/* The sum of what `stats` calls lost: overwritten, or not even written. */
+/* The sum of what `stats` calls lost: overwritten, not even written, or (entries) not read. */
 static uint64_t lost_on(const struct tracer *t, uint32_t cpu)
 {
 	static const char *const keys[] = {
-		"\noverrun: ", "\ncommit overrun: ", "\ndropped events: "};
+		"\noverrun: ", "\ncommit overrun: ", "\ndropped events: ", "entries: "};
 	char file[64], *text;
 	uint64_t lost = 0;
 
@@ -564,31 +602,19 @@ static void remove_instance(struct tracer *t)
 			close(t->readers[cpu].pipe);
 		t->readers[cpu].pipe = -1;
 	}
-	tracefs_instance_destroy(t->instance);
+	rmdir(t->directory);
 	tracefs_instance_free(t->instance);
 	t->instance = NULL;
 }
 
-int tracer_stop(struct tracer *t, struct error *err)
+void tracer_stop(struct tracer *t)
 {
-	int code = 0;
-
 	tracefs_instance_file_write(t->instance, "tracing_on", "0");
 	join_readers(t);
-	for (uint32_t cpu = 0; cpu < t->nr_cpus; cpu++) {
+	for (uint32_t cpu = 0; cpu < t->nr_cpus; cpu++)
 		if (t->readers[cpu].pipe >= 0)
 			t->kernel_lost += lost_on(t, cpu);
-		if (!code)
-			code = atomic_load(&t->readers[cpu].failure);
-	}
 	remove_instance(t);
-	if (code == ENOSPC)
-		return error_set(err, code,
-				 "spool: the disk is full; record for a shorter time, or spool "
-				 "elsewhere");
-	if (code)
-		return error_set(err, code, "spool: %s", strerror(code));
-	return 0;
 }
 
 void tracer_destroy(struct tracer *t)
@@ -711,22 +737,42 @@ static bool decode_record(const struct decoder *d, const uint8_t *record, struct
 
 /* ---- one lane ---- */
 
+/* The stream of a CPU is its spool, and what did not fit there any more. */
+static uint64_t stream_bytes(const struct reader *r)
+{
+	return r->bytes + r->fill;
+}
+
+/* Part of the stream from @at on. Return: its bytes, or as pread(). */
+static ssize_t stream_read(const struct reader *r, uint8_t *to, uint64_t bytes, uint64_t at)
+{
+	if (at < r->bytes)
+		return pread(r->spool, to, min_u64(bytes, r->bytes - at), (off_t)at);
+	bytes = min_u64(bytes, stream_bytes(r) - at);
+	memcpy(to, r->buffer + (at - r->bytes), bytes);
+	return (ssize_t)bytes;
+}
+
 static int lane_fill(const struct reader *r, struct lane *lane, struct error *err)
 {
-	uint64_t want = min_u64(r->bytes - lane->offset, READER_BYTES);
+	uint64_t want = min_u64(stream_bytes(r) - lane->offset, READER_BYTES);
 
 	lane->at = lane->size = 0;
 	while (lane->size < want) {
-		ssize_t n = pread(r->spool, lane->buffer + lane->size, want - lane->size,
-				  (off_t)(lane->offset + lane->size));
+		ssize_t n = stream_read(r, lane->buffer + lane->size, want - lane->size,
+					lane->offset + lane->size);
 
 		if (n < 0 && (errno == EINTR || drop_direct(r->spool)))
 			continue;
 		if (n <= 0)
-			return error_set(err, EIO, "spool: cannot be read again: %s",
+			return error_set(err, n < 0 ? errno : EIO,
+					 "spool: cannot be read again: %s",
 					 n < 0 ? strerror(errno) : "it became shorter");
 		lane->size += (size_t)n;
 	}
+	if (r->give_back && lane->offset < r->bytes)
+		fallocate(r->spool, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)lane->offset,
+			  (off_t)min_u64(want, r->bytes - lane->offset));
 	lane->offset += want;
 	return 0;
 }
@@ -743,7 +789,7 @@ static int lane_page(struct tracer *t, uint32_t cpu, int *missed, struct error *
 	if (lane->at == lane->size) {
 		int rc;
 
-		if (lane->offset == r->bytes)
+		if (lane->offset == stream_bytes(r))
 			return 0;
 		rc = lane_fill(r, lane, err);
 		if (rc)
@@ -855,12 +901,14 @@ static int lane_rewind(struct tracer *t, uint32_t cpu, struct error *err)
 	return lane_advance(t, cpu, err);
 }
 
-int tracer_rewind(struct tracer *t, struct error *err)
+int tracer_rewind(struct tracer *t, bool last, struct error *err)
 {
 	t->nr_heap = 0;
 	for (uint32_t cpu = 0; cpu < t->nr_cpus; cpu++) {
-		int rc = lane_rewind(t, cpu, err);
+		int rc;
 
+		t->readers[cpu].give_back = last;
+		rc = lane_rewind(t, cpu, err);
 		if (rc)
 			return rc;
 		if (!t->lanes[cpu].done)

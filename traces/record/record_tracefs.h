@@ -33,25 +33,28 @@ int tracer_create(const struct tracer_options *options, struct tracer **t, struc
 /** Enable the events. */
 int tracer_start(struct tracer *t, struct error *err);
 
-/** Did a reader fail (spool full)? Cheap, for polling. */
-bool tracer_failed(const struct tracer *t);
-
 /**
- * tracer_stop - disable the events, read what is left, remove the instance
- * Return: 0; -ENOSPC, -EIO what a reader met.
+ * tracer_failure - did a reader fail (spool full)? Cheap, for polling
+ * What it had read is kept and part of the stream; events after that are lost.
+ * Return: 0, or the errno it met (positive): ENOSPC, EIO, ...
  */
-int tracer_stop(struct tracer *t, struct error *err);
+int tracer_failure(const struct tracer *t);
+
+/** Disable the events, read what is left, remove the instance. */
+void tracer_stop(struct tracer *t);
 
 /** Remove the instance if it is still there, close the spool. NULL is allowed. */
 void tracer_destroy(struct tracer *t);
 
-/** Events the kernel says it lost, on all CPUs; after tracer_stop(). */
+/** Events the kernel says it lost, or no reader took any more, on all CPUs; after tracer_stop(). */
 uint64_t tracer_kernel_lost(const struct tracer *t);
 
 /**
  * tracer_rewind - start the stream at its first event; after tracer_stop()
+ * @last: nobody will rewind it again: the disk gets back what has been read. Where the spool is what
+ *        filled it, that makes room for the trace.
  */
-int tracer_rewind(struct tracer *t, struct error *err);
+int tracer_rewind(struct tracer *t, bool last, struct error *err);
 
 /**
  * tracer_next - the next event of all CPUs in time order; equal times in the order of CPUs
