@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include "cli/backing.h"
 #include "cli/job.h"
 #include "cli/machine.h"
 #include "replay/replay.h"
@@ -20,11 +21,18 @@ static const struct option replay_options[] = {
 	 .choices = replay_mode_names,
 	 .fallback = "sequential",
 	 .help = "one thread plays all cpus in trace order: exact"},
-	{.name = "backing",
+	CLI_OPTION_BACKING,
+	{.name = "touch",
 	 .type = OPTION_CHOICE,
-	 .choices = backing_kind_names,
+	 .choices = touching_names,
 	 .fallback = "none",
-	 .help = "what backs the simulated frames; none simulates any size"},
+	 .help = "use what was handed out, timed apart: write each frame when it is first handed "
+		 "out, "
+		 "or clear all of every block; needs --backing"},
+	{.name = "touch-prefill",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "use the start snapshot's objects, too, before the first event"},
 	{.name = "prefill",
 	 .type = OPTION_CHOICE,
 	 .choices = prefill_names,
@@ -79,6 +87,7 @@ static const struct option replay_options[] = {
 struct replay_job {
 	struct job job;
 	struct cli_machine machine;
+	struct cli_backing backing;
 };
 
 static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
@@ -90,7 +99,10 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 		.trace = trace,
 		.spec = spec,
 		.mode = option_choice(o, "mode"),
-		.backing = option_choice(o, "backing"),
+		.backing = ((struct replay_job *)job)->backing.kind,
+		.backing_path = ((struct replay_job *)job)->backing.path,
+		.touching = option_choice(o, "touch"),
+		.touch_prefill = option_bool(o, "touch-prefill"),
 		.machine = machine->machine,
 		.machine_name = machine->name,
 		.prefill = option_choice(o, "prefill"),
@@ -117,6 +129,21 @@ static int fits(struct job *job, const char *trace, const struct allocator_spec 
 	return replay_fits(trace, spec, machine, does_fit, err);
 }
 
+/* Return: an exit code. */
+static int check_touch(const struct option_set *o, const struct cli_backing *backing)
+{
+	const bool touches = option_choice(o, "touch") != TOUCHING_NONE;
+
+	if (touches && backing->kind == BACKING_NONE)
+		return cli_usage("replay: --touch %s: there is no memory to touch; choose a "
+				 "--backing, such as thp",
+				 option_string(o, "touch"));
+	if (option_bool(o, "touch-prefill") && !touches)
+		return cli_usage("replay: --touch-prefill: nothing else is touched; choose --touch "
+				 "first or all");
+	return EXIT_OK;
+}
+
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
 static bool prepare(struct replay_job *r, const struct option_set *o)
 {
@@ -126,6 +153,10 @@ static bool prepare(struct replay_job *r, const struct option_set *o)
 					"for recorded places; drop it, or --machine");
 	else
 		r->job.code = cli_machine_read(o, &r->machine);
+	if (r->job.code == EXIT_OK)
+		r->job.code = cli_backing_read("replay", o, &r->backing);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_touch(o, &r->backing);
 	return r->job.code == EXIT_OK;
 }
 
