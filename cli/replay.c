@@ -129,6 +129,15 @@ static int fits(struct job *job, const char *trace, const struct allocator_spec 
 	return replay_fits(trace, spec, machine, does_fit, err);
 }
 
+/* One file is one machine's memory, and stays. Return: an exit code. */
+static int check_file(const struct replay_job *r, int traces)
+{
+	if (r->backing.kind != BACKING_FILE || (r->job.specs.n == 1 && traces == 1))
+		return EXIT_OK;
+	return cli_usage("replay: --backing file: is the memory of one run; name one back end (-a) "
+			 "and one trace");
+}
+
 /* Return: an exit code. */
 static int check_touch(const struct option_set *o, const struct cli_backing *backing)
 {
@@ -145,7 +154,7 @@ static int check_touch(const struct option_set *o, const struct cli_backing *bac
 }
 
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
-static bool prepare(struct replay_job *r, const struct option_set *o)
+static bool prepare(struct replay_job *r, const struct option_set *o, int traces)
 {
 	if (option_given(o, "machine") && option_given(o, "prefill") &&
 	    option_choice(o, "prefill") == PREFILL_RECORDED)
@@ -157,6 +166,8 @@ static bool prepare(struct replay_job *r, const struct option_set *o)
 		r->job.code = cli_backing_read("replay", o, &r->backing);
 	if (r->job.code == EXIT_OK)
 		r->job.code = check_touch(o, &r->backing);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_file(r, traces);
 	return r->job.code == EXIT_OK;
 }
 
@@ -166,7 +177,7 @@ static int run(const struct option_set *options, int n, char **traces)
 	struct replay_job r = {0};
 	int code;
 
-	if (job_begin(&r.job, "replay", options) && prepare(&r, options) &&
+	if (job_begin(&r.job, "replay", options) && prepare(&r, options, n) &&
 	    job_open(&r.job, RUNS_REPLAY))
 		job_run_traces(&r.job, n, traces, &runner);
 	code = job_end(&r.job);
