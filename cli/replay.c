@@ -98,21 +98,22 @@ struct replay_job {
 	struct hugetlb_pool *pool; /* NULL: as the host has it */
 };
 
-static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
-		      struct error *err)
+static struct replay_config config_of(const struct job *job, const char *trace,
+				      const struct allocator_spec *spec)
 {
-	const struct cli_machine *machine = &((struct replay_job *)job)->machine;
+	const struct replay_job *r = (const struct replay_job *)job;
 	const struct option_set *o = job->options;
-	const struct replay_config config = {
+
+	return (struct replay_config){
 		.trace = trace,
 		.spec = spec,
 		.mode = option_choice(o, "mode"),
-		.backing = ((struct replay_job *)job)->backing.kind,
-		.backing_path = ((struct replay_job *)job)->backing.path,
+		.backing = r->backing.kind,
+		.backing_path = r->backing.path,
 		.touching = option_choice(o, "touch"),
 		.touch_prefill = option_bool(o, "touch-prefill"),
-		.machine = machine->machine,
-		.machine_name = machine->name,
+		.machine = r->machine.machine,
+		.machine_name = r->machine.name,
 		.prefill = option_choice(o, "prefill"),
 		.sample_by = option_choice(o, "sample-by"),
 		.holders = option_choice(o, "holders"),
@@ -125,6 +126,12 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 		.progress = isatty(STDERR_FILENO),
 		.watch = job_watch(job),
 	};
+}
+
+static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
+		      struct error *err)
+{
+	const struct replay_config config = config_of(job, trace, spec);
 
 	return replay_run_isolated(&config, &job->tee.sink, err);
 }
@@ -132,9 +139,9 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 static int fits(struct job *job, const char *trace, const struct allocator_spec *spec,
 		bool *does_fit, struct error *err)
 {
-	const struct machine *machine = ((struct replay_job *)job)->machine.machine;
+	const struct replay_config config = config_of(job, trace, spec);
 
-	return replay_fits(trace, spec, machine, does_fit, err);
+	return replay_fits(&config, does_fit, err);
 }
 
 /* One file is one machine's memory, and stays. Return: an exit code. */

@@ -16,6 +16,7 @@
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/objects.h"
+#include "replay/peak.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
 #include "traces/file/trace_check.h"
@@ -216,6 +217,18 @@ static int check_header(const struct replay_config *c, const struct trace_header
 				 c->trace, frames);
 	footprint = footprint_of(c, h);
 	return footprint_check(&footprint, err);
+}
+
+/* Each frame that lives at the same time as the others is memory of its own, wherever it is put. */
+static int check_peak(const struct replay_config *c, struct trace_reader *reader, struct error *err)
+{
+	struct footprint footprint = footprint_of(c, trace_reader_header(reader));
+	uint64_t frames;
+	int rc = peak_of_trace(reader, &frames, err);
+
+	footprint.bytes += frames << PAGE_SHIFT_DEFAULT;
+	footprint.remedy = "touch nothing, or use a host with more";
+	return rc ? rc : footprint_check(&footprint, err);
 }
 
 /* What this back end cannot replay. */
@@ -812,18 +825,18 @@ static void tear_down(struct run *r)
 	trace_reader_close(r->reader);
 }
 
-int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		bool *fits, struct error *err)
+int replay_fits(const struct replay_config *config, bool *fits, struct error *err)
 {
-	const struct replay_config config = {.trace = trace, .spec = spec, .machine = machine};
 	struct trace_reader *reader;
-	int rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
+	int rc = trace_reader_open(config->trace, TRACE_SALVAGE, &reader, err);
 
 	if (rc)
 		return rc;
-	rc = check_header(&config, trace_reader_header(reader), err);
+	rc = check_header(config, trace_reader_header(reader), err);
+	if (!rc && config->touching != TOUCHING_NONE)
+		rc = check_peak(config, reader, err);
 	if (!rc)
-		*fits = !check_fit(&config, trace_reader_header(reader), err);
+		*fits = !check_fit(config, trace_reader_header(reader), err);
 	trace_reader_close(reader);
 	return rc;
 }

@@ -82,14 +82,13 @@ struct replay_config {
 
 /**
  * replay_fits - can this back end replay this trace at all, on this host?
- * @machine: as in the config
+ * @config: its trace, back end, machine and what is touched count
  * @fits: false, with the reason in @err: an ECHO back end on a generated trace, or on another machine
  * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can replay it (frames that
  * are not 4 KiB: -EPROTONOSUPPORT; a machine too large for any host: -EFBIG, for this one:
  * -ENOMEM).
  */
-int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		bool *fits, struct error *err);
+int replay_fits(const struct replay_config *config, bool *fits, struct error *err);
 
 /**
  * replay_run - one run in this process
