@@ -35,6 +35,10 @@ static const char *const upgrades[] = {
 /* The last version whose tables stepped aside for migrate.sql. */
 #define VERSION_ASIDE 3
 
+/* Of the version behind it, one table has an operation less. */
+#define LATENCY_ASIDE "ALTER TABLE latency RENAME TO old_latency"
+#define LATENCY_BACK  "INSERT INTO latency SELECT * FROM old_latency; DROP TABLE old_latency"
+
 _Static_assert(ARRAY_SIZE(upgrades) == DATABASE_VERSION - 1, "every older version can be upgraded");
 
 /*
@@ -62,8 +66,12 @@ static int migrate(struct database *database, sqlite3_int64 version, struct erro
 
 	for (sqlite3_int64 v = version; !rc && v < DATABASE_VERSION; v++)
 		rc = database_exec(database, upgrades[v - 1], "bring it up to date", err);
+	if (!rc && version == VERSION_ASIDE + 1)
+		rc = database_exec(database, LATENCY_ASIDE, "bring it up to date", err);
 	if (!rc)
 		rc = database_exec(database, store_schema, "bring it up to date", err);
+	if (!rc && version == VERSION_ASIDE + 1)
+		rc = database_exec(database, LATENCY_BACK, "bring it up to date", err);
 	if (!rc && version <= VERSION_ASIDE)
 		rc = database_exec(database, store_migrate, "bring it up to date", err);
 	if (!rc)

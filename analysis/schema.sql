@@ -140,7 +140,7 @@ CREATE TABLE IF NOT EXISTS sample_counter (
 
 CREATE TABLE IF NOT EXISTS latency (
 	run_id      INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-	op          TEXT    NOT NULL CHECK (op IN ('alloc', 'free')),
+	op          TEXT    NOT NULL CHECK (op IN ('alloc', 'free', 'touch')),
 	order_class TEXT    NOT NULL, -- '0', '1-3', '4-8', '9-10'
 	path        TEXT    NOT NULL, -- 'plain' (the back end says nothing), 'hit', 'refill', 'fallback'
 	cpu         INTEGER NOT NULL,

@@ -3,9 +3,11 @@
 
 #include <unistd.h>
 
+#include "cli/backing.h"
 #include "cli/job.h"
 #include "cli/machine.h"
 #include "replay/replay.h"
+#include "sim/backing/pool.h"
 
 static const struct option replay_options[] = {
 	{.name = "allocator",
@@ -20,11 +22,24 @@ static const struct option replay_options[] = {
 	 .choices = replay_mode_names,
 	 .fallback = "sequential",
 	 .help = "one thread plays all cpus in trace order: exact"},
-	{.name = "backing",
+	CLI_OPTION_BACKING,
+	{.name = "touch",
 	 .type = OPTION_CHOICE,
-	 .choices = backing_kind_names,
+	 .choices = touching_names,
 	 .fallback = "none",
-	 .help = "what backs the simulated frames; none simulates any size"},
+	 .help = "use what was handed out, timed apart: write each frame when it is first handed "
+		 "out, "
+		 "or clear all of every block; needs --backing"},
+	{.name = "grow-hugetlb",
+	 .type = OPTION_SIZE,
+	 .fallback = "0",
+	 .help = "make the host's pool of huge pages larger by that much for a while, for "
+		 "--backing "
+		 "hugetlb; it is given back in any case"},
+	{.name = "touch-prefill",
+	 .type = OPTION_BOOL,
+	 .fallback = "off",
+	 .help = "use the start snapshot's objects, too, before the first event"},
 	{.name = "prefill",
 	 .type = OPTION_CHOICE,
 	 .choices = prefill_names,
@@ -79,20 +94,26 @@ static const struct option replay_options[] = {
 struct replay_job {
 	struct job job;
 	struct cli_machine machine;
+	struct cli_backing backing;
+	struct hugetlb_pool *pool; /* NULL: as the host has it */
 };
 
-static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
-		      struct error *err)
+static struct replay_config config_of(const struct job *job, const char *trace,
+				      const struct allocator_spec *spec)
 {
-	const struct cli_machine *machine = &((struct replay_job *)job)->machine;
+	const struct replay_job *r = (const struct replay_job *)job;
 	const struct option_set *o = job->options;
-	const struct replay_config config = {
+
+	return (struct replay_config){
 		.trace = trace,
 		.spec = spec,
 		.mode = option_choice(o, "mode"),
-		.backing = option_choice(o, "backing"),
-		.machine = machine->machine,
-		.machine_name = machine->name,
+		.backing = r->backing.kind,
+		.backing_path = r->backing.path,
+		.touching = option_choice(o, "touch"),
+		.touch_prefill = option_bool(o, "touch-prefill"),
+		.machine = r->machine.machine,
+		.machine_name = r->machine.name,
 		.prefill = option_choice(o, "prefill"),
 		.sample_by = option_choice(o, "sample-by"),
 		.holders = option_choice(o, "holders"),
@@ -105,6 +126,12 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 		.progress = isatty(STDERR_FILENO),
 		.watch = job_watch(job),
 	};
+}
+
+static int replay_one(struct job *job, const char *trace, const struct allocator_spec *spec,
+		      struct error *err)
+{
+	const struct replay_config config = config_of(job, trace, spec);
 
 	return replay_run_isolated(&config, &job->tee.sink, err);
 }
@@ -112,13 +139,51 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 static int fits(struct job *job, const char *trace, const struct allocator_spec *spec,
 		bool *does_fit, struct error *err)
 {
-	const struct machine *machine = ((struct replay_job *)job)->machine.machine;
+	const struct replay_config config = config_of(job, trace, spec);
 
-	return replay_fits(trace, spec, machine, does_fit, err);
+	return replay_fits(&config, does_fit, err);
+}
+
+/* One file is one machine's memory, and stays. Return: an exit code. */
+static int check_file(const struct replay_job *r, int traces)
+{
+	if (r->backing.kind != BACKING_FILE || (r->job.specs.n == 1 && traces == 1))
+		return EXIT_OK;
+	return cli_usage("replay: --backing file: is the memory of one run; name one back end (-a) "
+			 "and one trace");
+}
+
+/* Return: an exit code. */
+static int check_touch(const struct option_set *o, const struct cli_backing *backing)
+{
+	const bool touches = option_choice(o, "touch") != TOUCHING_NONE;
+
+	if (touches && backing->kind == BACKING_NONE)
+		return cli_usage("replay: --touch %s: there is no memory to touch; choose a "
+				 "--backing, such as thp",
+				 option_string(o, "touch"));
+	if (option_bool(o, "touch-prefill") && !touches)
+		return cli_usage("replay: --touch-prefill: nothing else is touched; choose --touch "
+				 "first or all");
+	return EXIT_OK;
+}
+
+/* The one thing that changes the host, once all else is judged. Return: as below. */
+static bool grow_pool(struct replay_job *r)
+{
+	const uint64_t bytes = option_uint(r->job.options, "grow-hugetlb");
+	struct error err = {0};
+
+	if (bytes && r->backing.kind != BACKING_HUGETLB)
+		r->job.code =
+			cli_usage("replay: --grow-hugetlb: only --backing hugetlb uses the pool");
+	else if (bytes && hugetlb_pool_grow(bytes, &r->pool, &err))
+		job_fail(&r->job, &err);
+	return r->job.code == EXIT_OK;
 }
 
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
-static bool prepare(struct replay_job *r, const struct option_set *o)
+static bool prepare(struct replay_job *r, const struct option_set *o, int traces)
 {
 	if (option_given(o, "machine") && option_given(o, "prefill") &&
 	    option_choice(o, "prefill") == PREFILL_RECORDED)
@@ -126,6 +191,12 @@ static bool prepare(struct replay_job *r, const struct option_set *o)
 					"for recorded places; drop it, or --machine");
 	else
 		r->job.code = cli_machine_read(o, &r->machine);
+	if (r->job.code == EXIT_OK)
+		r->job.code = cli_backing_read("replay", o, &r->backing);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_touch(o, &r->backing);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_file(r, traces);
 	return r->job.code == EXIT_OK;
 }
 
@@ -135,10 +206,11 @@ static int run(const struct option_set *options, int n, char **traces)
 	struct replay_job r = {0};
 	int code;
 
-	if (job_begin(&r.job, "replay", options) && prepare(&r, options) &&
+	if (job_begin(&r.job, "replay", options) && prepare(&r, options, n) && grow_pool(&r) &&
 	    job_open(&r.job, RUNS_REPLAY))
 		job_run_traces(&r.job, n, traces, &runner);
 	code = job_end(&r.job);
+	hugetlb_pool_restore(r.pool);
 	cli_machine_release(&r.machine);
 	return code;
 }

@@ -148,6 +148,8 @@ const struct histogram *engine_latency(const struct engine *e, enum latency_op o
 				       enum latency_path path, enum latency_class c,
 				       unsigned int cpu)
 {
+	if (op == LATENCY_TOUCH)
+		return *latency_of(e, LANE_TOUCH + path, c, cpu);
 	if (op == LATENCY_FREE)
 		return path == LATENCY_PLAIN ? *latency_of(e, LANE_FREE, c, cpu) : NULL;
 	return *latency_of(e, path, c, cpu);
@@ -168,6 +170,9 @@ ENGINE_HOT void account_alloc(struct engine *e, const struct batch *b, unsigned 
 	struct alloc_result got = b->placed[i];
 
 	add_latency(e, &op->req, path_of_flags[got.flags >> 1 & 7], b->stamp[i + 1] - b->stamp[i]);
+	if (e->touch.seen && b->touched[i])
+		add_latency(e, &op->req, LANE_TOUCH + path_of_flags[got.flags >> 1 & 7],
+			    b->touched[i]);
 	if (got.pfn == PFN_NONE) {
 		e->account.alloc_failures++;
 		return;

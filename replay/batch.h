@@ -59,7 +59,9 @@ struct batch {
 	 * its stamps hold before that call.
 	 */
 	struct alloc_result placed[ENGINE_BATCH_MAX];
-	int refused[ENGINE_BATCH_MAX];	      /* what a free, online or offline returned */
+	uint64_t touched
+		[ENGINE_BATCH_MAX];    /* ticks it took to use what was handed out; 0: it was not */
+	int refused[ENGINE_BATCH_MAX]; /* what a free, online or offline returned */
 	uint64_t stamp[ENGINE_BATCH_MAX + 1]; /* before each, and after it */
 };
 

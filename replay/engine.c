@@ -95,6 +95,8 @@ int engine_create(const struct engine_config *config, struct engine **out, struc
 		rc = create_targets(e, err);
 	if (!rc)
 		rc = account_create(e, err);
+	if (!rc)
+		rc = touch_create(e, err);
 	if (rc) {
 		engine_destroy(e);
 		return rc;
@@ -110,6 +112,7 @@ void engine_destroy(struct engine *e)
 	if (!e)
 		return;
 	account_destroy(e);
+	touch_destroy(e);
 	if (e->moves)
 		world_follow_moves(e->config.world, NULL, NULL);
 	free(e->exec.moved);
@@ -192,6 +195,8 @@ static void run(struct engine *e, struct batch *b)
 		end = execute(e, b, at, end);
 		e->exec.checked_event = batch_event(b, end - 1);
 		e->ring.left = b->n - end;
+		if (e->touch.seen)
+			touch(e, b, at, end);
 		if (e->exec.nr_moved)
 			moves_account(e, b, at, end);
 		else
@@ -238,6 +243,10 @@ int engine_error(const struct engine *e, struct error *err)
 {
 	if (e->account.failed)
 		return e->account.failed;
+	if (e->touch.failed)
+		return error_set(err, -e->touch.failed, "backing %s: %s",
+				 backing_kind_names[e->config.world->memory->kind],
+				 e->touch.why.text);
 	if (e->plan.out_of_memory || e->exec.out_of_memory || e->account.out_of_memory)
 		return error_set(err, ENOMEM, "no memory to follow the trace's objects");
 	return 0;

@@ -47,6 +47,8 @@ struct engine_config {
 	const struct machine *ids;
 	enum trace_identity identity; /* of the trace that will be played */
 	bool oracle;		      /* check every placement, unless the back end is exempt */
+	enum touching touching;	      /* of the world's memory */
+	bool touch_prefill;	      /* what is prefilled, too */
 	bool labels;		      /* events come through replay/labels.h */
 	bool both_ways; /* from placed frames back to objects, too, as engine_move() needs it and
 			   a back end with MOVES, which has it anyway */
@@ -170,6 +172,14 @@ struct memory_state *engine_state(struct engine *e);
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
 				       enum latency_path path, enum latency_class c,
 				       unsigned int cpu);
+
+/* What was done to real memory. */
+struct engine_touch {
+	uint64_t frames; /* handed out at least once */
+	uint64_t cleared_frames;
+};
+
+struct engine_touch engine_touch(const struct engine *e);
 
 /** Successful allocations by what their results said; one may have said several things. */
 void engine_flags(const struct engine *e, uint64_t of[FLAG_KINDS]);

@@ -48,9 +48,18 @@ struct execution {
 	bool out_of_memory;
 };
 
-/* An allocation by path, or a free: what latency is kept apart by. */
-#define LATENCY_LANES (LATENCY_PATHS + 1)
+/* Touch's; of use only with real memory. */
+struct touch_pass {
+	uint64_t *seen; /* bit per frame of the machine: handed out before */
+	uint64_t frames, cleared;
+	int failed; /* what preparing memory returned, */
+	struct error why;
+};
+
+/* An allocation or its touch by path, or a free: what latency is kept apart by. */
+#define LATENCY_LANES (2 * LATENCY_PATHS + 1)
 #define LANE_FREE     LATENCY_PATHS
+#define LANE_TOUCH    (LATENCY_PATHS + 1) /* the first of them */
 
 /* Account's. */
 struct accounting {
@@ -99,6 +108,7 @@ struct engine {
 	struct ring ring;
 	struct planning plan;
 	struct execution exec;
+	struct touch_pass touch;
 	struct accounting account;
 };
 
@@ -132,6 +142,16 @@ extern const struct targets_calls plan_targets;
  * account has to see to what happened before anything else does.
  */
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+
+/* ---- touch.c ---- */
+
+int touch_create(struct engine *e, struct error *err);
+void touch_destroy(struct engine *e);
+
+/* Use what operations @from to @to, which have been executed, have been given. */
+void touch(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+/* The same for one block. Return: ticks that it took. */
+uint64_t touch_block(struct engine *e, pfn_t pfn, unsigned int order);
 
 /* ---- account.c ---- */
 

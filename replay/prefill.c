@@ -31,6 +31,8 @@ static void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
 	objects_at(e->objects, pfn)->place = (uint32_t)(placed - e->start);
 	account_hold(e, (uint32_t)(pfn - e->objects->start), placed, object_order(o),
 		     object_movable(o));
+	if (e->touch.seen && e->config.touch_prefill)
+		touch_block(e, placed, object_order(o));
 }
 
 /* One object of the snapshot, at its place if @at, else wherever the back end likes. */
@@ -88,6 +90,16 @@ int engine_load(struct engine *e, const struct frame_map *map, struct error *err
 	return each_object(e, map, true, true, err);
 }
 
+static int adopt(struct engine *e, const struct frame_map *map, struct error *err)
+{
+	int rc = e->ops->adopt(e->a, map);
+
+	if (rc)
+		return error_set(err, -rc, "%s: cannot adopt the start snapshot: %s", e->ops->name,
+				 strerror(-rc));
+	return engine_load(e, map, err);
+}
+
 int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill prefill,
 		   struct error *err)
 {
@@ -96,10 +108,8 @@ int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill p
 	if (prefill == PREFILL_NONE)
 		return 0;
 	if (prefill != PREFILL_RECORDED || !e->ops->adopt)
-		return each_object(e, map, false, prefill == PREFILL_RECORDED, err);
-	rc = e->ops->adopt(e->a, map);
-	if (rc)
-		return error_set(err, -rc, "%s: cannot adopt the start snapshot: %s", e->ops->name,
-				 strerror(-rc));
-	return engine_load(e, map, err);
+		rc = each_object(e, map, false, prefill == PREFILL_RECORDED, err);
+	else
+		rc = adopt(e, map, err);
+	return rc ? rc : engine_error(e, err);
 }

@@ -16,6 +16,7 @@
 #include "replay/isolate.h"
 #include "replay/labels.h"
 #include "replay/objects.h"
+#include "replay/peak.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
 #include "traces/file/trace_check.h"
@@ -24,6 +25,7 @@ const char *const replay_mode_names[] = {"sequential", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
 const char *const sample_by_names[] = {"events", "time", NULL};
 const char *const holders_at_names[] = {"end", "all", "none", NULL};
+const char *const touching_names[] = {"none", "first", "all", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
@@ -53,6 +55,7 @@ struct run {
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
+	long faults; /* of the process, before it played */
 	struct progress progress;
 };
 
@@ -216,6 +219,18 @@ static int check_header(const struct replay_config *c, const struct trace_header
 	return footprint_check(&footprint, err);
 }
 
+/* Each frame that lives at the same time as the others is memory of its own, wherever it is put. */
+static int check_peak(const struct replay_config *c, struct trace_reader *reader, struct error *err)
+{
+	struct footprint footprint = footprint_of(c, trace_reader_header(reader));
+	uint64_t frames;
+	int rc = peak_of_trace(reader, &frames, err);
+
+	footprint.bytes += frames << PAGE_SHIFT_DEFAULT;
+	footprint.remedy = "touch nothing, or use a host with more";
+	return rc ? rc : footprint_check(&footprint, err);
+}
+
 /* What this back end cannot replay. */
 static int check_fit(const struct replay_config *c, const struct trace_header *h, struct error *err)
 {
@@ -293,6 +308,9 @@ static void state_settings(const struct run *r, struct settings *s)
 
 	settings_text(s, SETTING_QUESTION, "backing", backing_kind_names[c->backing],
 		      backing_kind_names[BACKING_NONE]);
+	settings_text(s, SETTING_QUESTION, "touch", touching_names[c->touching],
+		      touching_names[TOUCHING_NONE]);
+	settings_bool(s, SETTING_QUESTION, "touch_prefill", c->touch_prefill, false);
 	settings_text(s, SETTING_QUESTION, "machine", c->machine ? c->machine_name : "recorded",
 		      "recorded");
 	settings_text(s, SETTING_CARE, "holders", holders_at_names[c->holders],
@@ -360,6 +378,8 @@ static int create_engine(struct run *r)
 		.ids = r->header->machine,
 		.identity = r->header->identity,
 		.oracle = r->config.oracle,
+		.touching = r->config.touching,
+		.touch_prefill = r->config.touch_prefill,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
 		.births = r->config.holders != HOLDERS_AT_NONE,
 		.position = r->config.position,
@@ -384,12 +404,14 @@ static int set_up(struct run *r)
 	position_enter(r->config.position, PHASE_CREATE);
 	rc = footprint_tell(&footprint, &r->tell);
 	if (!rc)
-		rc = world_create(&(struct world_config){.machine = r->machine,
-							 .spec = r->config.spec,
-							 .kernel = r->header->kernel,
-							 .backing = {.kind = r->config.backing},
-							 .list_seed = r->config.list_seed},
-				  &r->world, r->err);
+		rc = world_create(
+			&(struct world_config){.machine = r->machine,
+					       .spec = r->config.spec,
+					       .kernel = r->header->kernel,
+					       .backing = {.kind = r->config.backing,
+							   .path = r->config.backing_path},
+					       .list_seed = r->config.list_seed},
+			&r->world, r->err);
 	if (!rc)
 		rc = create_engine(r);
 	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))
@@ -495,8 +517,12 @@ static int play(struct run *r)
 {
 	uint64_t started = clock_now_ns(), sampled_ns = r->sampling_ns;
 	const struct event *events;
+	struct rusage before;
 	size_t n;
 	int rc;
+
+	getrusage(RUSAGE_SELF, &before);
+	r->faults = before.ru_minflt;
 
 	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
 		if (rc == -EBADMSG && r->config.salvage)
@@ -644,6 +670,7 @@ static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 
 METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
 
 /* Latencies of one operation, order class and cpu, however it was served. */
 static int send_histogram(struct run *r, struct result_latency *which, struct histogram *all)
@@ -674,7 +701,12 @@ static int send_histogram(struct run *r, struct result_latency *which, struct hi
 /* Histograms as they are, per cpu, and the figures of all of one operation together. */
 static int send_latency_of(struct run *r, enum latency_op op, struct histogram *all)
 {
-	enum metric metric = op == LATENCY_ALLOC ? METRIC_alloc_ns : METRIC_free_ns;
+	static const enum metric means[LATENCY_OPS] = {
+		[LATENCY_ALLOC] = METRIC_alloc_ns,
+		[LATENCY_FREE] = METRIC_free_ns,
+		[LATENCY_TOUCH] = METRIC_touch_ns,
+	};
+	const enum metric metric = means[op];
 	int rc = 0;
 
 	histogram_init(all);
@@ -705,8 +737,33 @@ static int send_latency(struct run *r)
 	rc = send_latency_of(r, LATENCY_ALLOC, all);
 	if (!rc)
 		rc = send_latency_of(r, LATENCY_FREE, all);
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = send_latency_of(r, LATENCY_TOUCH, all);
 	free(all);
 	return rc;
+}
+
+/* What real memory was asked for and gave. */
+static int send_memory(struct run *r)
+{
+	const struct engine_touch touch = engine_touch(r->engine);
+	struct memory_usage usage;
+	struct rusage now;
+	int rc;
+
+	if (r->config.backing == BACKING_NONE)
+		return 0;
+	getrusage(RUSAGE_SELF, &now);
+	rc = tell_metric(&r->tell, METRIC_minor_faults, (double)(now.ru_minflt - r->faults));
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = tell_metric(&r->tell, METRIC_touched_frames, (double)touch.frames);
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = tell_metric(&r->tell, METRIC_cleared_bytes,
+				 (double)(touch.cleared_frames << r->machine->page_shift));
+	if (rc || memory_usage(r->world->memory, &usage))
+		return rc;
+	rc = tell_metric(&r->tell, METRIC_resident_bytes, (double)usage.resident_bytes);
+	return rc ? rc : tell_metric(&r->tell, METRIC_huge_page_bytes, (double)usage.huge_bytes);
 }
 
 static int send_rates(struct run *r)
@@ -755,6 +812,8 @@ static int tell(struct run *r)
 	if (!rc)
 		rc = send_latency(r);
 	if (!rc)
+		rc = send_memory(r);
+	if (!rc)
 		rc = send_rates(r);
 	if (!rc && counts.oracle_violations)
 		rc = tell_warning(&r->tell, "%" PRIu64 " oracle violations; the first at %s",
@@ -789,18 +848,18 @@ static void tear_down(struct run *r)
 	trace_reader_close(r->reader);
 }
 
-int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		bool *fits, struct error *err)
+int replay_fits(const struct replay_config *config, bool *fits, struct error *err)
 {
-	const struct replay_config config = {.trace = trace, .spec = spec, .machine = machine};
 	struct trace_reader *reader;
-	int rc = trace_reader_open(trace, TRACE_SALVAGE, &reader, err);
+	int rc = trace_reader_open(config->trace, TRACE_SALVAGE, &reader, err);
 
 	if (rc)
 		return rc;
-	rc = check_header(&config, trace_reader_header(reader), err);
+	rc = check_header(config, trace_reader_header(reader), err);
+	if (!rc && config->touching != TOUCHING_NONE)
+		rc = check_peak(config, reader, err);
 	if (!rc)
-		*fits = !check_fit(&config, trace_reader_header(reader), err);
+		*fits = !check_fit(config, trace_reader_header(reader), err);
 	trace_reader_close(reader);
 	return rc;
 }

@@ -37,17 +37,28 @@ enum holders_at {
 	HOLDERS_AT_NONE, /* births are not kept, either */
 };
 
+/* What is done to real memory that the back end has handed out. */
+enum touching {
+	TOUCHING_NONE,
+	TOUCHING_FIRST, /* a frame is written when it is first handed out */
+	TOUCHING_ALL,	/* each block is cleared, as a kernel does for user pages */
+};
+
 /* Names for options, in the order of the enums, NULL-terminated. */
 extern const char *const replay_mode_names[];
 extern const char *const prefill_names[];
 extern const char *const sample_by_names[];
 extern const char *const holders_at_names[];
+extern const char *const touching_names[];
 
 struct replay_config {
 	const char *trace;
 	const struct allocator_spec *spec;
 	enum replay_mode mode;
 	enum backing_kind backing;
+	const char *backing_path; /* of the file, for BACKING_FILE */
+	enum touching touching;	  /* only NONE without backing */
+	bool touch_prefill;	  /* the start snapshot's objects, too, before the first event */
 	/*
 	 * NULL: the one that the trace was recorded on. On any other the recorded pfns are but names,
 	 * zones and nodes are resolved anew, and prefill is packed or none.
@@ -71,14 +82,13 @@ struct replay_config {
 
 /**
  * replay_fits - can this back end replay this trace at all, on this host?
- * @machine: as in the config
+ * @config: its trace, back end, machine and what is touched count
  * @fits: false, with the reason in @err: an ECHO back end on a generated trace, or on another machine
  * Return: 0, and @fits is set; the trace's error: it cannot be opened, or nobody can replay it (frames that
  * are not 4 KiB: -EPROTONOSUPPORT; a machine too large for any host: -EFBIG, for this one:
  * -ENOMEM).
  */
-int replay_fits(const char *trace, const struct allocator_spec *spec, const struct machine *machine,
-		bool *fits, struct error *err);
+int replay_fits(const struct replay_config *config, bool *fits, struct error *err);
 
 /**
  * replay_run - one run in this process

@@ -129,6 +129,22 @@
 	X(free_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of frees")                          \
 	X(free_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of frees")                        \
 	X(free_ns_max, "ns", LOWER, NOISY, "slowest free")                                         \
+	X(touch_ns, "ns", LOWER, NOISY,                                                            \
+	  "real memory: mean time of using what an allocation gave for the first time")            \
+	X(touch_ns_p50, "ns", LOWER, NOISY, "median time of that")                                 \
+	X(touch_ns_p90, "ns", LOWER, NOISY, "90th percentile of that")                             \
+	X(touch_ns_p99, "ns", LOWER, NOISY, "99th percentile of that")                             \
+	X(touch_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of that")                          \
+	X(touch_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of that")                        \
+	X(touch_ns_max, "ns", LOWER, NOISY, "slowest such use")                                    \
+	X(touched_frames, "frames", LOWER, EXACT,                                                  \
+	  "real memory: frames handed out at least once, how far the back end wanders")            \
+	X(cleared_bytes, "bytes", NEUTRAL, EXACT,                                                  \
+	  "real memory: set to zero when it was handed out")                                       \
+	X(minor_faults, "", LOWER, NOISY,                                                          \
+	  "page faults of the run's process while it played, the engine's own among them")         \
+	X(resident_bytes, "bytes", LOWER, NOISY, "real memory that the host had given at the end") \
+	X(huge_page_bytes, "bytes", HIGHER, NOISY, "of them, those in huge pages of the host")     \
 	X(peak_rss_bytes, "bytes", LOWER, NOISY, "most memory the run's process held")             \
 	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")        \
 	X(pair_ns, "ns", LOWER, NOISY, "mean time of an allocation and a free together")           \

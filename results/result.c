@@ -51,7 +51,7 @@ const char *run_status_name(enum run_status status)
 
 const char *latency_op_name(enum latency_op op)
 {
-	static const char *const names[] = {"alloc", "free"};
+	static const char *const names[] = {"alloc", "free", "touch"};
 
 	return name_of(names, ARRAY_SIZE(names), op);
 }

@@ -165,6 +165,7 @@ struct result_sample {
 enum latency_op {
 	LATENCY_ALLOC,
 	LATENCY_FREE,
+	LATENCY_TOUCH, /* of what an allocation gave, by its path */
 	LATENCY_OPS,
 };
 
@@ -189,7 +190,7 @@ enum latency_path {
 	LATENCY_PATHS,
 };
 
-/** "alloc", "free"; "0", "1-3", "4-8", "9-10"; "plain", "hit", "refill", "fallback". */
+/** "alloc", "free", "touch"; "0", "1-3", "4-8", "9-10"; "plain", "hit", "refill", "fallback". */
 const char *latency_op_name(enum latency_op op);
 const char *latency_class_name(enum latency_class c);
 const char *latency_path_name(enum latency_path path);

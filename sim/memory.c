@@ -2,53 +2,28 @@
 #include "sim/memory.h"
 
 #include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/bits.h"
+#include "sim/backing/backing.h"
 
 const char *const backing_kind_names[] = {
 	[BACKING_NONE] = "none",
+	[BACKING_SMALL] = "small",
+	[BACKING_THP] = "thp",
+	[BACKING_HUGETLB] = "hugetlb",
+	[BACKING_MEMFD] = "memfd",
+	[BACKING_FILE] = "file",
 	NULL,
 };
 
-/* ---- none ---- */
-
-static int none_map(struct memory *m, struct error *err)
-{
-	(void)m; /* frames stay NULL */
-	(void)err;
-	return 0;
-}
-
-static int none_touch(struct memory *m, struct pfn_range range, enum memory_touch how)
-{
-	(void)m;
-	(void)range;
-	(void)how;
-	return 0;
-}
-
-static int none_discard(struct memory *m, struct pfn_range range)
-{
-	(void)m;
-	(void)range;
-	return 0;
-}
-
-static void none_unmap(struct memory *m)
-{
-	(void)m;
-}
-
-static const struct memory_ops none_ops = {
-	.map = none_map,
-	.touch = none_touch,
-	.discard = none_discard,
-	.unmap = none_unmap,
-};
-
 static const struct memory_ops *const kind_ops[] = {
-	[BACKING_NONE] = &none_ops,
+	[BACKING_NONE] = &backing_none,	  [BACKING_SMALL] = &backing_small,
+	[BACKING_THP] = &backing_thp,	  [BACKING_HUGETLB] = &backing_hugetlb,
+	[BACKING_MEMFD] = &backing_memfd, [BACKING_FILE] = &backing_file,
 };
 
 _Static_assert(ARRAY_SIZE(backing_kind_names) == ARRAY_SIZE(kind_ops) + 1,
@@ -118,13 +93,11 @@ static bool in_machine(const struct memory *memory, struct pfn_range range)
 	       range.end <= machine_end(memory->machine);
 }
 
-int memory_touch(struct memory *memory, struct pfn_range range, enum memory_touch how)
+int memory_prepare(struct memory *memory, struct pfn_range range, struct error *err)
 {
 	if (!in_machine(memory, range))
-		return -EINVAL;
-	if (range.start == range.end)
-		return 0;
-	return memory->ops->touch(memory, range, how);
+		return error_set(err, EINVAL, "frames outside the machine");
+	return range.start == range.end ? 0 : memory->ops->prepare(memory, range, err);
 }
 
 int memory_discard(struct memory *memory, struct pfn_range range)
@@ -143,4 +116,56 @@ void *memory_at(const struct memory *memory, pfn_t pfn)
 	if (!memory->frames)
 		return NULL;
 	return (char *)memory->frames + ((pfn - machine_start(m)) << m->page_shift);
+}
+
+/* Add up the lines of one mapping. Return: whether @line is the head of one that lies in [@from, @to). */
+static bool is_inside(const char *line, uintptr_t from, uintptr_t to, bool *inside)
+{
+	uintptr_t start, end;
+	char dash;
+
+	if (sscanf(line, "%" SCNxPTR "%c%" SCNxPTR " ", &start, &dash, &end) != 3 || dash != '-')
+		return false;
+	*inside = start < to && end > from;
+	return true;
+}
+
+static void add_line(const char *line, struct memory_usage *usage)
+{
+	static const char *const huge[] = {"AnonHugePages:", "ShmemPmdMapped:", "FilePmdMapped:",
+					   "Private_Hugetlb:", "Shared_Hugetlb:"};
+	uint64_t kib;
+
+	if (sscanf(line, "%*s %" SCNu64 " kB", &kib) != 1)
+		return;
+	for (size_t i = 0; i < ARRAY_SIZE(huge); i++) {
+		if (strncmp(line, huge[i], strlen(huge[i])) != 0)
+			continue;
+		usage->huge_bytes += kib << 10;
+		/* The kernel does not count those of the pool as resident. */
+		if (strstr(huge[i], "Hugetlb"))
+			usage->resident_bytes += kib << 10;
+	}
+	if (strncmp(line, "Rss:", 4) == 0)
+		usage->resident_bytes += kib << 10;
+}
+
+int memory_usage(const struct memory *memory, struct memory_usage *usage)
+{
+	const uintptr_t from = (uintptr_t)memory->frames, to = from + memory->bytes;
+	bool inside = false;
+	char line[512];
+	FILE *f;
+
+	*usage = (struct memory_usage){0};
+	if (!memory->frames)
+		return -ENOENT;
+	f = fopen("/proc/self/smaps", "re");
+	if (!f)
+		return -ENOENT;
+	while (fgets(line, sizeof(line), f))
+		if (!is_inside(line, from, to, &inside) && inside)
+			add_line(line, usage);
+	fclose(f);
+	return 0;
 }

@@ -19,6 +19,11 @@
 
 enum backing_kind {
 	BACKING_NONE,
+	BACKING_SMALL,	 /* pages of 4 KiB */
+	BACKING_THP,	 /* transparent huge pages, as far as the host's kernel gives them */
+	BACKING_HUGETLB, /* huge pages of the host's pool */
+	BACKING_MEMFD,	 /* shared memory without a name */
+	BACKING_FILE,	 /* a file of its own, which stays when the process is gone */
 };
 
 /** Names for a --backing option, in the order of the enum, NULL-terminated. */
@@ -27,7 +32,7 @@ extern const char *const backing_kind_names[];
 struct memory;
 
 enum memory_touch {
-	TOUCH_WRITE, /* a store into each page of the host: the memory is there afterwards */
+	TOUCH_WRITE, /* a store into each frame: the memory is there afterwards */
 	TOUCH_CLEAR, /* all of it is set to zero, as a kernel does for user pages */
 };
 
@@ -43,10 +48,14 @@ struct memory_ops {
 	 */
 	int (*map)(struct memory *m, struct error *err);
 	/**
-	 * touch - use memory as its owner would
-	 * Return: 0; -ENOMEM: the host has no more (of these pages); what was touched stays so.
+	 * prepare - see to it that touching a range cannot fail
+	 * To be done before each touch, and to be left out of what that takes.
+	 * Return: 0; -ENOMEM: the host has no more (of these pages); -ENOSPC; another errno; with @err
+	 * set. What was prepared stays so.
 	 */
-	int (*touch)(struct memory *m, struct pfn_range range, enum memory_touch how);
+	int (*prepare)(struct memory *m, struct pfn_range range, struct error *err);
+	/** touch - use memory as its owner would; it has been prepared */
+	void (*touch)(struct memory *m, struct pfn_range range, enum memory_touch how);
 	/**
 	 * discard - give the host back what is behind a range; it reads as zeros when next touched
 	 * Return: 0; -EINVAL: not made of whole pages of this backing; or the host's errno.
@@ -87,11 +96,30 @@ int memory_create(const struct memory_config *config, const struct machine *mach
 void memory_destroy(struct memory *memory); /* NULL is allowed */
 
 /**
- * memory_touch, memory_discard - as the ops', for any range
+ * memory_prepare, memory_discard - as the ops', for any range
  * Return: as those; -EINVAL also for a range that leaves the machine. An empty range is no work.
  */
-int memory_touch(struct memory *memory, struct pfn_range range, enum memory_touch how);
+int memory_prepare(struct memory *memory, struct pfn_range range, struct error *err);
 int memory_discard(struct memory *memory, struct pfn_range range);
+
+/** memory_touch - as the ops'; the range has been prepared, and is not empty. */
+static inline void memory_touch(struct memory *memory, struct pfn_range range,
+				enum memory_touch how)
+{
+	memory->ops->touch(memory, range, how);
+}
+
+/* What the host has behind a machine. */
+struct memory_usage {
+	uint64_t resident_bytes;
+	uint64_t huge_bytes; /* of them in huge pages, of whatever sort */
+};
+
+/**
+ * memory_usage - what the host's kernel says of the mapping now (/proc/self/smaps)
+ * Return: 0; -ENOENT: there is none, or it cannot be read: @usage is all 0.
+ */
+int memory_usage(const struct memory *memory, struct memory_usage *usage);
 
 /** Where frame @pfn of the machine is; NULL: nowhere, there is nothing to touch. */
 void *memory_at(const struct memory *memory, pfn_t pfn);

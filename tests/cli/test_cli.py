@@ -1339,6 +1339,77 @@ def counters_are_told_with_each_sample_and_at_the_end():
     same(list(bench["counters"]), list(llfree["counters"]), "of a benchmark")
 
 
+def real_memory_is_touched_and_no_exact_figure_changes():
+    name = trace(events=3000)
+
+    def runs(*args):
+        document = succeeds("replay", name, "-a", "firstfit", "-a", "llfree", *args, "--format",
+                            "json", "--db", "r.db").json()
+        return document["runs"]
+
+    none = runs()
+    for kind in ("small", "memfd"):
+        for bare, touched in zip(none, runs("--backing", kind, "--touch", "all")):
+            for key in ("free_huge", "moves_to_compact", "alloc_failures", "oracle_violations"):
+                same(touched["metrics"][key], bare["metrics"][key], f"{kind}: {key}")
+            check(touched["metrics"]["touched_frames"] > 0, kind)
+            same(touched["metrics"]["resident_bytes"],
+                 4096 * touched["metrics"]["touched_frames"], f"{kind}: resident")
+            check(touched["point_id"] != bare["point_id"], "the same point")
+            same((touched["settings"]["backing"], touched["settings"]["touch"]), (kind, "all"),
+                 "settings")
+    check(rows("r.db", "SELECT count(*) FROM v_latency WHERE op = 'touch'")[0][0] > 0, "stored")
+
+
+def bad_wishes_for_real_memory_are_told():
+    name = trace()
+    for words, args in (
+            (("'smal'", "did you mean 'small'"), ("--backing", "smal")),
+            (("file:PATH",), ("--backing", "file")), (("file:PATH",), ("--backing", "file:")),
+            (("--touch all", "--backing"), ("--touch", "all")),
+            (("--touch-prefill", "--touch"), ("--touch-prefill", "--backing", "small")),
+            (("one back end", "-a"), ("--backing", "file:f")),
+            (("--grow-hugetlb", "hugetlb"), ("--grow-hugetlb", "2M", "-a", "llfree"))):
+        refuses(USAGE, words, "replay", name, *args)
+    write("mine", b"precious")
+    result = quire("replay", name, "-a", "llfree", "--backing", "file:mine", "--touch", "first")
+    same(result.code, RUN, str(result))
+    check("mine: File exists" in result.err, str(result))
+    same(read("mine"), b"precious", "somebody's file")
+    result, left = on_small_disk(1024, "replay", name, "-a", "llfree", "--backing",
+                                 "file:small/frames", "--touch", "first", "--format", "json")
+    same(result.code, RUN, str(result))
+    check("backing file: no room" in result.err, str(result))
+    same(result.json()["runs"][0]["status"], "failed", "status")
+
+
+def the_pool_of_huge_pages_is_put_right():
+    need_root()
+    pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+
+    def pages():
+        return int(read(pool))
+
+    if not os.path.exists(pool):
+        raise Skip("no pool of huge pages here")
+    before, name, slow = pages(), trace(), slow_trace()
+    args = ("-a", "llfree", "--backing", "hugetlb", "--touch", "all", "--grow-hugetlb")
+    result = quire("replay", name, *args, "512M", "--format", "json")
+    if "only" in result.err and "more" in result.err:
+        raise Skip("the host has no memory for the pool")
+    same(result.code, OK, str(result))
+    metrics = result.json()["runs"][0]["metrics"]
+    check(metrics["huge_page_bytes"] == metrics["resident_bytes"] > 0, str(metrics)[:300])
+    same(pages(), before, "pages of the pool")
+    with running("replay", slow, "--samples", "100000", *args, "8M", "--db", "r.db") as process:
+        wait_for("the pool", lambda: pages() == before + 4, process)
+        process.kill()
+        process.communicate()
+    wait_for("the pool put right", lambda: pages() == before)
+    refuses(RUN, ("pool of huge pages", "ask for less"), "replay", name, *args, "10000G")
+    same(pages(), before, "pages of the pool")
+
+
 def what_was_chosen_makes_the_point():
     name = trace()
 
@@ -1893,6 +1964,9 @@ TESTS = [
     a_report_quotes_what_users_typed,
     replay_json_has_the_documented_keys,
     counters_are_told_with_each_sample_and_at_the_end,
+    real_memory_is_touched_and_no_exact_figure_changes,
+    bad_wishes_for_real_memory_are_told,
+    the_pool_of_huge_pages_is_put_right,
     what_was_chosen_makes_the_point,
     the_three_verbs_begin_and_end_alike,
     an_id_is_null_without_a_database,

@@ -992,6 +992,71 @@ static void a_machine_too_large_is_refused_before_memory_is_spent(void **unused)
 	allocator_spec_destroy(spec);
 }
 
+/* The exact figures of one run by name, "a=1 b=2 ...", but for those that only real memory has. */
+static void exact_figures(const struct kept *k, char *text, size_t bytes)
+{
+	size_t used = 0;
+
+	text[0] = '\0';
+	for (unsigned int m = 0; m < METRIC_COUNT && used < bytes; m++)
+		if (metric_table[m].kind == METRIC_EXACT && m != METRIC_touched_frames &&
+		    m != METRIC_cleared_bytes && !isnan(k->metric[m]))
+			used += (size_t)snprintf(text + used, bytes - used, "%s=%.17g ",
+						 metric_table[m].name, k->metric[m]);
+}
+
+static void real_memory_changes_no_exact_figure_and_is_touched_as_asked(void **unused)
+{
+	static const struct {
+		enum backing_kind backing;
+		enum touching touching;
+	} ways[] = {
+		{BACKING_NONE, TOUCHING_NONE},	 {BACKING_SMALL, TOUCHING_NONE},
+		{BACKING_SMALL, TOUCHING_FIRST}, {BACKING_SMALL, TOUCHING_ALL},
+		{BACKING_MEMFD, TOUCHING_ALL},
+	};
+	struct allocator_spec *spec = spec_of("firstfit");
+	static char first[8000], other[8000];
+	static struct kept k;
+	char path[128];
+
+	(void)unused;
+	random_trace("backed", 46);
+	path_of(path, "backed");
+	for (size_t i = 0; i < ARRAY_SIZE(ways); i++) {
+		const struct replay_config config = {.trace = path,
+						     .spec = spec,
+						     .samples = 3,
+						     .oracle = true,
+						     .backing = ways[i].backing,
+						     .touching = ways[i].touching};
+		struct error err = {0};
+
+		keep_init(&k);
+		if (replay_run(&config, &k.sink, &err))
+			fail_msg("%s", err.text);
+		exact_figures(&k, i ? other : first, sizeof(other));
+		if (i)
+			assert_string_equal(other, first);
+		if (ways[i].touching == TOUCHING_NONE) {
+			assert_true(isnan(k.metric[METRIC_touch_ns]));
+			continue;
+		}
+		/* Of whoever got memory: each frame it has had, and no other, is there. */
+		assert_true(k.metric[METRIC_touched_frames] > 0);
+		expect(&k, METRIC_resident_bytes, k.metric[METRIC_touched_frames] * 4096);
+		assert_true(ways[i].touching == TOUCHING_ALL
+				    ? k.metric[METRIC_cleared_bytes] >=
+					      k.metric[METRIC_touched_frames] * 4096
+				    : k.metric[METRIC_cleared_bytes] == 0);
+		assert_true(k.metric[METRIC_touch_ns] > 0);
+		assert_true(k.metric[METRIC_touch_ns_max] >= k.metric[METRIC_touch_ns_p50]);
+		assert_true(k.latency[LATENCY_TOUCH] > 0);
+		assert_true(k.latency[LATENCY_TOUCH] <= k.latency[LATENCY_ALLOC]);
+	}
+	allocator_spec_destroy(spec);
+}
+
 /* What was read makes the question: neither the flag alone, nor what the damaged file's index says. */
 static void what_was_salvaged_is_a_question_of_its_own(void **unused)
 {
@@ -1349,7 +1414,7 @@ static int remove_directory(void **unused)
 	static const char *const names[] = {
 		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model", "exact",
 		"latency", "virtual", "bad",	  "started",  "hotplug", "tick",  "move",
-		"ids",	   "large",   "damaged",  "salvaged", "nodes",
+		"ids",	   "large",   "damaged",  "salvaged", "backed",	 "nodes",
 	};
 	char path[128];
 
@@ -1388,6 +1453,7 @@ int main(void)
 		cmocka_unit_test(the_oracle_catches_every_kind_of_wrong_placement),
 		cmocka_unit_test(a_child_that_dies_costs_only_its_run),
 		cmocka_unit_test(what_was_salvaged_is_a_question_of_its_own),
+		cmocka_unit_test(real_memory_changes_no_exact_figure_and_is_touched_as_asked),
 		cmocka_unit_test(every_choice_is_told_and_makes_a_point_of_its_own),
 		cmocka_unit_test(counters_are_told_with_every_sample_and_at_the_end),
 		cmocka_unit_test(an_error_crosses_the_pipe_as_a_number),

@@ -54,7 +54,8 @@ static void kinds_have_names(void **state)
 {
 	(void)state;
 	assert_string_equal(backing_kind_names[BACKING_NONE], "none");
-	assert_null(backing_kind_names[BACKING_NONE + 1]);
+	assert_string_equal(backing_kind_names[BACKING_FILE], "file");
+	assert_null(backing_kind_names[BACKING_FILE + 1]);
 }
 
 static void without_backing_nothing_is_touched(void **state)
@@ -66,10 +67,10 @@ static void without_backing_nothing_is_touched(void **state)
 	assert_int_equal(machine_from_memory(UINT64_C(4096) * 5000, 1, &m, NULL), 0);
 	assert_int_equal(memory_create(&none, m, &memory, NULL), 0);
 	assert_null(memory_at(memory, 17));
-	assert_int_equal(memory_touch(memory, (struct pfn_range){0, 5000}, TOUCH_CLEAR), 0);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){0, 5000}, NULL), 0);
+	memory_touch(memory, (struct pfn_range){0, 5000}, TOUCH_CLEAR);
 	assert_int_equal(memory_discard(memory, (struct pfn_range){0, 5000}), 0);
-	assert_int_equal(memory_touch(memory, (struct pfn_range){4999, 5001}, TOUCH_WRITE),
-			 -EINVAL);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){4999, 5001}, NULL), -EINVAL);
 	memory_destroy(memory);
 	machine_destroy(m);
 }
@@ -81,8 +82,8 @@ static void without_backing_nothing_is_touched(void **state)
 
 /* What was asked of it. */
 struct fake {
-	uint64_t touched, cleared, discarded; /* frames */
-	uint64_t left;			      /* frames the host still has */
+	uint64_t prepared, touched, cleared, discarded; /* frames */
+	uint64_t left;					/* frames the host still has */
 	unsigned int maps, unmaps;
 };
 
@@ -104,16 +105,23 @@ static int failing_map(struct memory *m, struct error *err)
 	return error_set(err, ENOSPC, "the pool has no pages; grow it");
 }
 
-static int fake_touch(struct memory *m, struct pfn_range range, enum memory_touch how)
+static int fake_prepare(struct memory *m, struct pfn_range range, struct error *err)
 {
 	struct fake *fake = m->host;
 	uint64_t frames = range.end - range.start;
 
 	if (frames > fake->left)
-		return -ENOMEM;
+		return error_set(err, ENOMEM, "no more");
 	fake->left -= frames;
-	*(how == TOUCH_CLEAR ? &fake->cleared : &fake->touched) += frames;
+	fake->prepared += frames;
 	return 0;
+}
+
+static void fake_touch(struct memory *m, struct pfn_range range, enum memory_touch how)
+{
+	struct fake *fake = m->host;
+
+	*(how == TOUCH_CLEAR ? &fake->cleared : &fake->touched) += range.end - range.start;
 }
 
 static int fake_discard(struct memory *m, struct pfn_range range)
@@ -133,7 +141,8 @@ static void fake_unmap(struct memory *m)
 	free(m->frames);
 }
 
-static const struct memory_ops fake_ops = {fake_map, fake_touch, fake_discard, fake_unmap};
+static const struct memory_ops fake_ops = {fake_map, fake_prepare, fake_touch, fake_discard,
+					   fake_unmap};
 
 static struct machine *fake_machine(void)
 {
@@ -175,23 +184,24 @@ static void what_is_touched_and_discarded_reaches_the_backing(void **state)
 	assert_int_equal(memory_create(&config, m, &memory, NULL), 0);
 	assert_ptr_equal(memory_at(memory, FAKE_START), memory->frames);
 	assert_ptr_equal(memory_at(memory, FAKE_START + 3), (char *)memory->frames + 3 * 4096);
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1024, 1025}, TOUCH_WRITE), 0);
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1536, 2048}, TOUCH_CLEAR), 0);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1024, 1025}, NULL), 0);
+	memory_touch(memory, (struct pfn_range){1024, 1025}, TOUCH_WRITE);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1536, 2048}, NULL), 0);
+	memory_touch(memory, (struct pfn_range){1536, 2048}, TOUCH_CLEAR);
 	/* 87 are left */
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1025, 1113}, TOUCH_WRITE),
-			 -ENOMEM);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1025, 1113}, NULL), -ENOMEM);
 	assert_int_equal(memory_discard(memory, (struct pfn_range){1536, 1600}), 0);
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1025, 1113}, TOUCH_WRITE), 0);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1025, 1113}, NULL), 0);
+	memory_touch(memory, (struct pfn_range){1025, 1113}, TOUCH_WRITE);
 	assert_int_equal(fake.touched, 89);
 	assert_int_equal(fake.cleared, 512);
 	assert_int_equal(fake.discarded, 64);
 	/* what is empty, or not the machine's, does not */
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1100, 1100}, TOUCH_WRITE), 0);
-	assert_int_equal(memory_touch(memory, (struct pfn_range){1023, 1025}, TOUCH_WRITE),
-			 -EINVAL);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1100, 1100}, NULL), 0);
+	assert_int_equal(memory_prepare(memory, (struct pfn_range){1023, 1025}, NULL), -EINVAL);
 	assert_int_equal(memory_discard(memory, (struct pfn_range){2047, 2049}), -EINVAL);
 	assert_int_equal(memory_discard(memory, (struct pfn_range){1100, 1099}), -EINVAL);
-	assert_int_equal(fake.touched, 89);
+	assert_int_equal(fake.prepared, 601);
 	assert_int_equal(fake.discarded, 64);
 	memory_destroy(memory);
 	assert_int_equal(fake.maps, 1);

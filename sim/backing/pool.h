@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The host's pool of huge pages, made larger for a while. That is a change of the machine, so only who is told to
+ * makes it, and it is undone whatever becomes of the process.
+ */
+#ifndef SIM_BACKING_POOL_H
+#define SIM_BACKING_POOL_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+struct hugetlb_pool;
+
+/**
+ * hugetlb_pool_grow - add pages of 2 MiB for @bytes to the pool
+ * A process of its own watches over it: should this one be killed, the pages go back all the same.
+ * @pool: the caller's: hugetlb_pool_restore()
+ * Return: 0; -ENOENT: the host has no such pool; -EACCES: not root; -ENOMEM: the host does not have so many
+ * in one piece, and the pool is as it was; or the errno of pipe() or fork().
+ */
+int hugetlb_pool_grow(uint64_t bytes, struct hugetlb_pool **pool, struct error *err);
+/** Give them back: those in use at once when they are freed. NULL is allowed. */
+void hugetlb_pool_restore(struct hugetlb_pool *pool);
+
+#endif
