@@ -105,7 +105,8 @@ struct buddy_zone {
 	_Atomic uint64_t nr_free_frames;	  /* on all lists but ISOLATE's */
 	_Atomic uint64_t free_frames[MIGRATE_TYPES];
 	uint64_t nr_free[MIGRATE_TYPES][NR_ORDERS]; /* blocks */
-	uint32_t target_scanner; /* pageblocks below it are compaction's next targets; 0: from the end */
+	uint32_t
+		target_scanner; /* pageblocks below it are compaction's next targets; 0: from the end */
 	/* Since creation or adoption. The first counts what the tracepoint of its name does. */
 	uint64_t zone_locked; /* blocks taken from the lists of their own type or a claim's */
 	uint64_t claims;      /* whole pageblocks changed hands for a request */

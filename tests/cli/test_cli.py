@@ -1294,7 +1294,8 @@ def replay_json_has_the_documented_keys():
         check(blocks and blocks == sorted(set(blocks)), f"{run['spec']}: holders of {blocks[:9]}")
         for h in run["holders"]:
             check(h["sample"] == len(run["samples"]) - 1 and 0 < h["frames"] <= 512 and
-                  h["class"] in ("prefill", "page_cache", "object"), f"{run['spec']}: {h}")
+                  h["class"] in ("prefill", "compaction", "page_cache", "object"),
+                  f"{run['spec']}: {h}")
         same(list(run), documented_keys(), f"{run['spec']}: keys")
         for key in ("point_id", "build_id", "options"):
             check(isinstance(run[key], str), f"{run['spec']}: {key}: {run[key]!r}")

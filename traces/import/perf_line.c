@@ -698,7 +698,7 @@ static bool has_other_head(const char *line, const char *end)
 enum perf_line_kind perf_line_scan(struct perf_scanner *scanner, const char *line, const char *end,
 				   struct perf_line *out, struct perf_fault *fault)
 {
-	static const char prefix[] = "mm_page_";
+	static const char prefix[] = "mm_";
 	struct perf_fault head = {0};
 	const char *p = line;
 
