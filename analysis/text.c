@@ -207,7 +207,7 @@ const char *text_metric_unit(enum metric metric)
 		return "%";
 	if (is_unit(metric, "1/s"))
 		return "M/s";
-	return is_unit(metric, "ns") ? "ns" : "";
+	return is_unit(metric, "bytes") ? "" : metric_table[metric].unit; /* with each figure */
 }
 
 const char *text_metric(char text[TEXT_NUMBER_MAX], enum metric metric, double value)

@@ -34,7 +34,7 @@ void text_shell_html(FILE *out, const char *text);
  */
 const char *text_metric(char text[TEXT_NUMBER_MAX], enum metric metric, double value);
 
-/** The unit a column of text_metric() figures has: "%", "ns", "M/s", or "". */
+/** The unit a column of text_metric() figures has: "%", "ns", "M/s", "frames"; "": none, or each its own. */
 const char *text_metric_unit(enum metric metric);
 
 /** "1 234 567". Return: @text. */

@@ -15,8 +15,8 @@
 
 const char *const emitter_format_names[] = {"table", "json", "csv", NULL};
 
-#define DEPTH_MAX  16
-#define MISSING	   "-" /* a table's null */
+#define DEPTH_MAX 16
+#define MISSING	  "-" /* a table's null */
 
 /* A growing text; positions in it are offsets, as it may move. Not terminated unless told so. */
 struct text {

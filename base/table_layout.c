@@ -129,16 +129,15 @@ void table_layout(const struct emitter_column *columns, struct table_column *lay
 
 	for (size_t i = 0; i < n; i++) {
 		layout[i].width = width_of(&columns[i], &layout[i], true);
-		layout[i].shown = columns[i].show == EMITTER_ALWAYS ||
-				  (columns[i].show == EMITTER_IF_TOLD ? layout[i].told
-								      : layout[i].differs);
+		layout[i].shown =
+			columns[i].show == EMITTER_ALWAYS ||
+			(columns[i].show == EMITTER_IF_TOLD ? layout[i].told : layout[i].differs);
 	}
 	if (limit == 0 || line_width(layout, n) <= limit)
 		return;
 	for (size_t i = 0; i < n; i++)
 		layout[i].width = width_of(&columns[i], &layout[i], false);
-	while (line_width(layout, n) > limit &&
-	       (least = least_important(columns, layout, n)) < n)
+	while (line_width(layout, n) > limit && (least = least_important(columns, layout, n)) < n)
 		layout[least].shown = false;
 	room = limit - min_u64(limit, line_width(layout, n));
 	for (size_t i = 0; i < n; i++)

@@ -99,7 +99,7 @@ static void a_metrics_unit_decides_how_it_is_shown(void **state)
 	assert_string_equal(text_metric_unit(METRIC_free_share_1g), "%");
 	assert_string_equal(text_metric_unit(METRIC_ops_per_second), "M/s");
 	assert_string_equal(text_metric_unit(METRIC_free_ns_p99), "ns");
-	assert_string_equal(text_metric_unit(METRIC_free_huge), "");
+	assert_string_equal(text_metric_unit(METRIC_free_huge), "blocks");
 }
 
 static void no_value_is_too_long(void **state)

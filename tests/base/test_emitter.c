@@ -442,7 +442,8 @@ static void a_table_fits_by_breaking_names_then_by_leaving_columns_out(void **st
 		{0,
 		 "allocator    free_huge  moves_to_compact  alloc_failures  out_for\n"
 		 "           huge frames            frames\n"
-		 "buddy           10 806         2 018 324               7  alloc_failures,crashed\n"
+		 "buddy           10 806         2 018 324               7  "
+		 "alloc_failures,crashed\n"
 		 "llfree          10 806         2 018 324               7  -\n",
 		 NULL},
 		{72,
