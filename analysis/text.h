@@ -21,6 +21,16 @@ void text_gnuplot(FILE *out, const char *text);
 /** As one word of a POSIX shell. */
 void text_shell(FILE *out, const char *text);
 
+/** The part of a path that a reader knows it by. */
+const char *text_base_name(const char *path);
+
+/**
+ * text_drop_directories - of each path in @text leave the name, in place
+ * What begins with '/', '.' or '~' is one, and what has a '/' and ends in a name with a dot. A page that is mailed
+ * says nothing of where things lie on a machine.
+ */
+void text_drop_directories(char *text);
+
 /** Escaped as HTML, the shell word of @text. */
 void text_shell_html(FILE *out, const char *text);
 

@@ -820,6 +820,7 @@ static void table_begin(struct emitter *e)
 	for (size_t i = 0; i < e->nr_columns; i++) {
 		assert(e->columns[i].style != EMITTER_PROSE || i + 1 == e->nr_columns);
 		layout[i].cells = e->columns[i].width;
+		layout[i].left = e->columns[i].style == EMITTER_PROSE;
 		e->held |= e->columns[i].width == 0;
 	}
 }

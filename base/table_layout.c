@@ -74,17 +74,22 @@ static const char *unit_of(const struct emitter_column *column)
 	return column->unit ? column->unit : "";
 }
 
-/* With its heading and unit in one line each, or broken wherever they can be. */
-static size_t width_of(const struct emitter_column *column, const struct table_column *l,
-		       bool whole)
-{
-	const char *heading = table_heading_of(column), *unit = unit_of(column);
-	const size_t names =
-		whole ? max_u64(table_width(heading, SIZE_MAX), table_width(unit, SIZE_MAX))
-		      : max_u64(table_longest_part(heading, TABLE_HEADING_BREAK),
-				table_longest_part(unit, TABLE_HEADING_BREAK));
+/* What of a column is in one line. */
+enum whole { WHOLE_NOTHING, WHOLE_NAME, WHOLE_ALL };
 
-	return max_u64(names, max_u64(l->cells, whole ? l->prose : 0));
+static size_t text_width(const char *text, bool whole)
+{
+	return whole ? table_width(text, SIZE_MAX) : table_longest_part(text, TABLE_HEADING_BREAK);
+}
+
+/* With that of it in one line, and the rest broken wherever it can be. */
+static size_t width_of(const struct emitter_column *column, const struct table_column *l,
+		       enum whole whole)
+{
+	const size_t name = text_width(table_heading_of(column), whole >= WHOLE_NAME);
+	const size_t unit = text_width(unit_of(column), whole >= WHOLE_ALL);
+
+	return max_u64(max_u64(name, unit), max_u64(l->cells, whole >= WHOLE_ALL ? l->prose : 0));
 }
 
 static size_t line_width(const struct table_column *layout, size_t n)
@@ -111,9 +116,10 @@ static size_t least_important(const struct emitter_column *columns,
 }
 
 /* What room is left goes to @column, as far as it can use it. */
-static void widen(const struct emitter_column *column, struct table_column *l, size_t *room)
+static void widen(const struct emitter_column *column, struct table_column *l, enum whole whole,
+		  size_t *room)
 {
-	const size_t wish = width_of(column, l, true) - l->width;
+	const size_t wish = max_u64(width_of(column, l, whole), l->width) - l->width;
 	const bool divisible = column->style == EMITTER_PROSE;
 
 	if (!l->shown || (wish > *room && !divisible))
@@ -128,7 +134,7 @@ void table_layout(const struct emitter_column *columns, struct table_column *lay
 	size_t least, room;
 
 	for (size_t i = 0; i < n; i++) {
-		layout[i].width = width_of(&columns[i], &layout[i], true);
+		layout[i].width = width_of(&columns[i], &layout[i], WHOLE_ALL);
 		layout[i].shown =
 			columns[i].show == EMITTER_ALWAYS ||
 			(columns[i].show == EMITTER_IF_TOLD ? layout[i].told : layout[i].differs);
@@ -136,13 +142,14 @@ void table_layout(const struct emitter_column *columns, struct table_column *lay
 	if (limit == 0 || line_width(layout, n) <= limit)
 		return;
 	for (size_t i = 0; i < n; i++)
-		layout[i].width = width_of(&columns[i], &layout[i], false);
+		layout[i].width = width_of(&columns[i], &layout[i], WHOLE_NOTHING);
 	while (line_width(layout, n) > limit && (least = least_important(columns, layout, n)) < n)
 		layout[least].shown = false;
 	room = limit - min_u64(limit, line_width(layout, n));
 	for (size_t i = 0; i < n; i++)
 		if (columns[i].style == EMITTER_PROSE)
-			widen(&columns[i], &layout[i], &room);
-	for (size_t i = 0; i < n; i++)
-		widen(&columns[i], &layout[i], &room);
+			widen(&columns[i], &layout[i], WHOLE_ALL, &room);
+	for (enum whole whole = WHOLE_NAME; whole <= WHOLE_ALL; whole++)
+		for (size_t i = 0; i < n; i++)
+			widen(&columns[i], &layout[i], whole, &room);
 }

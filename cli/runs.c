@@ -62,9 +62,9 @@ static const struct emitter_column times_columns[] = {
 	FIGURE(free_ns, FIXED1, 2),
 	FIGURE(pair_ns, FIXED1, 3),
 	FIGURE(pair_ns_spread, PERCENT, 4),
-	FIGURE(alloc_cas, FIXED1, 5),
-	FIGURE(free_cas, FIXED1, 6),
-	FIGURE(pair_cas, FIXED1, 7),
+	{.path = "metrics.alloc_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 5},
+	{.path = "metrics.free_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 6},
+	{.path = "metrics.pair_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 7},
 	FIGURE(alloc_failures, COUNT, 8),
 	FIGURE(oracle_violations, COUNT, 9),
 	WHY_NOT,
@@ -110,7 +110,7 @@ static const char *unit_of(const struct emitter_column *column)
 
 	if (column->style == EMITTER_PERCENT)
 		return "%";
-	if (column->style == EMITTER_BYTES ||
+	if (column->unit || column->style == EMITTER_BYTES ||
 	    strncmp(column->path, prefix, sizeof(prefix) - 1) != 0)
 		return column->unit;
 	metric = metric_find(column->path + sizeof(prefix) - 1);

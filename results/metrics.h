@@ -76,7 +76,7 @@
 
 #define STATE_METRICS(X)                                                                           \
 	X(free_frames, "frames", NEUTRAL, EXACT, "managed frames in no live object")               \
-	X(free_huge, "blocks", HIGHER, EXACT, "wholly free 2 MiB blocks")                          \
+	X(free_huge, "huge frames", HIGHER, EXACT, "wholly free 2 MiB blocks")                     \
 	X(huge_score, "%", HIGHER, EXACT,                                                          \
 	  "free huge frames as a share of those the free frames could form")                       \
 	X(free_share_2m, "", HIGHER, EXACT, "share of free memory in free aligned 2 MiB blocks")   \
@@ -103,7 +103,7 @@
 	  "free frames parked in the back end's caches, as it says")                               \
 	X(kernel_free_frames, "frames", NEUTRAL, EXACT,                                            \
 	  "free frames by the back end's own lists, parked ones excluded")                         \
-	X(kernel_free_huge, "blocks", HIGHER, EXACT,                                               \
+	X(kernel_free_huge, "huge frames", HIGHER, EXACT,                                          \
 	  "free blocks of 2 MiB by the back end's own lists")                                      \
 	ORDER_METRICS(X, kernel_unusable_index, "unusable_index by the back end's own lists")      \
 	ORDER_METRICS(X, kernel_fragmentation_index,                                               \
@@ -148,9 +148,9 @@
 	X(peak_rss_bytes, "bytes", LOWER, NOISY, "most memory the run's process held")             \
 	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")        \
 	X(pair_ns, "ns", LOWER, NOISY, "mean time of an allocation and a free together")           \
-	X(alloc_cas, "cas_ns", LOWER, NOISY, "alloc_ns in units of the same run's cas_ns")         \
-	X(free_cas, "cas_ns", LOWER, NOISY, "free_ns in units of the same run's cas_ns")           \
-	X(pair_cas, "cas_ns", LOWER, NOISY, "pair_ns in units of the same run's cas_ns")           \
+	X(alloc_cas, "", LOWER, NOISY, "alloc_ns in units of the same run's cas_ns")               \
+	X(free_cas, "", LOWER, NOISY, "free_ns in units of the same run's cas_ns")                 \
+	X(pair_cas, "", LOWER, NOISY, "pair_ns in units of the same run's cas_ns")                 \
 	X(alloc_ns_spread, "", NEUTRAL, NOISY,                                                     \
 	  "alloc_ns over the repetitions: largest less smallest, as a share of the median")        \
 	X(free_ns_spread, "", NEUTRAL, NOISY, "the same for free_ns")                              \

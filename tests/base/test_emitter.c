@@ -447,10 +447,11 @@ static void a_table_fits_by_breaking_names_then_by_leaving_columns_out(void **st
 		 "llfree          10 806         2 018 324               7  -\n",
 		 NULL},
 		{72,
-		 "                        moves_to_    alloc_\n"
-		 "allocator    free_huge    compact  failures  out_for\n"
-		 "           huge frames     frames\n"
-		 "buddy           10 806  2 018 324         7  alloc_failures,crashed\n",
+		 "                                          alloc_\n"
+		 "allocator  free_huge  moves_to_compact  failures  out_for\n"
+		 "                huge            frames\n"
+		 "              frames\n"
+		 "buddy         10 806         2 018 324         7  alloc_failures,crashed\n",
 		 NULL},
 		{48,
 		 "            free_    alloc_\n"

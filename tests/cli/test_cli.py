@@ -1247,6 +1247,35 @@ def need_gnuplot():
         raise Skip("needs gnuplot")
 
 
+def the_report_keeps_names_and_no_directory():
+    need_gnuplot()
+    where = os.path.realpath(".")
+    os.mkdir("hidden place")
+    name = os.path.join(where, trace("hidden place/a.quire"))
+    policy = os.path.join(where, "hidden place", "mine.yaml")
+    shutil.copy(os.path.join(SOURCE, "configs", "policies", "simple.yaml"), policy)
+    db, out = os.path.join(where, "hidden place", "r.db"), os.path.join(where, "hidden place", "out")
+    result = quire("replay", name, "-a", f"llfree:policy={policy}", "-a", "firstfit", "--db", db, "-l", "mine")
+    same(result.code, OK, str(result))
+    slow = os.path.join(where, slow_trace())
+    with running("replay", slow, "-a", "buddy", "--samples", "100000", "--db", db) as process:
+        os.kill(run_child(process, db), signal.SIGKILL)
+        same(end_of(process).code, RUN, "a run that was killed")
+    same(quire("report", db, "-o", out).code, OK, "report")
+    told = 0
+    for directory, _, names in os.walk(out):
+        for one in names:
+            text = read(os.path.join(directory, one)).decode()
+            told += "a.quire" in text
+            for word in ("hidden place", where, os.path.basename(where)):
+                check(word not in text, f"{one}: {word}: {re.findall('.*' + re.escape(word) + '.*', text)[:3]}")
+    check(told >= 4, "the page and its plots name the trace")
+    page = read(os.path.join(out, "index.html")).decode()
+    for word in ("quire replay a.quire", "--db r.db", "quire report r.db -o out", "policy=mine.yaml", ">crashed<",
+                 "Runs that did not finish"):
+        check(word in page, f"{word} is missing")
+
+
 def without_gnuplot_there_is_no_report_and_no_loss():
     name = trace()
     succeeds("replay", name, "-a", "llfree", "--db", "r.db", "--format", "json")
@@ -2112,6 +2141,7 @@ TESTS = [
     a_lock_is_waited_for_and_a_run_that_cannot_be_kept_is_printed_all_the_same,
     a_run_that_does_not_fit_on_the_disk_is_printed_all_the_same,
     several_replays_share_a_database,
+    the_report_keeps_names_and_no_directory,
     without_gnuplot_there_is_no_report_and_no_loss,
     an_interrupted_report_leaves_nothing,
     an_existing_report_is_kept,
