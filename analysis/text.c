@@ -143,9 +143,8 @@ static size_t directories(const char *word, size_t n)
 	return (size_t)(slash + 1 - word);
 }
 
-void text_drop_directories(char *text)
+void text_drop_directories(char *text, const char *between)
 {
-	static const char between[] = " \t\n,;:=()#'\"";
 	char *to = text;
 
 	while (*text) {

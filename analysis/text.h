@@ -26,10 +26,13 @@ const char *text_base_name(const char *path);
 
 /**
  * text_drop_directories - of each path in @text leave the name, in place
+ * @between: characters that part words: TEXT_PROSE or TEXT_SPEC, where names of files may have blanks
  * What begins with '/', '.' or '~' is one, and what has a '/' and ends in a name with a dot. A page that is mailed
  * says nothing of where things lie on a machine.
  */
-void text_drop_directories(char *text);
+void text_drop_directories(char *text, const char *between);
+#define TEXT_PROSE " \t\n,;:=()#'\""
+#define TEXT_SPEC  ",:=()#"
 
 /** Escaped as HTML, the shell word of @text. */
 void text_shell_html(FILE *out, const char *text);

@@ -50,7 +50,8 @@ static const char *column_word(struct reader *r, sqlite3_stmt *stmt, int column)
 }
 
 /* Without the directories of paths in it. */
-static const char *column_names(struct reader *r, sqlite3_stmt *stmt, int column)
+static const char *column_names(struct reader *r, sqlite3_stmt *stmt, int column,
+				const char *between)
 {
 	const char *text = (const char *)sqlite3_column_text(stmt, column);
 	char *copy = report_alloc(r->data, text ? strlen(text) + 1 : 1, 1);
@@ -60,7 +61,7 @@ static const char *column_names(struct reader *r, sqlite3_stmt *stmt, int column
 		return "";
 	}
 	if (text)
-		text_drop_directories(strcpy(copy, text));
+		text_drop_directories(strcpy(copy, text), between);
 	return copy;
 }
 
@@ -301,7 +302,7 @@ static int read_warnings(struct reader *r, struct report_run *run)
 			run->warnings = more;
 			room = 2 * room + 4;
 		}
-		run->warnings[run->n_warnings++] = column_names(r, stmt, 0);
+		run->warnings[run->n_warnings++] = column_names(r, stmt, 0, TEXT_PROSE);
 	}
 	return finish(r, stmt, got, 0);
 }
@@ -368,8 +369,8 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->id = sqlite3_column_int64(stmt, 0);
 	run->allocator = column_word(r, stmt, 5);
 	run->summary = column_word(r, stmt, 6);
-	run->spec = column_names(r, stmt, 7);
-	run->options = column_names(r, stmt, 8);
+	run->spec = column_names(r, stmt, 7, TEXT_SPEC);
+	run->options = column_names(r, stmt, 8, TEXT_SPEC);
 	run->label = column_text(r, stmt, 9);
 	run->started = column_word(r, stmt, 10);
 	run->mode = column_word(r, stmt, 11);
@@ -381,7 +382,7 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->host = column_word(r, stmt, 17);
 	run->asked = column_word(r, stmt, 18);
 	run->status = column_word(r, stmt, 19);
-	run->why = column_names(r, stmt, 20);
+	run->why = column_names(r, stmt, 20, TEXT_PROSE);
 	run->out_for = column_word(r, stmt, 21);
 }
 
@@ -410,7 +411,7 @@ static int read_runs(struct reader *r, const char *label, size_t n)
 
 			trace->file = text_base_name(column_word(r, stmt, 2));
 			trace->digest = column_word(r, stmt, 3);
-			trace->note = column_names(r, stmt, 4);
+			trace->note = column_names(r, stmt, 4, TEXT_PROSE);
 			trace->runs = &runs[done];
 			last = id;
 		}

@@ -54,15 +54,19 @@ static void of_paths_the_names_are_left(void **state)
 		{"/", "/"},
 		{"", ""},
 	};
+	char spec[64];
 
 	(void)state;
 	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
 		char text[64];
 
 		strcpy(text, cases[i][0]);
-		text_drop_directories(text);
+		text_drop_directories(text, TEXT_PROSE);
 		assert_string_equal(text, cases[i][1]);
 	}
+	strcpy(spec, "llfree:policy=/my own/a b.yaml,tree=8");
+	text_drop_directories(spec, TEXT_SPEC);
+	assert_string_equal(spec, "llfree:policy=a b.yaml,tree=8");
 	assert_string_equal(text_base_name("/a/b.quire"), "b.quire");
 	assert_string_equal(text_base_name("a/b/"), "b/");
 	assert_string_equal(text_base_name("/"), "/");
