@@ -14,7 +14,7 @@
 #include "base/error.h"
 
 #define DATABASE_APPLICATION 0x71756972 /* "quir", in the file's header */
-#define DATABASE_VERSION     5
+#define DATABASE_VERSION     6
 
 struct database {
 	sqlite3 *db;

@@ -16,7 +16,7 @@
 
 /* What would have to be asked again for some rows of one trace. Borrowed for the call. */
 struct report_replay {
-	const char *trace;	  /* path, as typed then */
+	const char *trace;	  /* its file's name */
 	const char *label;	  /* NULL: none */
 	const char *const *specs; /* back ends as typed */
 	size_t n_specs;
@@ -34,7 +34,8 @@ struct report_options {
 	const char *label; /* only runs with this label; NULL: all */
 	/**
 	 * put_command - the shell command that asks @replay again, or NULL: that makes this report
-	 * Plain text, whole lines; the page shows them. NULL: it shows none.
+	 * Plain text, whole lines, without a directory of this machine; the page shows them. NULL: it
+	 * shows none.
 	 */
 	void (*put_command)(FILE *out, const struct report_options *options,
 			    const struct report_replay *replay);
@@ -42,8 +43,9 @@ struct report_options {
 
 /**
  * report_write - write DIRECTORY/index.html and DIRECTORY/plots/
- * The rows are those of the database's view v_comparison, trace by trace.
- * Return: 0; -ENOENT no database or no finished run in it; -EEXIST; -ENOEXEC gnuplot missing or
+ * The rows are those of the database's views v_comparison, trace by trace, and v_unfinished. Of paths the files keep
+ * the names alone.
+ * Return: 0; -ENOENT no database or no replay in it; -EEXIST; -ENOEXEC gnuplot missing or
  * failing; or an I/O errno. On failure no index.html is left.
  */
 int report_write(const struct report_options *options, struct error *err);

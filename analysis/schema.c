@@ -30,10 +30,12 @@ static const char *const upgrades[] = {
 	"ALTER TABLE blockmap RENAME TO old_blockmap;"
 	"ALTER TABLE holder RENAME TO old_holder",
 	"", /* a table more, which migrate_doubts.sql fills */
+	"", /* other views alone */
 };
 
-/* The last version whose tables stepped aside for migrate.sql. */
-#define VERSION_ASIDE 3
+/* The last version whose tables stepped aside for migrate.sql, and the last without doubts. */
+#define VERSION_ASIDE	 3
+#define VERSION_NO_DOUBT 4
 
 /* Of the version behind it, one table has an operation less. */
 #define LATENCY_ASIDE "ALTER TABLE latency RENAME TO old_latency"
@@ -74,7 +76,7 @@ static int migrate(struct database *database, sqlite3_int64 version, struct erro
 		rc = database_exec(database, LATENCY_BACK, "bring it up to date", err);
 	if (!rc && version <= VERSION_ASIDE)
 		rc = database_exec(database, store_migrate, "bring it up to date", err);
-	if (!rc)
+	if (!rc && version <= VERSION_NO_DOUBT)
 		rc = database_exec(database, store_migrate_doubts, "bring it up to date", err);
 	if (!rc)
 		rc = database_int(database, "SELECT count(*) FROM pragma_foreign_key_check",

@@ -117,6 +117,49 @@ void text_shell(FILE *out, const char *text)
 	fputc('\'', out);
 }
 
+const char *text_base_name(const char *path)
+{
+	const char *name = path;
+
+	/* A slash at the end, as of a directory, begins no name. */
+	for (const char *at = path; *at; at++)
+		if (at[0] == '/' && at[1] && at[1] != '/')
+			name = at + 1;
+	return name;
+}
+
+/* Of the @n bytes at @word, which no directory of a path is: how many. */
+static size_t directories(const char *word, size_t n)
+{
+	const char *slash;
+
+	while (n > 1 && word[n - 1] == '/')
+		n--;
+	slash = memrchr(word, '/', n);
+	if (!slash || slash + 1 == word + n)
+		return 0;
+	if (!strchr("/.~", word[0]) && !memchr(slash, '.', n - (size_t)(slash - word)))
+		return 0;
+	return (size_t)(slash + 1 - word);
+}
+
+void text_drop_directories(char *text, const char *between)
+{
+	char *to = text;
+
+	while (*text) {
+		const size_t gap = strspn(text, between);
+		const size_t word = strcspn(text + gap, between);
+		const size_t drop = directories(text + gap, word);
+
+		memmove(to, text, gap);
+		memmove(to + gap, text + gap + drop, word - drop);
+		to += gap + word - drop;
+		text += gap + word;
+	}
+	*to = '\0';
+}
+
 void text_shell_html(FILE *out, const char *text)
 {
 	const bool quoted = !is_shell_word(text);
@@ -207,7 +250,7 @@ const char *text_metric_unit(enum metric metric)
 		return "%";
 	if (is_unit(metric, "1/s"))
 		return "M/s";
-	return is_unit(metric, "ns") ? "ns" : "";
+	return is_unit(metric, "bytes") ? "" : metric_table[metric].unit; /* with each figure */
 }
 
 const char *text_metric(char text[TEXT_NUMBER_MAX], enum metric metric, double value)

@@ -21,6 +21,19 @@ void text_gnuplot(FILE *out, const char *text);
 /** As one word of a POSIX shell. */
 void text_shell(FILE *out, const char *text);
 
+/** The part of a path that a reader knows it by. */
+const char *text_base_name(const char *path);
+
+/**
+ * text_drop_directories - of each path in @text leave the name, in place
+ * @between: characters that part words: TEXT_PROSE or TEXT_SPEC, where names of files may have blanks
+ * What begins with '/', '.' or '~' is one, and what has a '/' and ends in a name with a dot. A page that is mailed
+ * says nothing of where things lie on a machine.
+ */
+void text_drop_directories(char *text, const char *between);
+#define TEXT_PROSE " \t\n,;:=()#'\""
+#define TEXT_SPEC  ",:=()#"
+
 /** Escaped as HTML, the shell word of @text. */
 void text_shell_html(FILE *out, const char *text);
 
@@ -34,7 +47,7 @@ void text_shell_html(FILE *out, const char *text);
  */
 const char *text_metric(char text[TEXT_NUMBER_MAX], enum metric metric, double value);
 
-/** The unit a column of text_metric() figures has: "%", "ns", "M/s", or "". */
+/** The unit a column of text_metric() figures has: "%", "ns", "M/s", "frames"; "": none, or each its own. */
 const char *text_metric_unit(enum metric metric);
 
 /** "1 234 567". Return: @text. */

@@ -60,16 +60,41 @@ JOIN backend ON backend.id = run.backend_id
 JOIN v_standing ON v_standing.run_id = run.id
 LEFT JOIN trace ON trace.id = run.trace_id;
 
--- The latest finished run of each question asked: this is the one place that says what "latest" means.
+-- What each run asked: this is the one place that says what "the same question" and "latest" mean. latest:
+-- the newest run that asked the same and finished; newest: the newest that ended, however it did.
 -- How carefully it was asked and the seed make no other question; a benchmark's question is its point,
 -- seed and all. Without a digest (a trace cut short) nothing says that two runs asked the same, so each
 -- stands for itself.
+DROP VIEW IF EXISTS v_question;
+CREATE VIEW v_question AS
+SELECT run_id, status, max(run_id) FILTER (WHERE status = 'done') OVER question AS latest,
+	max(run_id) FILTER (WHERE status <> 'running') OVER question AS newest
+FROM v_run
+WINDOW question AS (
+	PARTITION BY coalesce(trace_id, iif(verb = 'bench', point_id, -run_id)), backend_id, options, label,
+		mode, threads, block_order, settings);
+
+-- The latest finished run of each question.
 DROP VIEW IF EXISTS v_latest;
 CREATE VIEW v_latest AS
-SELECT * FROM v_run WHERE run_id IN (
-	SELECT max(run_id) FROM v_run WHERE status = 'done'
-	GROUP BY coalesce(trace_id, iif(verb = 'bench', point_id, -run_id)), backend_id, options, label,
-		mode, threads, block_order, settings);
+SELECT * FROM v_run WHERE run_id IN (SELECT run_id FROM v_question WHERE run_id = latest);
+
+-- The newest run of each question that has not finished, crashed, hung and failed ones, where none has since.
+-- latest: the finished one that it comes after, which v_latest has; NULL: there is none.
+DROP VIEW IF EXISTS v_unfinished;
+CREATE VIEW v_unfinished AS
+SELECT v_run.*, latest
+FROM v_run
+JOIN v_question USING (run_id)
+WHERE run_id = newest AND run_id IS NOT latest;
+
+-- The newest finished run of each point under each label: what was run again under a label counts once.
+DROP VIEW IF EXISTS v_point;
+CREATE VIEW v_point AS
+SELECT max(id) AS run_id, point_id, label, count(*) AS runs
+FROM run
+WHERE status = 'done'
+GROUP BY point_id, label;
 
 -- Everything that was chosen or found for a run, one row each, of failed runs and runs in progress too.
 DROP VIEW IF EXISTS v_setting;
@@ -126,7 +151,7 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 	max(value) FILTER (WHERE name = 'alloc_ns_p99')      AS alloc_ns_p99,
 	max(value) FILTER (WHERE name = 'free_ns_p50')       AS free_ns_p50,
 	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99,
-	prefill, settings, may_compete
+	prefill, settings, may_compete, out_for
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
 LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
@@ -216,7 +241,12 @@ SELECT v_latest.run_id, substr(mode, 7) AS bench, allocator, options, label,
 	max(value) FILTER (WHERE name = 'free_huge')         AS free_huge,
 	max(value) FILTER (WHERE name = 'alloc_failures')    AS alloc_failures,
 	max(value) FILTER (WHERE name = 'oracle_violations') AS oracle_violations,
-	settings, may_compete
+	settings, may_compete,
+	max(value) FILTER (WHERE name = 'free_share_2m')     AS free_share_2m,
+	max(value) FILTER (WHERE name = 'free_share_16m')    AS free_share_16m,
+	max(value) FILTER (WHERE name = 'free_share_128m')   AS free_share_128m,
+	max(value) FILTER (WHERE name = 'free_share_1g')     AS free_share_1g,
+	out_for
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
 LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
@@ -329,14 +359,17 @@ LEFT JOIN sample_metric AS frames ON frames.run_id = sample.run_id
 WHERE verb <> 'bench'
 ORDER BY v_latest.run_id, sample.sample;
 
--- Free blocks by order at the end of the latest runs of traces: the engine's cut of its free map, the back
--- end's own lists, and what the kernel's snapshot said.
+-- Free blocks by order at the end of the latest runs of traces: the engine's cut of its free map, the same less
+-- every frame that the kernel's snapshot does not have in its free lists, what that snapshot said, and by how
+-- much these two differ; and the back end's own lists.
 DROP VIEW IF EXISTS v_free_blocks;
 CREATE VIEW v_free_blocks AS
 SELECT v_latest.run_id, trace, allocator, options, label, freelist.block_order,
-	max(blocks) FILTER (WHERE source = 'engine')  AS engine,
-	max(blocks) FILTER (WHERE source = 'backend') AS backend,
-	max(blocks) FILTER (WHERE source = 'kernel')  AS kernel
+	max(blocks) FILTER (WHERE source = 'engine')    AS engine,
+	max(blocks) FILTER (WHERE source = 'backend')   AS backend,
+	max(blocks) FILTER (WHERE source = 'kernel')    AS kernel,
+	max(blocks) FILTER (WHERE source = 'explained') AS explained,
+	max(blocks) FILTER (WHERE source = 'explained') - max(blocks) FILTER (WHERE source = 'kernel') AS difference
 FROM v_latest
 JOIN sample ON sample.run_id = v_latest.run_id AND is_end
 JOIN freelist ON freelist.run_id = sample.run_id AND freelist.sample = sample.sample

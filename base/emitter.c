@@ -11,12 +11,12 @@
 
 #include "base/bits.h"
 #include "base/format.h"
+#include "base/table_layout.h"
 
 const char *const emitter_format_names[] = {"table", "json", "csv", NULL};
 
-#define DEPTH_MAX  16
-#define COLUMN_GAP 2
-#define MISSING	   "-" /* a table's null */
+#define DEPTH_MAX 16
+#define MISSING	  "-" /* a table's null */
 
 /* A growing text; positions in it are offsets, as it may move. Not terminated unless told so. */
 struct text {
@@ -80,6 +80,7 @@ struct emitter {
 	struct cell *cells;
 	size_t nr_cells, size_cells;
 	bool had_rows; /* a list has begun */
+	bool aside;    /* CSV: this one is no part of the table */
 
 	/* CSV: the names of the first row, each terminated, one after the other. */
 	struct text names;
@@ -87,13 +88,12 @@ struct emitter {
 	size_t nr_names;
 
 	/* Table: by column, and the texts of the rows held back, each terminated. */
-	struct table_column {
-		size_t width;
-		bool left;
-		size_t hint; /* the cell it was last found in */
-	} * layout;
-	bool held; /* some column is as wide as needed */
+	struct table_column *layout;
+	size_t width;  /* that a line is to fit; 0: any */
+	size_t blanks; /* of the current line, not written before something follows them */
+	bool held;     /* some column is as wide as needed */
 	struct text held_text;
+	struct text left_out; /* headings, "a, b", terminated */
 };
 
 /* ---- writing ---- */
@@ -207,16 +207,6 @@ static size_t text_add_utf8(struct emitter *e, struct text *t, const char *strin
 	}
 	text_add(e, t, "", 1);
 	return at;
-}
-
-/* Columns of a terminal: code points, for want of a locale. */
-static size_t display_width(const char *s)
-{
-	size_t width = 0;
-
-	for (; *s; s++)
-		width += !continues((unsigned char)*s);
-	return width;
 }
 
 /* Control characters must neither break a line of a table nor reach the terminal. */
@@ -451,11 +441,8 @@ static void csv_row(struct emitter *e)
 {
 	size_t found = 0;
 
-	if (e->nr_rows == 0) {
-		if (e->last != WROTE_NOTHING)
-			put(e, "\n");
+	if (e->nr_rows == 0)
 		csv_header(e);
-	}
 	for (size_t i = 0; i < e->nr_names && !e->failure.code; i++) {
 		size_t hint = i; /* rows alike have it at the same place */
 		const struct cell *cell = find_cell(e, e->names.data + e->name_at[i], &hint);
@@ -532,12 +519,12 @@ static void print_hex(char text[FORMAT_MAX], const struct value *v)
 }
 
 /* A fixed number of decimals, unless that would be a page of digits. */
-static void print_decimals(char text[FORMAT_MAX], double v, int decimals, const char *suffix)
+static void print_decimals(char text[FORMAT_MAX], double v, int decimals)
 {
 	if (fabs(v) < 1e15)
-		snprintf(text, FORMAT_MAX, "%.*f%s", decimals, v, suffix);
+		snprintf(text, FORMAT_MAX, "%.*f", decimals, v);
 	else
-		snprintf(text, FORMAT_MAX, "%.3g%s", v, suffix);
+		snprintf(text, FORMAT_MAX, "%.3g", v);
 }
 
 static const char *styled_text(char text[FORMAT_MAX], const struct value *v,
@@ -551,6 +538,7 @@ static const char *styled_text(char text[FORMAT_MAX], const struct value *v,
 		return MISSING;
 	switch (style) {
 	case EMITTER_PLAIN:
+	case EMITTER_PROSE:
 		print_plain(text, v);
 		break;
 	case EMITTER_COUNT:
@@ -563,16 +551,16 @@ static const char *styled_text(char text[FORMAT_MAX], const struct value *v,
 		format_rate(text, number);
 		break;
 	case EMITTER_FIXED1:
-		print_decimals(text, number, 1, "");
+		print_decimals(text, number, 1);
 		break;
 	case EMITTER_FIXED2:
-		print_decimals(text, number, 2, "");
+		print_decimals(text, number, 2);
 		break;
 	case EMITTER_FIXED3:
-		print_decimals(text, number, 3, "");
+		print_decimals(text, number, 3);
 		break;
 	case EMITTER_PERCENT:
-		print_decimals(text, 100.0 * number, 1, " %");
+		print_decimals(text, 100.0 * number, 1);
 		break;
 	case EMITTER_HEX:
 		print_hex(text, v);
@@ -581,7 +569,7 @@ static const char *styled_text(char text[FORMAT_MAX], const struct value *v,
 	return text;
 }
 
-static void table_line(struct emitter *e, const struct value *v)
+static void table_scalar(struct emitter *e, const struct value *v)
 {
 	struct text string = {0};
 	char buffer[FORMAT_MAX];
@@ -608,32 +596,153 @@ static void table_line(struct emitter *e, const struct value *v)
 	free(string.data);
 }
 
-/* One column of a line. What is left-aligned and last is not padded. */
-static void table_put(struct emitter *e, size_t column, const char *text)
+/* ---- tables: lines ---- */
+
+/* The first @bytes of @text in a column of a line. A line does not end in blanks. */
+static void table_put(struct emitter *e, size_t column, const char *text, size_t bytes)
 {
 	const struct table_column *layout = &e->layout[column];
-	size_t width = display_width(text);
-	size_t pad = width < layout->width ? layout->width - width : 0;
+	const size_t width = table_width(text, bytes);
+	const size_t pad = width < layout->width ? layout->width - width : 0;
 
-	if (column > 0)
-		put_spaces(e, COLUMN_GAP);
 	if (!layout->left)
-		put_spaces(e, pad);
-	put(e, text);
-	if (layout->left && column + 1 < e->nr_columns)
-		put_spaces(e, pad);
-	if (column + 1 == e->nr_columns)
-		put(e, "\n");
+		e->blanks += pad;
+	if (bytes > 0) {
+		put_spaces(e, e->blanks);
+		put_bytes(e, text, bytes);
+		e->blanks = 0;
+	}
+	e->blanks += (layout->left ? pad : 0) + TABLE_GAP;
+}
+
+static void table_line_end(struct emitter *e)
+{
+	e->blanks = 0;
+	put(e, "\n");
+}
+
+/* What stands above a column: its name, and below that its unit. */
+static const char *heading_text(const struct emitter *e, size_t column, bool unit)
+{
+	const struct emitter_column *c = &e->columns[column];
+
+	if (!unit)
+		return table_heading_of(c);
+	return c->unit ? c->unit : "";
+}
+
+static size_t heading_lines(const struct emitter *e, size_t column, bool unit)
+{
+	const char *text = heading_text(e, column, unit);
+	size_t lines = 0, shown;
+
+	for (; *text; lines++)
+		text += table_line(text, e->layout[column].width, TABLE_HEADING_BREAK, &shown);
+	return lines;
+}
+
+/* Line @line, from 0, of a heading; nothing above or below it. */
+static void heading_put(struct emitter *e, size_t column, bool unit, size_t line)
+{
+	const char *text = heading_text(e, column, unit);
+	size_t taken = 0, shown = 0;
+
+	if (line >= heading_lines(e, column, unit)) {
+		table_put(e, column, "", 0);
+		return;
+	}
+	for (size_t i = 0; i <= line; i++) {
+		text += taken;
+		taken = table_line(text, e->layout[column].width, TABLE_HEADING_BREAK, &shown);
+	}
+	table_put(e, column, text, shown);
+}
+
+/* All names, the last line of each at the bottom; or all units, the first line of each at the top. */
+static void heading_block(struct emitter *e, bool unit)
+{
+	size_t lines = 0;
+
+	for (size_t i = 0; i < e->nr_columns; i++)
+		if (e->layout[i].shown)
+			lines = max_u64(lines, heading_lines(e, i, unit));
+	for (size_t line = 0; line < lines; line++) {
+		for (size_t i = 0; i < e->nr_columns; i++) {
+			const size_t above = unit ? 0 : lines - heading_lines(e, i, unit);
+
+			if (e->layout[i].shown)
+				heading_put(e, i, unit, line - above);
+		}
+		table_line_end(e);
+	}
+}
+
+/* Of what is not shown for want of room, each name once. */
+static void note_left_out(struct emitter *e, size_t column)
+{
+	const char *heading = table_heading_of(&e->columns[column]);
+	const size_t length = strlen(heading);
+
+	for (const char *at = e->left_out.data; at; at += strspn(at, ", ")) {
+		if (strncmp(at, heading, length) == 0 && (at[length] == ',' || !at[length]))
+			return;
+		at += strcspn(at, ",");
+		if (!*at)
+			break;
+	}
+	if (e->left_out.used) {
+		e->left_out.used--; /* what terminates it */
+		text_add(e, &e->left_out, ", ", 2);
+	}
+	text_add(e, &e->left_out, heading, length + 1);
 }
 
 static void table_heading(struct emitter *e)
 {
+	table_layout(e->columns, e->layout, e->nr_columns, e->width);
+	for (size_t i = 0; i < e->nr_columns; i++)
+		if (!e->layout[i].shown && e->columns[i].show == EMITTER_ALWAYS)
+			note_left_out(e, i);
 	if (e->last != WROTE_NOTHING)
 		put(e, "\n");
-	for (size_t i = 0; i < e->nr_columns; i++)
-		table_put(e, i, e->columns[i].heading);
+	heading_block(e, false);
+	heading_block(e, true);
 	e->last = WROTE_TABLE;
 }
+
+/* A cell; of prose the first line, what follows it is returned. */
+static const char *cell_put(struct emitter *e, size_t column, const char *text)
+{
+	size_t taken = strlen(text), shown = taken;
+
+	if (e->columns[column].style == EMITTER_PROSE && taken)
+		taken = table_line(text, e->layout[column].width, TABLE_PROSE_BREAK, &shown);
+	table_put(e, column, text, shown);
+	return text + taken;
+}
+
+/* One row; @text: of each column its cell, terminated, one after the other. Return: what follows them. */
+static const char *table_put_row(struct emitter *e, const char *text)
+{
+	const char *rest = "";
+
+	for (size_t i = 0; i < e->nr_columns; i++) {
+		if (e->layout[i].shown)
+			rest = cell_put(e, i, text);
+		text += strlen(text) + 1;
+	}
+	table_line_end(e);
+	while (*rest) {
+		for (size_t i = 0; i + 1 < e->nr_columns; i++)
+			if (e->layout[i].shown)
+				table_put(e, i, "", 0);
+		rest = cell_put(e, e->nr_columns - 1, rest);
+		table_line_end(e);
+	}
+	return text;
+}
+
+/* ---- tables: rows ---- */
 
 /* What a column shows of the current row; @buffer may hold it. */
 static const char *table_text(struct emitter *e, size_t column, char buffer[FORMAT_MAX])
@@ -647,11 +756,32 @@ static const char *table_text(struct emitter *e, size_t column, char buffer[FORM
 	/* A column that streams has its alignment from the first row, as the heading has. */
 	if (e->held || e->nr_rows == 0)
 		layout->left |= cell->value.type == VALUE_STRING || cell->value.type == VALUE_BOOL;
+	layout->told |= cell->value.type != VALUE_NULL &&
+			!(cell->value.type == VALUE_BOOL && !cell->value.boolean);
 	if (cell->value.type != VALUE_STRING)
 		return styled_text(buffer, &cell->value, e->columns[column].style);
 	string = e->row_text.data + cell->string;
 	tame(string);
 	return string;
+}
+
+static void hold_cell(struct emitter *e, size_t column, const char *text)
+{
+	struct table_column *l = &e->layout[column];
+	const size_t bytes = strlen(text);
+	const size_t at = text_add(e, &e->held_text, text, bytes + 1);
+
+	if (e->failure.code)
+		return;
+	if (e->nr_rows == 0)
+		l->first = at;
+	l->differs |= strcmp(e->held_text.data + l->first, text) != 0;
+	if (e->columns[column].style == EMITTER_PROSE) {
+		l->cells = max_u64(l->cells, table_longest_part(text, TABLE_PROSE_BREAK));
+		l->prose = max_u64(l->prose, table_width(text, bytes));
+	} else {
+		l->cells = max_u64(l->cells, table_width(text, bytes));
+	}
 }
 
 static void table_row(struct emitter *e)
@@ -666,13 +796,13 @@ static void table_row(struct emitter *e)
 	for (size_t i = 0; i < e->nr_columns && !e->failure.code; i++) {
 		const char *text = table_text(e, i, buffer);
 
-		if (!e->held) {
-			table_put(e, i, text);
-			continue;
-		}
-		e->layout[i].width = max_u64(e->layout[i].width, display_width(text));
-		text_add(e, &e->held_text, text, strlen(text) + 1);
+		if (e->held)
+			hold_cell(e, i, text);
+		else if (e->layout[i].shown)
+			cell_put(e, i, text);
 	}
+	if (!e->held)
+		table_line_end(e);
 }
 
 static void table_begin(struct emitter *e)
@@ -688,8 +818,9 @@ static void table_begin(struct emitter *e)
 		return;
 	}
 	for (size_t i = 0; i < e->nr_columns; i++) {
-		layout[i].width =
-			max_u64(e->columns[i].width, display_width(e->columns[i].heading));
+		assert(e->columns[i].style != EMITTER_PROSE || i + 1 == e->nr_columns);
+		layout[i].cells = e->columns[i].width;
+		layout[i].left = e->columns[i].style == EMITTER_PROSE;
 		e->held |= e->columns[i].width == 0;
 	}
 }
@@ -702,12 +833,8 @@ static void table_end(struct emitter *e)
 	if (e->nr_columns == 0 || !e->held || e->nr_rows == 0)
 		return;
 	table_heading(e);
-	for (uint64_t row = 0; row < e->nr_rows; row++) {
-		for (size_t i = 0; i < e->nr_columns; i++) {
-			table_put(e, i, text);
-			text += strlen(text) + 1;
-		}
-	}
+	for (uint64_t row = 0; row < e->nr_rows && !e->failure.code; row++)
+		text = table_put_row(e, text);
 }
 
 /* ---- structure ---- */
@@ -755,7 +882,7 @@ static void scalar(struct emitter *e, const char *key, const struct value *v)
 	size_t path_length = e->path.used;
 
 	assert((key != NULL) != top->array);
-	if (e->failure.code)
+	if (e->failure.code || e->aside)
 		return;
 	if (e->format == EMITTER_JSON) {
 		json_scalar(e, key, v);
@@ -770,7 +897,7 @@ static void scalar(struct emitter *e, const char *key, const struct value *v)
 	if (!e->failure.code && e->in_row && !top->in_array)
 		add_cell(e, v);
 	else if (!e->failure.code && !e->in_row && e->format == EMITTER_TABLE)
-		table_line(e, v);
+		table_scalar(e, v);
 	else if (!e->failure.code && e->format == EMITTER_CSV && !e->had_rows && !top->in_array)
 		add_cell(e, v); /* the one row of a document without lists */
 	e->path.used = path_length;
@@ -797,6 +924,32 @@ enum emitter_format emitter_format(const struct emitter *e)
 	return e->format;
 }
 
+void emitter_set_width(struct emitter *e, size_t columns)
+{
+	e->width = columns;
+}
+
+const char *emitter_left_out(const struct emitter *e)
+{
+	return e->left_out.data;
+}
+
+static void flush(struct emitter *e)
+{
+	errno = 0;
+	if (!e->failure.code && fflush(e->out) != 0)
+		fail_write(e);
+	/* Whoever else flushed the stream had no use for the answer. */
+	if (!e->failure.code && ferror(e->out))
+		fail(e, EIO, "an earlier write failed; not all of it is there");
+}
+
+int emitter_error(struct emitter *e)
+{
+	flush(e);
+	return -e->failure.code;
+}
+
 int emitter_end(struct emitter *e, struct error *err)
 {
 	int rc = 0;
@@ -807,12 +960,7 @@ int emitter_end(struct emitter *e, struct error *err)
 	if (e->format == EMITTER_JSON) {
 		put(e, e->levels[0].broken ? "\n}\n" : "}\n");
 	}
-	errno = 0;
-	if (!e->failure.code && fflush(e->out) != 0)
-		fail_write(e);
-	/* Whoever else flushed the stream had no use for the answer. */
-	if (!e->failure.code && ferror(e->out))
-		fail(e, EIO, "an earlier write failed; not all of it is there");
+	flush(e);
 	if (e->failure.code)
 		rc = error_set(err, e->failure.code, "%s", e->failure.text);
 	free(e->path.data);
@@ -822,6 +970,7 @@ int emitter_end(struct emitter *e, struct error *err)
 	free(e->name_at);
 	free(e->layout);
 	free(e->held_text.data);
+	free(e->left_out.data);
 	free(e);
 	return rc;
 }
@@ -884,12 +1033,12 @@ void emitter_null(struct emitter *e, const char *key)
 	scalar(e, key, &(struct value){.type = VALUE_NULL});
 }
 
-void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
-			size_t n)
+static void rows_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
+		       size_t n)
 {
 	assert(e->depth == 1 && !e->in_rows);
 	push(e, key, true);
-	e->in_rows = e->had_rows = true;
+	e->in_rows = true;
 	e->columns = columns;
 	e->nr_columns = n;
 	e->nr_rows = 0;
@@ -898,12 +1047,29 @@ void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter
 		table_begin(e);
 }
 
+void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
+			size_t n)
+{
+	assert(e->format != EMITTER_CSV || !e->had_rows);
+	e->had_rows = true;
+	rows_begin(e, key, columns, n);
+}
+
+void emitter_aside_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
+			 size_t n)
+{
+	e->aside = e->format == EMITTER_CSV;
+	rows_begin(e, key, columns, n);
+}
+
 void emitter_row_begin(struct emitter *e)
 {
 	assert(e->depth == 2 && e->in_rows && !e->in_row);
 	push(e, NULL, false);
 	e->levels[e->depth - 1].in_array = false; /* of the row's own */
 	e->in_row = true;
+	if (e->aside)
+		return; /* what the document's one row has so far stays */
 	e->nr_cells = 0;
 	e->row_text.used = 0;
 }
@@ -913,7 +1079,7 @@ void emitter_row_end(struct emitter *e)
 	assert(e->depth == 3 && e->in_row);
 	pop(e, false);
 	e->in_row = false;
-	if (e->failure.code)
+	if (e->failure.code || e->aside)
 		return;
 	if (e->format == EMITTER_CSV)
 		csv_row(e);
@@ -926,7 +1092,7 @@ void emitter_rows_end(struct emitter *e)
 {
 	assert(e->depth == 2 && e->in_rows && !e->in_row);
 	pop(e, true);
-	e->in_rows = false;
+	e->in_rows = e->aside = false;
 	if (e->format == EMITTER_TABLE && !e->failure.code)
 		table_end(e);
 }

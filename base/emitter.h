@@ -29,8 +29,9 @@
  * JSON: valid UTF-8, indented by 2; an unsigned number keeps all its digits, also above INT64_MAX.
  * CSV: quoted as RFC 4180 has it, lines end in a line feed; the scalars of the first row are the
  * columns, a later row is matched to them by name, what it lacks is empty, and a scalar the first row
- * does not have is an error; arrays are left out; null is empty, an empty string is "". A second list
- * follows after a blank line with columns of its own. Table: null is "-".
+ * does not have is an error; arrays are left out; null is empty, an empty string is "". It is one table:
+ * lists that are told aside are left out of it. Table: null is "-"; a list that does not fit the width breaks its
+ * headings between the words of a name, then leaves the least important columns out.
  *
  * An emitter is used by one thread. Unbalanced calls are bugs, and asserted.
  */
@@ -61,15 +62,26 @@ enum emitter_style {
 	EMITTER_FIXED1, /* that many decimals */
 	EMITTER_FIXED2,
 	EMITTER_FIXED3,
-	EMITTER_PERCENT, /* a share 0..1 as 97.9 % */
+	EMITTER_PERCENT, /* a share 0..1 as 97.9; the unit says % */
 	EMITTER_HEX,
+	EMITTER_PROSE, /* words, in as many lines as it takes; the last column alone */
+};
+
+enum emitter_show {
+	EMITTER_ALWAYS,
+	EMITTER_IF_TOLD,    /* if some row has more to say than null or false */
+	EMITTER_IF_DIFFERS, /* if not all rows have the same */
 };
 
 struct emitter_column {
 	const char *path;    /* "allocator", "metrics.free_huge" */
-	const char *heading; /* "free huge" */
+	const char *heading; /* NULL: the last part of the path, which is its name everywhere */
+	const char *unit;    /* below the heading; NULL, "": none */
 	enum emitter_style style;
 	unsigned int width; /* 0: as wide as needed; the rows are then held until rows_end */
+	/* Where a line has no room for all columns, the highest goes first; 0: never. */
+	unsigned int priority;
+	enum emitter_show show; /* of a list that is held */
 };
 
 struct emitter;
@@ -77,6 +89,15 @@ struct emitter;
 /** Return: 0 or -ENOMEM. @out stays the caller's. */
 int emitter_begin(FILE *out, enum emitter_format format, struct emitter **e);
 enum emitter_format emitter_format(const struct emitter *e);
+/** emitter_set_width - from now on a table's lines are to fit @columns of a terminal; 0, as at first: any width */
+void emitter_set_width(struct emitter *e, size_t columns);
+/** The headings of what tables left out for want of room, "a, b"; NULL: nothing. Lives until emitter_end(). */
+const char *emitter_left_out(const struct emitter *e);
+/**
+ * emitter_error - flush: has anything gone wrong so far?
+ * Return: 0, or the code that emitter_end() would return: nothing more gets through.
+ */
+int emitter_error(struct emitter *e);
 /**
  * emitter_end - finish the document, flush, free the emitter
  * Return: 0, or the first failure: -ENOMEM; -EINVAL a row of CSV has a scalar the first one lacks; or
@@ -103,9 +124,13 @@ void emitter_null(struct emitter *e, const char *key);
  * emitter_rows_begin - a list of alike objects, in the outermost object
  * @columns: what a table shows of each row, in this order; NULL with @n 0: no table for this list.
  *           The array must live until emitter_rows_end().
+ * A CSV has one table, and so one such list (asserted).
  */
 void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
 			size_t n);
+/** emitter_aside_begin - the same of a list that belongs beside the document's own: no CSV has it */
+void emitter_aside_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
+			 size_t n);
 void emitter_row_begin(struct emitter *e);
 void emitter_row_end(struct emitter *e);
 void emitter_rows_end(struct emitter *e);

@@ -604,29 +604,48 @@ static int assign(struct option_set *set, size_t i, const char *text, bool given
 	return 0;
 }
 
-static int assign_named(struct option_set *set, const char *name, const char *value, bool dashes,
-			struct error *err)
+/* What a user wrote: of two values, neither can be what was meant. */
+static int assign_once(struct option_set *set, size_t i, const char *text, bool dashes,
+		       struct error *err)
+{
+	const struct option *row = &set->table[i];
+
+	if (set->values[i].given && !(row->flags & OPTION_REPEATS))
+		return error_set(err, EINVAL, "option %s%s is given twice; leave one out",
+				 dashes_of(dashes), row->name);
+	return assign(set, i, text, true, dashes, err);
+}
+
+/* The row that @name=@value is about and the text it gets. Return: 0, or why there is none. */
+static int row_named(const struct option_set *set, const char *name, const char *value, size_t *row,
+		     const char **text, struct error *err)
 {
 	size_t i = find_row(set, name);
 
+	*text = value ? value : "on";
 	if (i == set->n && !value && strncmp(name, "no-", 3) == 0) {
 		i = find_row(set, name + 3);
-		if (i < set->n && row_negatable(&set->table[i]))
-			return assign(set, i, "off", true, dashes, err);
-		i = set->n;
+		*text = "off";
+		if (i < set->n && !row_negatable(&set->table[i]))
+			i = set->n;
 	}
 	if (i == set->n)
-		return unknown_name(set, name, dashes, err);
+		return unknown_name(set, name, false, err);
 	if (!value && set->table[i].type != OPTION_BOOL)
-		return error_set(err, EINVAL, "option %s%s needs a value: %s", dashes_of(dashes),
-				 name, type_words(&set->table[i]));
-	return assign(set, i, value ? value : "on", true, dashes, err);
+		return error_set(err, EINVAL, "option %s needs a value: %s", name,
+				 type_words(&set->table[i]));
+	*row = i;
+	return 0;
 }
 
 int option_set_assign(struct option_set *set, const char *name, const char *value,
 		      struct error *err)
 {
-	return assign_named(set, name, value, false, err);
+	const char *text;
+	size_t i;
+	int rc = row_named(set, name, value, &i, &text, err);
+
+	return rc ? rc : assign(set, i, text, true, false, err);
 }
 
 /* ---- sets ---- */
@@ -744,6 +763,9 @@ static bool wrapped(const char *text)
 static int assign_item(struct option_set *set, char *item, struct error *err)
 {
 	char *value = strchr(item, '=');
+	const char *text;
+	size_t i;
+	int rc;
 
 	if (value) {
 		*value++ = '\0';
@@ -752,7 +774,8 @@ static int assign_item(struct option_set *set, char *item, struct error *err)
 			value++;
 		}
 	}
-	return assign_named(set, item, value, false, err);
+	rc = row_named(set, item, value, &i, &text, err);
+	return rc ? rc : assign_once(set, i, text, false, err);
 }
 
 int option_set_parse_spec(struct option_set *set, const char *spec, struct error *err)
@@ -935,10 +958,10 @@ int option_set_parse_argv(struct option_set *set, int argc, char **argv, bool st
 		if (code == '?' || code == ':')
 			rc = refuse(set, &view, code, argv, err);
 		else if (code >= LONG_CODE && code % 2)
-			rc = assign(set, row_of_code(set, code), "off", true, true, err);
+			rc = assign_once(set, row_of_code(set, code), "off", true, err);
 		else
-			rc = assign(set, row_of_code(set, code), optarg ? optarg : "on", true, true,
-				    err);
+			rc = assign_once(set, row_of_code(set, code), optarg ? optarg : "on", true,
+					 err);
 	}
 	*first_operand = optind;
 	view_free(&view);

@@ -85,7 +85,11 @@ void option_set_destroy(struct option_set *set); /* NULL is allowed */
 int option_set_assign(struct option_set *set, const char *name, const char *value,
 		      struct error *err);
 
-/** option_set_parse_spec - "k=v,k=(nested,spec),flag". Errors as option_set_assign(). */
+/**
+ * option_set_parse_spec - "k=v,k=(nested,spec),flag"
+ * Return: 0, or as option_set_assign(); -EINVAL also for what does not repeat and has a value of the user's
+ * already, from this text or an earlier one.
+ */
 int option_set_parse_spec(struct option_set *set, const char *spec, struct error *err);
 
 /**
@@ -93,7 +97,8 @@ int option_set_parse_spec(struct option_set *set, const char *spec, struct error
  * @argc, @argv: argv[0] is the verb and is skipped; argv is permuted, operands last, unless
  *               @stop_at_operand (for "record -- CMD")
  * @first_operand: index of the first operand in the permuted argv
- * Return: 0, or as option_set_assign(); -EINVAL also for a missing argument or required option.
+ * Return: 0, or as option_set_assign(); -EINVAL also for a missing argument or required option, and for one that
+ * is given twice and does not repeat.
  */
 int option_set_parse_argv(struct option_set *set, int argc, char **argv, bool stop_at_operand,
 			  int *first_operand, struct error *err);

@@ -18,9 +18,9 @@
 #define JUDGED_FALLBACKS 100
 
 #define CAUSES_SHOWN 12
-#define LINE_WIDTH   90 /* of options, after their key */
+#define LINE_WIDTH   68 /* of options, after their key */
 #define FIRST_WIDTH  26 /* of the first column, so that the numbers of all tables are aligned */
-#define COUNT_WIDTH  13
+#define COUNT_WIDTH  10
 #define SHARE_WIDTH  8
 
 static const struct result_accuracy *find(const struct accuracies *a, enum accuracy_variant variant,
@@ -323,8 +323,8 @@ static void table_causes(const struct accuracies *a, enum accuracy_variant varia
 		{.path = "cause", .heading = heading},
 		{.path = "class", .heading = "class"},
 		{.path = "times", .heading = "times", .style = EMITTER_COUNT},
-		{.path = "of_class", .heading = "% of class", .style = EMITTER_FIXED2},
-		{.path = "of_all", .heading = "% of all", .style = EMITTER_FIXED2},
+		{.path = "of_class", .unit = "%", .style = EMITTER_FIXED2, .priority = 1},
+		{.path = "of_all", .unit = "%", .style = EMITTER_FIXED2, .priority = 2},
 	};
 	const struct result_accuracy **cause = calloc(a->n + 1, sizeof(struct result_accuracy *));
 	size_t n;
@@ -371,7 +371,7 @@ static void heading(const struct accuracies *a, const struct accuracy_report *r,
 	char number[FORMAT_MAX];
 
 	emitter_string(e, "trace", r->run->trace);
-	emitter_string(e, "back end", r->run->spec);
+	emitter_string(e, "allocator", r->run->spec);
 	option_lines(r->run->options ? r->run->options : "", e);
 	emitter_string(e, "start", start[r->burn_in][r->hindsight]);
 	if (r->status != RUN_DONE) {
@@ -401,13 +401,13 @@ void accuracies_tables(const struct accuracies *a, const struct accuracy_report 
 void accuracies_legend(struct emitter *e)
 {
 	emitter_string(e, "b",
-		       "told every refill and drain of the recording, as well as every "
-		       "request, after the fact");
+		       "told every request, refill and drain of the recording, after the "
+		       "fact");
 	emitter_string(e, "a", "told allocations and frees alone");
 	emitter_string(e, "LIFO", "the baseline to beat: what this cpu freed last of that order");
 	emitter_string(e, "refill",
-		       "b judges each of its blocks, a and LIFO the allocation that "
-		       "needed it");
+		       "b judges each of its blocks, a and LIFO the allocation that needed "
+		       "it");
 	emitter_string(e, "right %", "100.00 is all of them, without one exception");
 	emitter_string(e, "~",
 		       "too few to judge: the kernel counted less than 1 000 (fallbacks: 100)");

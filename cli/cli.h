@@ -67,11 +67,19 @@ int cli_pick(const char *verb, const char *word, const char *const *names);
  */
 void cli_put_repetition(FILE *out, const char *spec);
 
-/** An emitter on stdout for the option "format". Return: NULL after telling why. */
+/**
+ * cli_emitter - a document on stdout in the format of the option "format"
+ * For machines it begins with its version, "schema"; tables fit the terminal.
+ * Return: NULL after telling why.
+ */
 struct emitter *cli_emitter(const struct option_set *options);
-/** The version of the document, for machines alone. */
-void cli_schema(struct emitter *e);
-/** Finish it. Return: @code, or EXIT_RUN after telling that stdout could not be written. */
+/** Whether who read stdout has gone, so that nothing more of it will be read. */
+bool cli_unread(struct emitter *e);
+/**
+ * cli_emitter_end - finish it
+ * A reader that has read enough and went is no error.
+ * Return: @code, or EXIT_RUN after telling that stdout could not be written.
+ */
 int cli_emitter_end(struct emitter *e, int code);
 
 /** The exit code of several things: the largest. */

@@ -9,8 +9,8 @@
 #include "base/bits.h"
 
 struct end_state {
-	char *spec;
-	uint64_t ours[RESULT_ORDERS], explained[RESULT_ORDERS], kernel[RESULT_ORDERS];
+	char *trace, *spec;
+	uint64_t engine[RESULT_ORDERS], explained[RESULT_ORDERS], kernel[RESULT_ORDERS];
 	double parked, missed, pcp;
 };
 
@@ -20,8 +20,8 @@ void end_freelists_keep(struct end_freelists *f, const struct result_freelist *r
 	memcpy(f->blocks[record->source], record->blocks, sizeof(record->blocks));
 }
 
-int end_states_keep(struct end_states *ends, const char *spec, const struct end_freelists *f,
-		    const double *metric)
+int end_states_keep(struct end_states *ends, const char *trace, const char *spec,
+		    const struct end_freelists *f, const double *metric)
 {
 	struct end_state *more, *end;
 
@@ -32,24 +32,26 @@ int end_states_keep(struct end_states *ends, const char *spec, const struct end_
 		return -ENOMEM;
 	ends->row = more;
 	end = &more[ends->n++];
+	end->trace = strdup(trace);
 	end->spec = strdup(spec);
-	memcpy(end->ours, f->blocks[FREELIST_ENGINE], sizeof(end->ours));
+	memcpy(end->engine, f->blocks[FREELIST_ENGINE], sizeof(end->engine));
 	memcpy(end->explained, f->blocks[FREELIST_EXPLAINED], sizeof(end->explained));
 	memcpy(end->kernel, f->blocks[FREELIST_KERNEL], sizeof(end->kernel));
 	end->parked = metric[METRIC_end_parked_frames];
 	end->missed = metric[METRIC_end_missed_frames];
 	end->pcp = metric[METRIC_end_pcp_frames];
-	return end->spec ? 0 : -ENOMEM;
+	return end->trace && end->spec ? 0 : -ENOMEM;
 }
 
 static void emit_one(const struct end_state *end, struct emitter *e)
 {
 	for (unsigned int o = 0; o < RESULT_ORDERS; o++) {
 		emitter_row_begin(e);
+		emitter_string(e, "trace", end->trace);
 		emitter_string(e, "spec", end->spec);
 		emitter_uint(e, "order", o);
-		emitter_uint(e, "free_blocks", end->ours[o]);
-		emitter_uint(e, "without_parked", end->explained[o]);
+		emitter_uint(e, "engine", end->engine[o]);
+		emitter_uint(e, "explained", end->explained[o]);
 		emitter_uint(e, "kernel", end->kernel[o]);
 		emitter_int(e, "difference", (int64_t)end->explained[o] - (int64_t)end->kernel[o]);
 		emitter_row_end(e);
@@ -59,17 +61,18 @@ static void emit_one(const struct end_state *end, struct emitter *e)
 void end_states_emit(const struct end_states *ends, struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
+		{.path = "trace", .show = EMITTER_IF_DIFFERS},
 		{.path = "spec", .heading = "end state of"},
-		{.path = "order", .heading = "order"},
-		{.path = "free_blocks", .heading = "free blocks", .style = EMITTER_COUNT},
-		{.path = "without_parked", .heading = "less parked", .style = EMITTER_COUNT},
-		{.path = "kernel", .heading = "kernel's", .style = EMITTER_COUNT},
-		{.path = "difference", .heading = "difference", .style = EMITTER_COUNT},
+		{.path = "order"},
+		{.path = "engine", .unit = "free blocks", .style = EMITTER_COUNT},
+		{.path = "explained", .unit = "free blocks", .style = EMITTER_COUNT},
+		{.path = "kernel", .unit = "free blocks", .style = EMITTER_COUNT},
+		{.path = "difference", .unit = "blocks", .style = EMITTER_COUNT},
 	};
 
-	if (!ends->n || emitter_format(e) == EMITTER_CSV)
+	if (!ends->n)
 		return;
-	emitter_rows_begin(e, "end_state", columns, ARRAY_SIZE(columns));
+	emitter_aside_begin(e, "end_state", columns, ARRAY_SIZE(columns));
 	for (size_t i = 0; i < ends->n; i++)
 		emit_one(&ends->row[i], e);
 	emitter_rows_end(e);
@@ -88,10 +91,16 @@ void end_states_tell(const struct end_states *ends)
 	}
 }
 
+static void end_state_free(struct end_state *end)
+{
+	free(end->trace);
+	free(end->spec);
+}
+
 void end_states_release(struct end_states *ends)
 {
 	for (size_t i = 0; i < ends->n; i++)
-		free(ends->row[i].spec);
+		end_state_free(&ends->row[i]);
 	free(ends->row);
 	*ends = (struct end_states){0};
 }

@@ -30,12 +30,13 @@ struct end_states {
 
 /**
  * end_states_keep - what a run says of the kernel's end state, if it says anything
+ * @trace: its name; copied, as @spec is
  * @metric: the run's
  * Return: 0 or -ENOMEM.
  */
-int end_states_keep(struct end_states *ends, const char *spec, const struct end_freelists *f,
-		    const double *metric);
-/** The list "end_state"; none in CSV, which is one table. */
+int end_states_keep(struct end_states *ends, const char *trace, const char *spec,
+		    const struct end_freelists *f, const double *metric);
+/** The list "end_state", with the names of the view v_free_blocks; none in CSV, which is one table. */
 void end_states_emit(const struct end_states *ends, struct emitter *e);
 /** A line each on stderr. */
 void end_states_tell(const struct end_states *ends);

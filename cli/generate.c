@@ -65,7 +65,6 @@ static int parse_parameters(const struct workload *workload, const struct option
 static void emit_stats(struct emitter *e, const struct workload *workload, const char *out,
 		       const struct generate_stats *s)
 {
-	cli_schema(e);
 	emitter_string(e, "trace", out);
 	emitter_string(e, "workload", workload->name);
 	emitter_uint(e, "events", s->totals.events);

@@ -67,7 +67,6 @@ static void default_output(const char *in, char *out, size_t size)
 
 static void emit_stats(struct emitter *e, const char *out, const struct import_stats *s)
 {
-	cli_schema(e);
 	emitter_string(e, "trace", out);
 	emitter_uint(e, "lines", s->lines);
 	emitter_uint(e, "skipped_lines", s->skipped_lines);

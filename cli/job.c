@@ -41,7 +41,7 @@ static int tell_failure(struct result_sink *sink, const struct result_record *re
 	struct error failure = {0};
 
 	(void)err;
-	if (record->kind != RESULT_DONE || record->done.status == RUN_DONE)
+	if (record->kind != RESULT_DONE || record->done.status == RUN_DONE || job->runs.unread)
 		return 0;
 	error_set(&failure, record->done.code ? record->done.code : EIO, "%s: %s", job->verb,
 		  record->done.text ? record->done.text : "failed");
@@ -143,6 +143,7 @@ static void run_trace(struct job *job, const char *trace, const struct job_runne
 
 void job_run_traces(struct job *job, int n, char **traces, const struct job_runner *runner)
 {
+	runs_name_traces(&job->runs, traces, (size_t)n);
 	for (int t = 0; t < n && !cli_stop; t++)
 		run_trace(job, traces[t], runner);
 }

@@ -86,8 +86,8 @@ static void list_allocators(struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
 		{.path = "name", .heading = "allocator"},
-		{.path = "capabilities", .heading = "capabilities"},
-		{.path = "summary", .heading = "summary"},
+		{.path = "capabilities", .priority = 1},
+		{.path = "summary", .style = EMITTER_PROSE},
 	};
 
 	emitter_rows_begin(e, "allocators", columns, ARRAY_SIZE(columns));
@@ -122,7 +122,7 @@ static void list_workloads(struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
 		{.path = "name", .heading = "workload"},
-		{.path = "summary", .heading = "summary"},
+		{.path = "summary", .style = EMITTER_PROSE},
 	};
 
 	emitter_rows_begin(e, "workloads", columns, ARRAY_SIZE(columns));
@@ -139,9 +139,11 @@ static void list_workloads(struct emitter *e)
 static void list_metrics(struct emitter *e)
 {
 	static const struct emitter_column columns[] = {
-		{.path = "name", .heading = "metric"},	 {.path = "unit", .heading = "unit"},
-		{.path = "better", .heading = "better"}, {.path = "kind", .heading = "kind"},
-		{.path = "help", .heading = "meaning"},
+		{.path = "name", .heading = "metric"},
+		{.path = "unit", .priority = 2},
+		{.path = "better", .priority = 3},
+		{.path = "kind", .priority = 4},
+		{.path = "help", .heading = "meaning", .style = EMITTER_PROSE},
 	};
 
 	emitter_rows_begin(e, "metrics", columns, ARRAY_SIZE(columns));

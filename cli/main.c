@@ -3,15 +3,19 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "base/bits.h"
 #include "base/outfile.h"
 #include "replay/provenance.h"
+
+#define USUAL_WIDTH 80 /* of a terminal, and of what is no terminal */
 
 volatile sig_atomic_t cli_stop;
 
@@ -146,6 +150,24 @@ int cli_usage(const char *fmt, ...)
 	return cli_fail(EXIT_USAGE, &err);
 }
 
+/* Of a line of a table: as the user says, as the terminal is wide, or as most are. */
+static size_t line_width(void)
+{
+	const char *columns = getenv("COLUMNS");
+	struct winsize size;
+	char *end;
+	unsigned long said;
+
+	if (columns && columns[0] >= '0' && columns[0] <= '9') {
+		said = strtoul(columns, &end, 10);
+		if (!*end && said > 0)
+			return said;
+	}
+	if (!ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) && size.ws_col > 0)
+		return size.ws_col;
+	return USUAL_WIDTH;
+}
+
 struct emitter *cli_emitter(const struct option_set *options)
 {
 	struct emitter *e;
@@ -156,20 +178,28 @@ struct emitter *cli_emitter(const struct option_set *options)
 		cli_fail(EXIT_RUN, &err);
 		return NULL;
 	}
+	emitter_set_width(e, line_width());
+	if (emitter_format(e) == EMITTER_JSON)
+		emitter_uint(e, "schema", 1);
 	return e;
 }
 
-void cli_schema(struct emitter *e)
+bool cli_unread(struct emitter *e)
 {
-	if (emitter_format(e) == EMITTER_JSON)
-		emitter_uint(e, "schema", 1);
+	return emitter_error(e) == -EPIPE;
 }
 
 int cli_emitter_end(struct emitter *e, int code)
 {
+	const bool unread = cli_unread(e); /* and flushed: what follows on stderr stands below */
 	struct error err = {0};
 
-	if (!emitter_end(e, &err))
+	if (emitter_left_out(e) && !unread)
+		fprintf(stderr,
+			"quire: left out for want of room: %s (a wider terminal or COLUMNS=N has "
+			"more, --format csv or json all)\n",
+			emitter_left_out(e));
+	if (!emitter_end(e, &err) || unread)
 		return code;
 	error_prefix(&err, "standard output");
 	return cli_fail(EXIT_RUN, &err);
@@ -228,9 +258,13 @@ static int end_help(void)
 {
 	struct error err = {0};
 
+	struct pollfd reader = {.fd = STDOUT_FILENO};
+
 	errno = 0;
 	if (!fflush(stdout) && !ferror(stdout))
 		return EXIT_OK;
+	if (errno == EPIPE || (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)))
+		return EXIT_OK; /* it has read enough, and went */
 	error_set(&err, errno ? errno : EIO, "standard output: cannot write: %s",
 		  strerror(errno ? errno : EIO));
 	return cli_fail(EXIT_RUN, &err);
@@ -332,7 +366,7 @@ int main(int argc, char **argv)
 	const struct verb *v;
 
 	fill_standard_descriptors();
-	/* A reader that went away and a limit on file sizes are write errors like others. */
+	/* A reader that went away and a limit on file sizes are told where something is written. */
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGXFSZ, SIG_IGN);
 	on_stop(die);

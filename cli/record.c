@@ -55,7 +55,6 @@ static void emit_stats(struct emitter *e, const char *out, const struct record_s
 	const struct trace_totals *t = &s->totals;
 	uint64_t frees = t->by_kind[EVENT_FREE];
 
-	cli_schema(e);
 	emitter_string(e, "trace", out);
 	emitter_uint(e, "events", t->events);
 	emitter_uint(e, "ops", t->ops);

@@ -57,9 +57,9 @@ static void put_command(FILE *out, const struct report_options *options,
 {
 	if (!replay) {
 		fputs("quire report ", out);
-		text_shell(out, options->database);
+		text_shell(out, text_base_name(options->database));
 		fputs(" -o ", out);
-		text_shell(out, options->directory);
+		text_shell(out, text_base_name(options->directory));
 		return;
 	}
 	fputs("quire replay ", out);
@@ -77,7 +77,7 @@ static void put_command(FILE *out, const struct report_options *options,
 		text_shell(out, replay->label);
 	}
 	fputs(" --db ", out);
-	text_shell(out, options->database);
+	text_shell(out, text_base_name(options->database));
 	fputc('\n', out);
 }
 
@@ -125,7 +125,11 @@ const struct verb verb_report = {
 		"options, label and settings, as in the view v_comparison: a\n"
 		"comparison table, free huge frames over time, free memory by granularity, "
 		"latency\n"
-		"distributions. Benchmarks are not drawn: ask the view v_bench. Needs gnuplot.\n",
+		"distributions. Runs that crashed, hung or failed are listed with why. "
+		"Benchmarks\n"
+		"are not drawn: ask the view v_bench. The page keeps names of files, and no "
+		"directory\n"
+		"of this machine. Needs gnuplot.\n",
 	.options = report_options,
 	.min_operands = 1,
 	.max_operands = 1,

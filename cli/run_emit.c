@@ -175,7 +175,9 @@ static void emit_identity(struct emitter *e, const struct kept_run *k, const str
 	emitter_string(e, "allocator", run->allocator);
 	emitter_string(e, "spec", run->spec);
 	emitter_string(e, "options", run->options);
-	emitter_string(e, "trace", run->trace);
+	emitter_string(e, "trace",
+		       emitter_format(e) == EMITTER_TABLE && row->trace_name ? row->trace_name
+									     : run->trace);
 	emitter_string(e, "trace_digest", run->trace_digest);
 	emitter_string(e, "mode", run->mode);
 	emitter_uint(e, "threads", run->threads);

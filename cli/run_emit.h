@@ -18,6 +18,7 @@ struct run_row {
 	const char *why;	   /* NULL unless it failed */
 	const double *moves_saved; /* NULL: nothing to compare moves with in this list */
 	bool accuracies;	   /* the list is of fidelity runs */
+	const char *trace_name;	   /* as a table calls it; NULL: by its path */
 };
 
 /**

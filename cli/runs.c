@@ -13,55 +13,78 @@
 #include "cli/accuracy.h"
 #include "cli/cli.h"
 #include "cli/run_emit.h"
+#include "cli/short_name.h"
+
+/*
+ * Headings are the names that figures have everywhere. Priorities: what is asked first stays longest where a
+ * line has no room for all.
+ */
+#define FIGURE(name, how, rank)                                                                    \
+	{                                                                                          \
+		.path = "metrics." #name, .style = EMITTER_##how, .priority = (rank)               \
+	}
+/* What a run is told apart by, and what stands against it: never left out. */
+#define WHICH_RUN                                                                                  \
+	{.path = "trace", .show = EMITTER_IF_DIFFERS}, {.path = "spec", .heading = "allocator"},   \
+	{                                                                                          \
+		.path = "settings.salvage", .show = EMITTER_IF_TOLD                                \
+	}
+#define WHY_NOT                                                                                    \
+	{                                                                                          \
+		.path = "out_for", .style = EMITTER_PROSE                                          \
+	}
 
 static const struct emitter_column replay_columns[] = {
-	{.path = "spec", .heading = "back end"},
-	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
-	{.path = "metrics.huge_score", .heading = "score", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_share_16m", .heading = "16 MiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_share_128m", .heading = "128 MiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_share_1g", .heading = "1 GiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.moves_to_compact", .heading = "moves", .style = EMITTER_COUNT},
-	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
-	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
-	{.path = "metrics.ops_per_second", .heading = "ops/s", .style = EMITTER_RATE},
-	{.path = "metrics.alloc_ns_p50", .heading = "alloc", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_ns_p50", .heading = "free ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.metadata_bytes", .heading = "metadata", .style = EMITTER_BYTES},
+	WHICH_RUN,
+	FIGURE(free_huge, COUNT, 1),
+	FIGURE(huge_score, FIXED1, 2),
+	FIGURE(free_share_16m, PERCENT, 10),
+	FIGURE(free_share_128m, PERCENT, 12),
+	FIGURE(free_share_1g, PERCENT, 11),
+	FIGURE(unmovable_blocks, COUNT, 3),
+	FIGURE(mixed_blocks, COUNT, 4),
+	FIGURE(moves_to_compact, COUNT, 5),
+	FIGURE(alloc_failures, COUNT, 6),
+	FIGURE(oracle_violations, COUNT, 9),
+	FIGURE(ops_per_second, RATE, 13),
+	FIGURE(alloc_ns_p50, FIXED1, 7),
+	FIGURE(free_ns_p50, FIXED1, 8),
+	FIGURE(metadata_bytes, BYTES, 14),
+	WHY_NOT,
 };
 
 static const struct emitter_column times_columns[] = {
-	{.path = "spec", .heading = "back end"},
-	{.path = "threads", .heading = "threads"},
-	{.path = "order", .heading = "order"},
-	{.path = "settings.fill", .heading = "fill"},
-	{.path = "metrics.alloc_ns", .heading = "alloc ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_ns", .heading = "free ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.pair_ns", .heading = "pair ns", .style = EMITTER_FIXED1},
-	{.path = "metrics.pair_ns_spread", .heading = "spread", .style = EMITTER_PERCENT},
-	{.path = "metrics.alloc_cas", .heading = "alloc CAS", .style = EMITTER_FIXED1},
-	{.path = "metrics.free_cas", .heading = "free CAS", .style = EMITTER_FIXED1},
-	{.path = "metrics.pair_cas", .heading = "pair CAS", .style = EMITTER_FIXED1},
-	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
-	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
-	{.path = "status", .heading = "status"},
+	WHICH_RUN,
+	{.path = "threads"},
+	{.path = "order"},
+	{.path = "settings.fill", .unit = "%"},
+	FIGURE(alloc_ns, FIXED1, 1),
+	FIGURE(free_ns, FIXED1, 2),
+	FIGURE(pair_ns, FIXED1, 3),
+	FIGURE(pair_ns_spread, PERCENT, 4),
+	{.path = "metrics.alloc_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 5},
+	{.path = "metrics.free_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 6},
+	{.path = "metrics.pair_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 7},
+	FIGURE(alloc_failures, COUNT, 8),
+	FIGURE(oracle_violations, COUNT, 9),
+	WHY_NOT,
 };
 
 static const struct emitter_column frag_columns[] = {
-	{.path = "spec", .heading = "back end"},
-	{.path = "order", .heading = "order"},
-	{.path = "settings.fill", .heading = "fill"},
-	{.path = "settings.rounds", .heading = "rounds"},
-	{.path = "metrics.moves_to_compact", .heading = "moves", .style = EMITTER_COUNT},
-	{.path = "moves_saved", .heading = "saved", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
-	{.path = "metrics.free_share_2m", .heading = "2 MiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_share_16m", .heading = "16 MiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_share_128m", .heading = "128 MiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.free_share_1g", .heading = "1 GiB", .style = EMITTER_PERCENT},
-	{.path = "metrics.alloc_failures", .heading = "refused", .style = EMITTER_COUNT},
-	{.path = "metrics.oracle_violations", .heading = "faults", .style = EMITTER_COUNT},
-	{.path = "status", .heading = "status"},
+	WHICH_RUN,
+	{.path = "order"},
+	{.path = "settings.fill", .unit = "%"},
+	{.path = "settings.rounds"},
+	FIGURE(moves_to_compact, COUNT, 1),
+	{.path = "moves_saved", .unit = "%", .style = EMITTER_PERCENT, .priority = 2},
+	FIGURE(free_huge, COUNT, 3),
+	FIGURE(free_share_2m, PERCENT, 5),
+	FIGURE(free_share_16m, PERCENT, 6),
+	FIGURE(free_share_128m, PERCENT, 7),
+	FIGURE(free_share_1g, PERCENT, 8),
+	FIGURE(alloc_failures, COUNT, 4),
+	FIGURE(oracle_violations, COUNT, 9),
+	WHY_NOT,
 };
 
 static const struct {
@@ -73,6 +96,26 @@ static const struct {
 	[RUNS_FRAG] = {frag_columns, ARRAY_SIZE(frag_columns)},
 	[RUNS_FIDELITY] = {NULL, 0},
 };
+
+_Static_assert(ARRAY_SIZE(replay_columns) <= RUNS_COLUMNS_MAX &&
+		       ARRAY_SIZE(times_columns) <= RUNS_COLUMNS_MAX &&
+		       ARRAY_SIZE(frag_columns) <= RUNS_COLUMNS_MAX,
+	       "room for the columns of each view");
+
+/* As the style shows it: a share in percent, bytes with their own unit in each cell. */
+static const char *unit_of(const struct emitter_column *column)
+{
+	static const char prefix[] = "metrics.";
+	enum metric metric;
+
+	if (column->style == EMITTER_PERCENT)
+		return "%";
+	if (column->unit || column->style == EMITTER_BYTES ||
+	    strncmp(column->path, prefix, sizeof(prefix) - 1) != 0)
+		return column->unit;
+	metric = metric_find(column->path + sizeof(prefix) - 1);
+	return metric == METRIC_COUNT ? NULL : metric_table[metric].unit;
+}
 
 /* What the first back end told made of a question. */
 struct first_moves {
@@ -174,6 +217,14 @@ static void emit_tables(struct runs *r, enum run_status status, const char *why)
 	accuracies_tables(&r->kept.accuracies, &report, r->e);
 }
 
+/* In a table; the others have the path. NULL: a benchmark's. */
+static const char *trace_name(const struct runs *r)
+{
+	if (!r->kept.run.trace)
+		return NULL;
+	return short_name(r->kept.run.trace, r->traces, r->nr_traces);
+}
+
 static int emit_row(struct runs *r, enum run_status status, const char *why)
 {
 	const int64_t id = r->store ? store_run_id(r->store) : 0;
@@ -184,6 +235,7 @@ static int emit_row(struct runs *r, enum run_status status, const char *why)
 		.why = why,
 		.moves_saved = r->view == RUNS_FRAG ? &saved : NULL,
 		.accuracies = r->view == RUNS_FIDELITY,
+		.trace_name = trace_name(r),
 	};
 	int rc = r->view == RUNS_FRAG ? compare_moves(r, &saved) : 0;
 
@@ -201,13 +253,20 @@ static int end_run(struct runs *r, enum run_status status, const char *why)
 		emit_tables(r, status, why);
 	else
 		rc = emit_row(r, status, why);
+	if (!r->store && cli_unread(r->e)) {
+		/* Nobody is there who would want another one. */
+		r->unread = true;
+		cli_stop = 1;
+	}
 	r->failed_checks += doubts_failed(&r->kept.doubts);
 	if (status != RUN_DONE)
 		return rc;
 	r->done++;
 	r->recorded += !kept_has_setting(&r->kept, "generated", "true");
-	return rc ? rc
-		  : end_states_keep(&r->ends, r->kept.run.spec, &r->kept.freelists, r->kept.metric);
+	if (rc || !r->kept.run.trace)
+		return rc;
+	return end_states_keep(&r->ends, trace_name(r), r->kept.run.spec, &r->kept.freelists,
+			       r->kept.metric);
 }
 
 /* ---- the sink ---- */
@@ -231,9 +290,18 @@ void runs_begin(struct runs *r, struct emitter *e, const struct store *store, en
 {
 	*r = (struct runs){.sink = {.take = take}, .e = e, .store = store, .view = view};
 	kept_run_init(&r->kept);
-	cli_schema(e);
+	for (size_t i = 0; i < views[view].n; i++) {
+		r->columns[i] = views[view].columns[i];
+		r->columns[i].unit = unit_of(&r->columns[i]);
+	}
 	if (!in_tables(r))
-		emitter_rows_begin(e, "runs", views[view].columns, views[view].n);
+		emitter_rows_begin(e, "runs", r->columns, views[view].n);
+}
+
+void runs_name_traces(struct runs *r, char *const *traces, size_t n)
+{
+	r->traces = traces;
+	r->nr_traces = n;
 }
 
 void runs_end(struct runs *r)

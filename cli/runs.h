@@ -20,6 +20,8 @@ enum runs_view {
 	RUNS_FIDELITY, /* tables of its own for each run, accuracies in JSON */
 };
 
+#define RUNS_COLUMNS_MAX 18
+
 struct runs {
 	struct result_sink sink; /* give records to this */
 	struct emitter *e;
@@ -29,7 +31,11 @@ struct runs {
 	unsigned int done;	    /* of them, those that ended well */
 	unsigned int recorded;	    /* of them, those of a recording */
 	unsigned int failed_checks; /* runs whose back end failed one */
-	struct kept_run kept;	    /* the run that is being told */
+	bool unread; /* whoever read stdout has gone, and nothing is kept: cli_stop is set */
+	char *const *traces;
+	size_t nr_traces;
+	struct emitter_column columns[RUNS_COLUMNS_MAX];
+	struct kept_run kept; /* the run that is being told */
 	struct end_states ends;
 	struct kept_list firsts; /* RUNS_FRAG: struct first_moves */
 };
@@ -41,6 +47,8 @@ struct runs {
  */
 void runs_begin(struct runs *runs, struct emitter *e, const struct store *store,
 		enum runs_view view);
+/** runs_name_traces - these are played: a table calls them by what tells them apart. They stay the caller's. */
+void runs_name_traces(struct runs *runs, char *const *traces, size_t n);
 /** Close the list, add what concerns all runs, free. */
 void runs_end(struct runs *runs);
 

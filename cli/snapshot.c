@@ -22,22 +22,20 @@ static const struct option snapshot_options[] = {
 
 #define STATE(name) (METRIC_##name - METRIC_STATE_FIRST)
 
-static void emit_metrics(struct emitter *e, const double values[METRIC_STATE_COUNT])
+/* For people, who have a table of those of each order besides. */
+static void table_metrics(struct emitter *e, const double values[METRIC_STATE_COUNT])
 {
 	static const struct emitter_column columns[] = {
-		{.path = "metric", .heading = "metric"},
-		{.path = "value", .heading = "value", .style = EMITTER_COUNT},
-		{.path = "unit", .heading = "unit"},
-		{.path = "meaning", .heading = "meaning"},
+		{.path = "metric"},
+		{.path = "value", .style = EMITTER_COUNT},
+		{.path = "unit"},
+		{.path = "meaning", .style = EMITTER_PROSE},
 	};
 
 	emitter_rows_begin(e, "metrics", columns, ARRAY_SIZE(columns));
-	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
+	for (unsigned int i = 0; i < STATE(unusable_index_o0); i++) {
 		const struct metric_info *info = &metric_table[METRIC_STATE_FIRST + i];
 
-		/* Those of each order have a table of their own; a kernel is no back end of ours. */
-		if (i >= STATE(unusable_index_o0))
-			break;
 		emitter_row_begin(e);
 		emitter_string(e, "metric", info->name);
 		emitter_real(e, "value", values[i]);
@@ -48,20 +46,32 @@ static void emit_metrics(struct emitter *e, const double values[METRIC_STATE_COU
 	emitter_rows_end(e);
 }
 
+/* As a run has them, name by name. */
+static void emit_metrics(struct emitter *e, const double values[METRIC_STATE_COUNT])
+{
+	if (emitter_format(e) == EMITTER_TABLE) {
+		table_metrics(e, values);
+		return;
+	}
+	emitter_object_begin(e, "metrics");
+	/* A kernel is no back end of ours: what one tells of itself ends the list. */
+	for (unsigned int i = 0; i < STATE(cached_frames); i++)
+		emitter_real(e, metric_table[METRIC_STATE_FIRST + i].name, values[i]);
+	emitter_object_end(e);
+}
+
 static void emit_orders(struct emitter *e, const struct frame_map *map,
 			const double values[METRIC_STATE_COUNT], const uint64_t ours[NR_ORDERS])
 {
 	static const struct emitter_column columns[] = {
-		{.path = "order", .heading = "order"},
-		{.path = "free_blocks", .heading = "free blocks", .style = EMITTER_COUNT},
-		{.path = "buddyinfo", .heading = "buddyinfo", .style = EMITTER_COUNT},
-		{.path = "unusable_index", .heading = "unusable", .style = EMITTER_FIXED3},
-		{.path = "fragmentation_index",
-		 .heading = "fragmentation",
-		 .style = EMITTER_FIXED3},
+		{.path = "order"},
+		{.path = "engine", .unit = "free blocks", .style = EMITTER_COUNT},
+		{.path = "kernel", .unit = "free blocks", .style = EMITTER_COUNT},
+		{.path = "unusable_index", .style = EMITTER_FIXED3},
+		{.path = "fragmentation_index", .style = EMITTER_FIXED3},
 	};
 
-	emitter_rows_begin(e, "orders", columns, ARRAY_SIZE(columns));
+	emitter_aside_begin(e, "orders", columns, ARRAY_SIZE(columns));
 	for (unsigned int o = 0; o < NR_ORDERS; o++) {
 		uint64_t kernel = 0;
 
@@ -69,8 +79,8 @@ static void emit_orders(struct emitter *e, const struct frame_map *map,
 			kernel += map->zones[z].nr_free[o];
 		emitter_row_begin(e);
 		emitter_uint(e, "order", o);
-		emitter_uint(e, "free_blocks", ours[o]);
-		emitter_uint(e, "buddyinfo", kernel);
+		emitter_uint(e, "engine", ours[o]);
+		emitter_uint(e, "kernel", kernel);
 		emitter_real(e, "unusable_index", values[STATE(unusable_index_o0) + o]);
 		emitter_real(e, "fragmentation_index", values[STATE(fragmentation_index_o0) + o]);
 		emitter_row_end(e);
@@ -94,7 +104,6 @@ static int tell(const struct option_set *o, const struct frame_map *map)
 	e = cli_emitter(o);
 	if (!e)
 		return EXIT_RUN;
-	cli_schema(e);
 	emitter_uint(e, "time_ns", map->time_ns);
 	emitter_uint(e, "managed_frames", machine_managed(map->machine));
 	emit_metrics(e, values);

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -34,6 +35,39 @@ static const struct option trace_options[] = {
 	 .help = "info, cat: go on behind damage"},
 	{.name = NULL},
 };
+
+/* What one file after the other is told in: a document each, but a CSV is one table of all of them. */
+struct telling {
+	const struct option_set *options;
+	struct emitter *table; /* NULL: a document each */
+	bool several;	       /* files */
+};
+
+/* Return: NULL after telling why. */
+static struct emitter *telling_begin(const struct telling *t)
+{
+	if (!t->table)
+		return cli_emitter(t->options);
+	emitter_row_begin(t->table);
+	return t->table;
+}
+
+static int telling_end(const struct telling *t, struct emitter *e, int code)
+{
+	if (!t->table)
+		return cli_emitter_end(e, code);
+	emitter_row_end(e);
+	return code;
+}
+
+/* What is not known: null, and for people nothing. */
+static void emit_known(struct emitter *e, const char *key, bool known, uint64_t v)
+{
+	if (known)
+		emitter_uint(e, key, v);
+	else if (emitter_format(e) != EMITTER_TABLE)
+		emitter_null(e, key);
+}
 
 /* Return: NULL after telling why. */
 static struct trace_reader *open_file(const struct option_set *o, const char *path,
@@ -86,38 +120,41 @@ static void emit_header(struct emitter *e, const struct trace_header *h)
 
 static void emit_totals(struct emitter *e, const struct trace_reader *r)
 {
-	const struct trace_totals *t = trace_reader_totals(r);
+	static const struct trace_totals nothing;
+	const struct trace_totals *read = trace_reader_totals(r), *t = read ? read : &nothing;
+	const bool burnt_in = trace_reader_header(r)->compatible_features & TRACE_HAS_BURN_IN;
 
 	emitter_uint(e, "file_bytes", trace_reader_file_bytes(r));
-	if (!t)
-		return;
-	emitter_uint(e, "events", t->events);
-	emitter_uint(e, "ops", t->ops);
-	emitter_real(e, "bytes_per_op",
-		     t->ops ? (double)trace_reader_file_bytes(r) / (double)t->ops : 0.0 / 0.0);
-	emitter_real(e, "duration_s", (double)(t->last_ns - t->first_ns) / 1e9);
-	emitter_uint(e, "lost_events", t->lost_events);
-	emitter_uint(e, "resorted_events", t->resorted);
-	emitter_uint(e, "contexts", t->contexts);
-	if (trace_reader_header(r)->compatible_features & TRACE_HAS_BURN_IN) {
-		emitter_uint(e, "burn_in_events", t->burn_in_events);
-		emitter_uint(e, "burn_in_lost_events", t->burn_in_lost);
+	emit_known(e, "events", read, t->events);
+	emit_known(e, "ops", read, t->ops);
+	if (read || emitter_format(e) != EMITTER_TABLE) {
+		emitter_real(e, "bytes_per_op",
+			     t->ops ? (double)trace_reader_file_bytes(r) / (double)t->ops
+				    : (double)NAN);
+		emitter_real(e, "duration_s",
+			     read ? (double)(t->last_ns - t->first_ns) / 1e9 : (double)NAN);
 	}
-	emitter_string(e, "digest", t->digest);
+	emit_known(e, "lost_events", read, t->lost_events);
+	emit_known(e, "resorted_events", read, t->resorted);
+	emit_known(e, "contexts", read, t->contexts);
+	emit_known(e, "burn_in_events", read && burnt_in, t->burn_in_events);
+	emit_known(e, "burn_in_lost_events", read && burnt_in, t->burn_in_lost);
+	if (read || emitter_format(e) != EMITTER_TABLE)
+		emitter_string(e, "digest", read ? t->digest : NULL);
 }
 
 static void emit_zones(struct emitter *e, const struct machine *m)
 {
 	static const struct emitter_column columns[] = {
-		{.path = "node", .heading = "node"},
-		{.path = "zone", .heading = "zone"},
-		{.path = "start_pfn", .heading = "start pfn", .style = EMITTER_HEX},
-		{.path = "end_pfn", .heading = "end pfn", .style = EMITTER_HEX},
-		{.path = "present_frames", .heading = "present", .style = EMITTER_COUNT},
-		{.path = "managed_frames", .heading = "managed", .style = EMITTER_COUNT},
+		{.path = "node"},
+		{.path = "zone"},
+		{.path = "start_pfn", .style = EMITTER_HEX},
+		{.path = "end_pfn", .style = EMITTER_HEX},
+		{.path = "present_frames", .style = EMITTER_COUNT, .priority = 1},
+		{.path = "managed_frames", .style = EMITTER_COUNT},
 	};
 
-	emitter_rows_begin(e, "zones", columns, ARRAY_SIZE(columns));
+	emitter_aside_begin(e, "zones", columns, ARRAY_SIZE(columns));
 	for (unsigned int z = 0; z < m->nr_zones; z++) {
 		emitter_row_begin(e);
 		emitter_uint(e, "node", m->zones[z].node);
@@ -135,13 +172,13 @@ static void emit_zones(struct emitter *e, const struct machine *m)
 static void emit_kinds(struct emitter *e, const struct trace_totals *t)
 {
 	static const struct emitter_column columns[] = {
-		{.path = "kind", .heading = "event"},
-		{.path = "count", .heading = "count", .style = EMITTER_COUNT},
+		{.path = "kind"},
+		{.path = "count", .unit = "events", .style = EMITTER_COUNT},
 	};
 
 	if (!t)
 		return;
-	emitter_rows_begin(e, "kinds", columns, ARRAY_SIZE(columns));
+	emitter_aside_begin(e, "kinds", columns, ARRAY_SIZE(columns));
 	for (unsigned int k = 1; k < EVENT_KINDS; k++) {
 		if (!t->by_kind[k])
 			continue;
@@ -159,19 +196,19 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 	static const char *const names[] = {"start", "end", "burn-in"};
 	static const enum trace_snapshot order[] = {TRACE_BURN_IN, TRACE_START, TRACE_END};
 	static const struct emitter_column columns[] = {
-		{.path = "snapshot", .heading = "snapshot"},
-		{.path = "runs", .heading = "runs", .style = EMITTER_COUNT},
-		{.path = "free", .heading = "free", .style = EMITTER_COUNT},
-		{.path = "parked", .heading = "parked", .style = EMITTER_COUNT},
-		{.path = "movable", .heading = "movable", .style = EMITTER_COUNT},
-		{.path = "unmovable", .heading = "unmovable", .style = EMITTER_COUNT},
-		{.path = "reclaimable", .heading = "reclaimable", .style = EMITTER_COUNT},
-		{.path = "reserved", .heading = "reserved", .style = EMITTER_COUNT},
-		{.path = "offline", .heading = "offline", .style = EMITTER_COUNT},
+		{.path = "snapshot"},
+		{.path = "runs", .style = EMITTER_COUNT, .priority = 4},
+		{.path = "free", .unit = "frames", .style = EMITTER_COUNT},
+		{.path = "parked", .unit = "frames", .style = EMITTER_COUNT, .priority = 1},
+		{.path = "movable", .unit = "frames", .style = EMITTER_COUNT},
+		{.path = "unmovable", .unit = "frames", .style = EMITTER_COUNT},
+		{.path = "reclaimable", .unit = "frames", .style = EMITTER_COUNT},
+		{.path = "reserved", .unit = "frames", .style = EMITTER_COUNT, .priority = 2},
+		{.path = "offline", .unit = "frames", .style = EMITTER_COUNT, .priority = 3},
 	};
 	int rc = 0;
 
-	emitter_rows_begin(e, "snapshots", columns, ARRAY_SIZE(columns));
+	emitter_aside_begin(e, "snapshots", columns, ARRAY_SIZE(columns));
 	for (size_t i = 0; i < ARRAY_SIZE(order) && !rc; i++) {
 		uint64_t frames[FRAME_STATES];
 		struct frame_map *map;
@@ -197,30 +234,31 @@ static int emit_snapshots(struct emitter *e, struct trace_reader *r, struct erro
 	return rc;
 }
 
-static int info_file(const struct option_set *o, const char *path)
+static int info_file(const struct telling *t, const char *path)
 {
-	struct trace_reader *r = open_file(o, path, 0);
+	struct trace_reader *r = open_file(t->options, path, 0);
 	struct error err = {0};
 	int code = EXIT_OK;
 	struct emitter *e;
 
 	if (!r)
 		return EXIT_RUN;
-	e = cli_emitter(o);
+	e = telling_begin(t);
 	if (!e) {
 		trace_reader_close(r);
 		return EXIT_RUN;
 	}
-	cli_schema(e);
 	emitter_string(e, "trace", path);
 	emit_header(e, trace_reader_header(r));
 	emit_totals(e, r);
-	emit_zones(e, trace_reader_header(r)->machine);
-	emit_kinds(e, trace_reader_totals(r));
-	if (emit_snapshots(e, r, &err))
-		code = cli_fail(EXIT_RUN, &err);
+	if (!t->table) {
+		emit_zones(e, trace_reader_header(r)->machine);
+		emit_kinds(e, trace_reader_totals(r));
+		if (emit_snapshots(e, r, &err))
+			code = cli_fail(EXIT_RUN, &err);
+	}
 	trace_reader_close(r);
-	return cli_emitter_end(e, code);
+	return telling_end(t, e, code);
 }
 
 /* ---- check ---- */
@@ -231,7 +269,7 @@ static void tell_damage(void *arg, const struct error *damage)
 	cli_fail(EXIT_CHECK, damage);
 }
 
-static int check_file(const struct option_set *o, const char *path)
+static int check_file(const struct telling *t, const char *path)
 {
 	struct trace_check c;
 	struct error err = {0};
@@ -239,40 +277,41 @@ static int check_file(const struct option_set *o, const char *path)
 
 	if (trace_check(path, tell_damage, NULL, &c, &err))
 		return cli_fail(EXIT_RUN, &err);
-	e = cli_emitter(o);
+	e = telling_begin(t);
 	if (!e)
 		return EXIT_RUN;
-	cli_schema(e);
 	emitter_string(e, "trace", path);
 	emitter_bool(e, "intact", c.intact);
 	emitter_uint(e, "events_read", c.events);
-	if (c.has_footer)
-		emitter_uint(e, "events_written", c.events_written);
+	emit_known(e, "events_written", c.has_footer, c.events_written);
 	emitter_uint(e, "damaged_places", c.damages);
 	emitter_uint(e, "lost_to_damage", c.lost_to_damage);
 	emitter_uint(e, "lost_when_recorded", c.lost_when_recorded);
-	return cli_emitter_end(e, c.intact ? EXIT_OK : EXIT_CHECK);
+	return telling_end(t, e, c.intact ? EXIT_OK : EXIT_CHECK);
 }
 
 /* ---- cat ---- */
 
 static const struct emitter_column event_columns[] = {
-	{.path = "time_ns", .heading = "time ns", .width = 16},
-	{.path = "cpu", .heading = "cpu", .width = 3},
-	{.path = "context", .heading = "context", .width = 7},
-	{.path = "kind", .heading = "kind", .width = 12},
-	{.path = "pfn", .heading = "pfn", .style = EMITTER_HEX, .width = 10},
-	{.path = "order", .heading = "order", .width = 5},
-	{.path = "migratetype", .heading = "type", .width = 11},
-	{.path = "gfp", .heading = "gfp", .width = 40},
-	{.path = "arg", .heading = "arg", .style = EMITTER_HEX, .width = 8},
+	{.path = "time_ns", .width = 16},
+	{.path = "cpu", .width = 3},
+	{.path = "context", .width = 7, .priority = 1},
+	{.path = "kind", .width = 12},
+	{.path = "pfn", .style = EMITTER_HEX, .width = 10},
+	{.path = "order", .width = 5},
+	{.path = "migratetype", .width = 11},
+	{.path = "gfp", .width = 40, .priority = 3},
+	{.path = "arg", .style = EMITTER_HEX, .width = 8, .priority = 2},
 };
 
-static void emit_event(struct emitter *e, const struct trace_reader *r, const struct event *ev)
+static void emit_event(struct emitter *e, const struct trace_reader *r, const struct event *ev,
+		       const char *trace)
 {
 	char gfp[256];
 
 	emitter_row_begin(e);
+	if (trace)
+		emitter_string(e, "trace", trace);
 	emitter_uint(e, "time_ns", ev->time_ns);
 	emitter_uint(e, "cpu", ev->cpu);
 	emitter_uint(e, "context", ev->context);
@@ -294,7 +333,9 @@ static void emit_event(struct emitter *e, const struct trace_reader *r, const st
 	emitter_row_end(e);
 }
 
-static int cat_events(const struct option_set *o, struct trace_reader *r, struct emitter *e)
+/* @trace: each event is of; NULL: of the only one there is. */
+static int cat_events(const struct option_set *o, struct trace_reader *r, struct emitter *e,
+		      const char *trace)
 {
 	uint64_t skip = option_uint(o, "skip");
 	uint64_t left = option_given(o, "count") ? option_uint(o, "count") : UINT64_MAX;
@@ -303,7 +344,8 @@ static int cat_events(const struct option_set *o, struct trace_reader *r, struct
 	size_t n;
 	int rc;
 
-	while (left && !cli_stop && (rc = trace_reader_next(r, &events, &n, &err)) != 0) {
+	while (left && !cli_stop && !cli_unread(e) &&
+	       (rc = trace_reader_next(r, &events, &n, &err)) != 0) {
 		size_t first;
 
 		if (rc < 0) {
@@ -315,31 +357,40 @@ static int cat_events(const struct option_set *o, struct trace_reader *r, struct
 		first = (size_t)min_u64(skip, n);
 		skip -= first;
 		for (size_t i = first; i < n && left && !cli_stop; i++, left--)
-			emit_event(e, r, &events[i]);
+			emit_event(e, r, &events[i], trace);
 	}
 	return EXIT_OK;
 }
 
-static int cat_file(const struct option_set *o, const char *path)
+static int cat_file(const struct telling *t, const char *path)
 {
+	const struct option_set *o = t->options;
 	bool burn_in = option_bool(o, "burn-in");
 	struct trace_reader *r = open_file(o, path, burn_in ? TRACE_READ_BURN_IN : 0);
-	struct emitter *e;
+	struct emitter *e = t->table;
 	int code;
 
 	if (!r)
 		return EXIT_RUN;
-	e = cli_emitter(o);
+	if (!e)
+		e = cli_emitter(o);
 	if (!e) {
 		trace_reader_close(r);
 		return EXIT_RUN;
 	}
 	cli_catch_stop();
-	emitter_rows_begin(e, "events", event_columns, ARRAY_SIZE(event_columns));
-	code = cat_events(o, r, e);
-	emitter_rows_end(e);
+	if (t->table) {
+		code = cat_events(o, r, e, t->several ? path : NULL);
+	} else {
+		if (t->several || emitter_format(e) == EMITTER_JSON)
+			emitter_string(e, "trace", path);
+		emitter_rows_begin(e, "events", event_columns, ARRAY_SIZE(event_columns));
+		code = cat_events(o, r, e, NULL);
+		emitter_rows_end(e);
+		code = cli_emitter_end(e, code);
+	}
 	trace_reader_close(r);
-	return cli_emitter_end(e, code);
+	return code;
 }
 
 /* ---- the verb ---- */
@@ -347,24 +398,39 @@ static int cat_file(const struct option_set *o, const char *path)
 static int run(const struct option_set *options, int n, char **operands)
 {
 	static const char *const names[] = {"info", "check", "cat", NULL};
-	static int (*const actions[])(const struct option_set *,
+	static const char *const lists[] = {"traces", "traces", "events"};
+	static int (*const actions[])(const struct telling *,
 				      const char *path) = {info_file, check_file, cat_file};
 	int action = cli_pick("trace", operands[0], names), code = EXIT_OK;
+	struct telling telling = {.options = options, .several = n > 2};
 
 	if (action < 0)
 		return EXIT_USAGE;
-	for (int t = 1; t < n; t++)
-		cli_raise(&code, actions[action](options, operands[t]));
-	return code;
+	if (option_choice(options, "format") == EMITTER_CSV) {
+		telling.table = cli_emitter(options);
+		if (!telling.table)
+			return EXIT_RUN;
+		emitter_rows_begin(telling.table, lists[action], NULL, 0);
+	}
+	for (int t = 1; t < n && !cli_stop; t++)
+		cli_raise(&code, actions[action](&telling, operands[t]));
+	if (!telling.table)
+		return code;
+	emitter_rows_end(telling.table);
+	return cli_emitter_end(telling.table, code);
 }
 
 const struct verb verb_trace = {
 	.name = "trace",
 	.summary = "look into trace files: info, check, cat",
 	.operands = "info|check|cat T.quire...",
-	.details = "info   what was recorded, where, how much, and both snapshots in numbers\n"
-		   "check  read everything and compare it; exit 1 and a line for each damage\n"
-		   "cat    print the events\n",
+	.details =
+		"info   what was recorded, where, how much, and both snapshots in numbers\n"
+		"check  read everything and compare it; exit 1 and a line for each damage\n"
+		"cat    print the events\n\n"
+		"Of several traces, JSON is a document each, one after the other; CSV is one table "
+		"of\n"
+		"all: a row for each trace, or for each event.\n",
 	.options = trace_options,
 	.min_operands = 2,
 	.max_operands = -1,

@@ -168,6 +168,51 @@ static int name_runs(struct report_data *data, struct report_run *runs, size_t n
 	return number_twins(data, runs, n);
 }
 
+/* ---- names of traces ------------------------------------------------------------------------------ */
+
+static bool is_salvaged(const struct report_trace *trace)
+{
+	const struct result_setting *s = report_setting(&trace->runs[0], "salvage");
+
+	return s && strcmp(s->value, "true") == 0;
+}
+
+static int name_trace(struct report_data *data, struct report_trace *trace)
+{
+	char *text;
+	int n;
+
+	/* One cut short has no digest, and so nothing by which its name would be kept. */
+	if (!trace->file[0])
+		n = asprintf(&text, "A trace cut short (run %lld)", (long long)trace->runs[0].id);
+	else
+		n = asprintf(&text, "%s%s", trace->file,
+			     is_salvaged(trace) ? " (salvaged: a part of a damaged trace)" : "");
+	trace->name = n < 0 ? NULL : adopt(data, text);
+	return trace->name ? 0 : -ENOMEM;
+}
+
+/* Files of one name in several directories: their content tells. */
+static int tell_traces_apart(struct report_data *data)
+{
+	for (size_t t = 0; t < data->n_traces; t++) {
+		for (size_t u = 0; u < t; u++) {
+			char *text;
+
+			if (strcmp(data->traces[u].name, data->traces[t].name) != 0)
+				continue;
+			if (asprintf(&text, "%s (%.8s)", data->traces[t].name,
+				     data->traces[t].digest) < 0)
+				return -ENOMEM;
+			data->traces[t].name = adopt(data, text);
+			if (!data->traces[t].name)
+				return -ENOMEM;
+			break;
+		}
+	}
+	return 0;
+}
+
 /* ---- order and colours ------------------------------------------------------------------------- */
 
 static int compare_runs(const void *a, const void *b)
@@ -226,7 +271,8 @@ int report_arrange(struct report_data *data)
 	for (size_t t = 0; t < data->n_traces; t++) {
 		struct report_trace *trace = &data->traces[t];
 
-		if (name_runs(data, trace->runs, trace->n_runs) != 0)
+		if (name_trace(data, trace) != 0 ||
+		    name_runs(data, trace->runs, trace->n_runs) != 0)
 			return -ENOMEM;
 		qsort(trace->runs, trace->n_runs, sizeof(trace->runs[0]), compare_runs);
 	}
@@ -237,5 +283,7 @@ int report_arrange(struct report_data *data)
 			run->colour = colour_of(data, run->name);
 		}
 	}
-	return name_fidelity(data);
+	for (size_t i = 0; i < data->n_unfinished; i++)
+		data->unfinished[i].name = data->unfinished[i].spec;
+	return tell_traces_apart(data) ? -ENOMEM : name_fidelity(data);
 }

@@ -24,9 +24,13 @@ struct report_run {
 	int64_t id;
 	/* Unique within its trace: the allocator, and what tells it from others of that name. */
 	const char *name;
-	const char *trace; /* of a fidelity run: its path */
+	const char *trace; /* of a run outside a struct report_trace: the trace's name; "": unknown */
 	const char *allocator, *summary, *spec, *options, *label, *started;
 	const char *mode, *build_id, *host;
+	const char *status, *why; /* of one that did not finish */
+	const char *out_for;	  /* what stands against it, "a,b"; "": nothing */
+	int64_t latest;		  /* of one that did not finish: the run before it that did; 0: none */
+	const char *newer;	  /* status of a newer run that did not finish; NULL: none */
 	const char *asked; /* settings that make a question of their own, "a=b,c=d" */
 	uint64_t seed;
 	uint32_t threads;
@@ -63,7 +67,8 @@ struct report_grid {
 };
 
 struct report_trace {
-	const char *path, *digest, *note; /* all "": a trace without a digest, with one run */
+	const char *name; /* of the file, and what tells it from others of that name */
+	const char *file, *digest, *note; /* all "": a trace without a digest, with one run */
 	struct report_run *runs;	  /* reference first, harness last, by name between */
 	size_t n_runs;
 	struct report_grid metrics, counters;
@@ -80,6 +85,9 @@ struct report_data {
 	/* Fidelity runs: by trace, back end and options; only id to settings, metrics and warnings. */
 	struct report_run *fidelity;
 	size_t n_fidelity;
+	/* Runs that did not finish, and no other like them since: no settings, metrics, warnings. */
+	struct report_run *unfinished;
+	size_t n_unfinished;
 	struct report_arena *arena; /* owns everything above */
 };
 

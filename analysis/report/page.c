@@ -14,41 +14,40 @@ extern const char report_css[]; /* report.css */
 
 /* The same bits on every machine. */
 static const struct column exact_columns[] = {
-	{METRIC_free_huge, "free huge frames", ""},
-	{METRIC_huge_score, "huge score", NULL},
-	{METRIC_free_share_2m, "2 MiB", "share of free memory in"},
-	{METRIC_free_share_16m, "16 MiB", NULL},
-	{METRIC_free_share_128m, "128 MiB", NULL},
-	{METRIC_free_share_1g, "1 GiB", NULL},
-	{METRIC_moves_to_compact, "moves to compact", ""},
-	{METRIC_unmovable_blocks, "unmovable blocks", NULL},
-	{METRIC_mixed_blocks, "mixed blocks", NULL},
-	{METRIC_alloc_failures, "refused", ""},
-	{METRIC_prefill_failures, "not placed", NULL},
-	{METRIC_zone_mismatches, "outside zone", NULL},
-	{METRIC_oracle_violations, "oracle faults", NULL},
-	{METRIC_metadata_bytes, "metadata", ""},
+	{METRIC_free_huge, ""},
+	{METRIC_huge_score, NULL},
+	{METRIC_free_share_2m, "share of free memory in whole blocks of 2 MiB to 1 GiB"},
+	{METRIC_free_share_16m, NULL},
+	{METRIC_free_share_128m, NULL},
+	{METRIC_free_share_1g, NULL},
+	{METRIC_unmovable_blocks, "placement by type"},
+	{METRIC_mixed_blocks, NULL},
+	{METRIC_moves_to_compact, ""},
+	{METRIC_alloc_failures, "not served"},
+	{METRIC_prefill_failures, NULL},
+	{METRIC_zone_mismatches, NULL},
+	{METRIC_oracle_violations, NULL},
+	{METRIC_metadata_bytes, ""},
 };
 
 /* Measured; they compare within one host only. */
 static const struct column noisy_columns[] = {
-	{METRIC_ops_per_second, "operations", ""}, {METRIC_alloc_ns_p50, "median", "allocation"},
-	{METRIC_alloc_ns_p99, "99 %", NULL},	   {METRIC_free_ns_p50, "median", "free"},
-	{METRIC_free_ns_p99, "99 %", NULL},
+	{METRIC_ops_per_second, ""}, {METRIC_alloc_ns_p50, "allocation"}, {METRIC_alloc_ns_p99, NULL},
+	{METRIC_free_ns_p50, "free"}, {METRIC_free_ns_p99, NULL},
 };
 
 /* Against the kernel that recorded the trace. */
 static const struct column fidelity_columns[] = {
-	{METRIC_hit_accuracy_b, "per-CPU list", "right, refills and drains told"},
-	{METRIC_refill_accuracy_b, "refill", NULL},
-	{METRIC_direct_accuracy_b, "free lists", NULL},
-	{METRIC_decision_accuracy_b, "all", NULL},
-	{METRIC_decision_accuracy_a, "all", "right, requests alone"},
-	{METRIC_lifo_accuracy, "LIFO", "baseline"},
-	{METRIC_free_order_distance, "distance of free blocks", "free-running"},
-	{METRIC_refill_ratio, "refills", NULL},
-	{METRIC_drain_ratio, "drains", NULL},
-	{METRIC_extfrag_ratio, "fallbacks", NULL},
+	{METRIC_hit_accuracy_b, "right, refills and drains told"},
+	{METRIC_refill_accuracy_b, NULL},
+	{METRIC_direct_accuracy_b, NULL},
+	{METRIC_decision_accuracy_b, NULL},
+	{METRIC_decision_accuracy_a, "right, requests alone"},
+	{METRIC_lifo_accuracy, "baseline"},
+	{METRIC_free_order_distance, "free-running"},
+	{METRIC_refill_ratio, NULL},
+	{METRIC_drain_ratio, NULL},
+	{METRIC_extfrag_ratio, NULL},
 };
 
 static const enum metric health_metrics[] = {
@@ -72,13 +71,6 @@ static const enum metric health_metrics[] = {
 	METRIC_end_missed_frames,
 	METRIC_end_pcp_frames,
 };
-
-const char *page_base_name(const char *path)
-{
-	const char *slash = strrchr(path, '/');
-
-	return slash && slash[1] ? slash + 1 : path;
-}
 
 /* ---- figures ------------------------------------------------------------------------------- */
 
@@ -178,15 +170,6 @@ static int put_figure(struct page *page, size_t t, enum plot_kind kind, const ch
 
 /* ---- the page ------------------------------------------------------------------------------ */
 
-/* A trace cut short has no digest, and so nothing by which its name would be kept. */
-static void put_trace_name(FILE *out, const struct report_trace *trace)
-{
-	if (trace->path[0])
-		text_html(out, page_base_name(trace->path));
-	else
-		fprintf(out, "A trace cut short (run %lld)", (long long)trace->runs[0].id);
-}
-
 void page_put_head(struct page *page)
 {
 	size_t runs = 0;
@@ -197,23 +180,27 @@ void page_put_head(struct page *page)
 	      "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n"
 	      "<meta name=\"color-scheme\" content=\"light dark\">\n<title>quire: ",
 	      page->out);
-	text_html(page->out, page_base_name(page->options->database));
+	text_html(page->out, text_base_name(page->options->database));
 	fprintf(page->out, "</title>\n<style>\n%s</style>\n</head>\n<body>\n", report_css);
 	fputs("<header>\n<h1>Page-frame allocators compared</h1>\n<p class=\"soft\">", page->out);
-	text_html(page->out, page_base_name(page->options->database));
+	text_html(page->out, text_base_name(page->options->database));
 	fprintf(page->out, ": %zu run%s on %zu trace%s", runs, runs == 1 ? "" : "s",
 		page->data->n_traces, page->data->n_traces == 1 ? "" : "s");
 	if (page->options->label) {
 		fputs(", labelled ", page->out);
 		text_html(page->out, page->options->label);
 	}
-	fputs(", the latest finished of each back end, its options, label and settings.</p>\n",
-	      page->out);
+	fputs(", the latest finished of each back end, its options, label and settings", page->out);
+	if (page->data->n_unfinished)
+		fprintf(page->out,
+			". <a href=\"#unfinished\" class=\"bad\">%zu newer run%s did not finish</a>",
+			page->data->n_unfinished, page->data->n_unfinished == 1 ? "" : "s");
+	fputs(".</p>\n", page->out);
 	if (page->data->n_traces > 1) {
 		fputs("<nav aria-label=\"traces\"><ul>\n", page->out);
 		for (size_t t = 0; t < page->data->n_traces; t++) {
 			fprintf(page->out, "<li><a href=\"#trace-%zu\">", t + 1);
-			put_trace_name(page->out, &page->data->traces[t]);
+			text_html(page->out, page->data->traces[t].name);
 			fputs("</a></li>\n", page->out);
 		}
 		fputs("</ul></nav>\n", page->out);
@@ -228,7 +215,7 @@ int page_put_trace(struct page *page, size_t t, const char *plots, struct error 
 	int rc;
 
 	fprintf(out, "<section class=\"trace\" id=\"trace-%zu\">\n<h2>", t + 1);
-	put_trace_name(out, trace);
+	text_html(out, trace->name);
 	fputs("</h2>\n", out);
 	page_put_findings(out, trace);
 	page_put_facts(out, trace);
@@ -278,7 +265,7 @@ static void put_fidelity_row(FILE *out, const struct report_run *run)
 	char number[TEXT_NUMBER_MAX];
 
 	fputs("<tr><th scope=\"row\">", out);
-	text_html(out, page_base_name(run->trace));
+	text_html(out, run->trace);
 	fputs("<br><span class=\"soft\">", out);
 	text_html(out, run->name);
 	if (run->options[0]) {
@@ -319,7 +306,7 @@ void page_put_fidelity(struct page *page)
 	      "<table><caption class=\"hidden\">Fidelity</caption>\n<thead>\n",
 	      out);
 	page_put_groups(out, fidelity_columns, ARRAY_SIZE(fidelity_columns));
-	fputs("<tr><th scope=\"col\">trace, back end</th>", out);
+	fputs("<tr><th scope=\"col\">trace, allocator</th>", out);
 	for (size_t c = 0; c < ARRAY_SIZE(fidelity_columns); c++)
 		page_put_heading(out, &fidelity_columns[c]);
 	fputs("</tr>\n</thead>\n<tbody>\n", out);
@@ -328,6 +315,62 @@ void page_put_fidelity(struct page *page)
 	fputs("</tbody>\n</table></div>\n<p class=\"legend\">Why choices differed: "
 	      "<code>SELECT * FROM v_mismatch</code>.</p>\n</section>\n",
 	      out);
+}
+
+static void put_text_cell(FILE *out, const char *text)
+{
+	fputs("<td class=\"text\">", out);
+	text_html(out, text && text[0] ? text : "\xe2\x80\x93");
+	fputs("</td>", out);
+}
+
+static void put_unfinished_row(FILE *out, const struct report_run *run)
+{
+	fprintf(out, "<tr data-run=\"%lld\"><th scope=\"row\">", (long long)run->id);
+	text_html(out, run->name[0] ? run->name : run->allocator);
+	if (run->label || run->asked[0]) {
+		fputs(" <span class=\"tag\">", out);
+		text_html(out, run->label ? run->label : "");
+		fputs(run->label && run->asked[0] ? ", " : "", out);
+		text_html(out, run->asked);
+		fputs("</span>", out);
+	}
+	fputs("</th><td class=\"text bad\">", out);
+	text_html(out, run->status);
+	fputs("</td>", out);
+	put_text_cell(out, run->out_for);
+	put_text_cell(out, run->trace);
+	put_text_cell(out, run->started);
+	put_text_cell(out, run->latest ? "yes, above" : "");
+	fputs("<td class=\"text why\">", out);
+	text_html(out, run->why);
+	fputs("</td></tr>\n", out);
+}
+
+/* Runs that crashed, hung or failed: as such, and compared with nothing. */
+void page_put_unfinished(struct page *page)
+{
+	FILE *out = page->out;
+
+	if (!page->data->n_unfinished)
+		return;
+	fputs("<section class=\"trace\" id=\"unfinished\">\n<h2>Runs that did not finish</h2>\n"
+	      "<p>They crashed, hung, failed or were interrupted, and nothing that asked the same "
+	      "has finished since. They have no figures; one that finished earlier is shown "
+	      "above.</p>\n"
+	      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" "
+	      "aria-label=\"Runs that did not finish\">\n"
+	      "<table><caption class=\"hidden\">Runs that did not finish</caption>\n<thead><tr>"
+	      "<th scope=\"col\">allocator</th><th scope=\"col\" class=\"text\">status</th>"
+	      "<th scope=\"col\" class=\"text\">out_for</th>"
+	      "<th scope=\"col\" class=\"text\">trace</th>"
+	      "<th scope=\"col\" class=\"text\">started (UTC)</th>"
+	      "<th scope=\"col\" class=\"text\">finished before</th>"
+	      "<th scope=\"col\" class=\"text\">why</th></tr></thead>\n<tbody>\n",
+	      out);
+	for (size_t i = 0; i < page->data->n_unfinished; i++)
+		put_unfinished_row(out, &page->data->unfinished[i]);
+	fputs("</tbody>\n</table></div>\n</section>\n", out);
 }
 
 /* How carefully nothing is checked is no choice. */
@@ -365,7 +408,7 @@ static void put_command(struct page *page, FILE *text, const struct report_trace
 	const struct report_run *run = &trace->runs[first];
 	const char **specs = calloc(trace->n_runs, sizeof(*specs));
 	struct result_setting *settings = calloc(run->n_settings + 1, sizeof(*settings));
-	struct report_replay replay = {.trace = trace->path,
+	struct report_replay replay = {.trace = trace->file,
 				       .label = run->label,
 				       .specs = specs,
 				       .settings = settings,
@@ -422,7 +465,7 @@ static void put_again(struct page *page)
 		put_commands(page, stream.out);
 	text = text_stream_end(&stream, NULL);
 	if (text) {
-		fputs("<p>To repeat it:</p>\n<pre><code>", page->out);
+		fputs("<p>To repeat it, where the traces and the database are:</p>\n<pre><code>", page->out);
 		text_html(page->out, text);
 		fputs("</code></pre>\n", page->out);
 	} else {
@@ -473,16 +516,18 @@ void page_put_foot(struct page *page)
 	}
 	fputs("</main>\n<footer>\n<h2>Where this comes from</h2>\n<dl class=\"facts\">\n", out);
 	page_put_fact(out, "report by", "quire " QUIRE_VERSION, false);
-	page_put_fact(out, "first run (UTC)", first, false);
-	page_put_fact(out, "last run (UTC)", last, false);
-	put_distinct(page, "build", offsetof(struct report_run, build_id));
-	put_distinct(page, "host", offsetof(struct report_run, host));
+	if (first) {
+		page_put_fact(out, "first run (UTC)", first, false);
+		page_put_fact(out, "last run (UTC)", last, false);
+		put_distinct(page, "build", offsetof(struct report_run, build_id));
+		put_distinct(page, "host", offsetof(struct report_run, host));
+	}
 	fputs("</dl>\n", out);
 	put_again(page);
 	fputs("<p>The same figures from the database, in one line:</p>\n<pre><code>"
 	      "sqlite3 -header -column ",
 	      out);
-	text_shell_html(out, page->options->database);
+	text_shell_html(out, text_base_name(page->options->database));
 	fputs(" &#39;SELECT * FROM v_comparison&#39;</code></pre>\n</footer>\n</body>\n</html>\n",
 	      out);
 }

@@ -19,10 +19,9 @@ struct page {
 	bool no_memory; /* a part of it could not be made */
 };
 
-/* A column of a table: of the engine's metrics only. */
+/* A column of a table: of the engine's metrics only, under their names. */
 struct column {
 	enum metric metric;
-	const char *heading;
 	const char
 		*group; /* starts a group of columns under this heading; "": starts one without */
 };
@@ -33,6 +32,7 @@ struct column {
 int page_put_trace(struct page *page, size_t trace, const char *plots, struct error *err);
 /** What stands before, between and behind them. */
 void page_put_head(struct page *page);
+void page_put_unfinished(struct page *page);
 void page_put_fidelity(struct page *page);
 void page_put_foot(struct page *page);
 
@@ -41,15 +41,12 @@ void page_put_foot(struct page *page);
 /** The name of a trace's figure. */
 void page_plot_name(char name[PLOT_NAME_MAX], size_t trace, enum plot_kind kind);
 
-/** The part of a path that a reader knows it by. */
-const char *page_base_name(const char *path);
-
 /* ---- tables.c */
 
 /** The row of group headings, if any, and one column's heading. */
 void page_put_groups(FILE *out, const struct column *columns, size_t n);
 void page_put_heading(FILE *out, const struct column *column);
-/** Back ends down, metrics across; the best of each column marked. */
+/** Back ends down, metrics across; the best of each column marked; last, what stands against a run. */
 void page_put_comparison(FILE *out, const struct report_trace *trace, const char *caption,
 			 const struct column *columns, size_t n);
 /** Metrics down, back ends across; NULL: all there are, those that runs bring of their own too. */

@@ -571,7 +571,7 @@ static int finish_svg(const char *directory, const char *name, const struct repo
 	if (out) {
 		fwrite(drawn, 1, (size_t)(from - drawn), out);
 		fprintf(out, "<title>%s: ", name);
-		text_html(out, trace->path);
+		text_html(out, trace->name);
 		fprintf(out, "</title>\n%s%s", style, to + strlen("</desc>"));
 	}
 	free(drawn);

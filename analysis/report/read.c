@@ -10,6 +10,7 @@
 #include "analysis/database.h"
 #include "analysis/report/arrange.h"
 #include "analysis/schema.h"
+#include "analysis/text.h"
 #include "base/bits.h"
 
 static const char *arena_strdup(struct report_data *data, const char *text)
@@ -46,6 +47,22 @@ static const char *column_word(struct reader *r, sqlite3_stmt *stmt, int column)
 	const char *text = column_text(r, stmt, column);
 
 	return text ? text : "";
+}
+
+/* Without the directories of paths in it. */
+static const char *column_names(struct reader *r, sqlite3_stmt *stmt, int column,
+				const char *between)
+{
+	const char *text = (const char *)sqlite3_column_text(stmt, column);
+	char *copy = report_alloc(r->data, text ? strlen(text) + 1 : 1, 1);
+
+	if (!copy) {
+		r->no_memory = true;
+		return "";
+	}
+	if (text)
+		text_drop_directories(strcpy(copy, text), between);
+	return copy;
 }
 
 static uint64_t column_u64(sqlite3_stmt *stmt, int column)
@@ -285,7 +302,7 @@ static int read_warnings(struct reader *r, struct report_run *run)
 			run->warnings = more;
 			room = 2 * room + 4;
 		}
-		run->warnings[run->n_warnings++] = column_word(r, stmt, 0);
+		run->warnings[run->n_warnings++] = column_names(r, stmt, 0, TEXT_PROSE);
 	}
 	return finish(r, stmt, got, 0);
 }
@@ -316,11 +333,11 @@ static enum run_role role_of(const char *name)
 	return role;
 }
 
-/* What is shown is what v_latest has; ?1: the label, if only its runs are wanted. */
-#define RUNS_FROM(which)                                                                           \
-	" FROM v_latest AS r JOIN host ON host.id = r.host_id"                                     \
+/* What is shown is what @view has; ?1: the label, if only its runs are wanted. */
+#define RUNS_FROM(view, which)                                                                     \
+	" FROM " view " AS r JOIN host ON host.id = r.host_id"                                     \
 	" JOIN backend ON backend.id = r.backend_id LEFT JOIN trace ON trace.id = r.trace_id"      \
-	" WHERE verb = '" which "' AND (?1 IS NULL OR label = ?1)"
+	" WHERE verb " which " AND (?1 IS NULL OR label = ?1)"
 
 #define RUNS_COLUMNS                                                                               \
 	"SELECT r.run_id, coalesce(r.trace_id, -r.run_id), trace.path, trace.digest, trace.note,"  \
@@ -328,22 +345,32 @@ static enum run_role role_of(const char *name)
 	" r.build_id, r.seed, r.threads, r.role, r.may_compete,"                                   \
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
-	" host.governor, r.settings"
+	" host.governor, r.settings, r.status, r.status_text, r.out_for"
 
 #define RUNS_ORDER " ORDER BY trace.path IS NULL, trace.path, 2, r.allocator, r.options, r.run_id"
 
-static const char count_sql[] = "SELECT count(*)" RUNS_FROM("replay");
-static const char runs_sql[] = RUNS_COLUMNS RUNS_FROM("replay") RUNS_ORDER;
-static const char count_fidelity_sql[] = "SELECT count(*)" RUNS_FROM("fidelity");
-static const char fidelity_sql[] = RUNS_COLUMNS RUNS_FROM("fidelity") RUNS_ORDER;
+#define REPLAYS	   RUNS_FROM("v_latest", "= 'replay'")
+#define FIDELITY   RUNS_FROM("v_latest", "= 'fidelity'")
+#define UNFINISHED RUNS_FROM("v_unfinished", "<> 'bench'")
+
+/* The number of some runs, and the runs. */
+struct runs_sql {
+	const char *count, *rows;
+};
+
+static const struct runs_sql replays = {"SELECT count(*)" REPLAYS, RUNS_COLUMNS REPLAYS RUNS_ORDER};
+static const struct runs_sql fidelities = {"SELECT count(*)" FIDELITY,
+					   RUNS_COLUMNS FIDELITY RUNS_ORDER};
+static const struct runs_sql unfinished = {"SELECT count(*)" UNFINISHED,
+					   RUNS_COLUMNS ", r.latest" UNFINISHED RUNS_ORDER};
 
 static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run *run)
 {
 	run->id = sqlite3_column_int64(stmt, 0);
 	run->allocator = column_word(r, stmt, 5);
 	run->summary = column_word(r, stmt, 6);
-	run->spec = column_word(r, stmt, 7);
-	run->options = column_word(r, stmt, 8);
+	run->spec = column_names(r, stmt, 7, TEXT_SPEC);
+	run->options = column_names(r, stmt, 8, TEXT_SPEC);
 	run->label = column_text(r, stmt, 9);
 	run->started = column_word(r, stmt, 10);
 	run->mode = column_word(r, stmt, 11);
@@ -354,6 +381,9 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->may_compete = sqlite3_column_int(stmt, 16) != 0;
 	run->host = column_word(r, stmt, 17);
 	run->asked = column_word(r, stmt, 18);
+	run->status = column_word(r, stmt, 19);
+	run->why = column_names(r, stmt, 20, TEXT_PROSE);
+	run->out_for = column_word(r, stmt, 21);
 }
 
 /* All selected runs into one array, cut into traces where the trace changes. */
@@ -369,7 +399,7 @@ static int read_runs(struct reader *r, const char *label, size_t n)
 	data->traces = report_alloc(data, n, sizeof(*data->traces));
 	if (!runs || !data->traces)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
-	rc = database_prepare(&r->database, runs_sql, &stmt, r->err);
+	rc = database_prepare(&r->database, replays.rows, &stmt, r->err);
 	if (rc)
 		return rc;
 	sqlite3_bind_text(stmt, 1, label, -1, SQLITE_STATIC);
@@ -379,9 +409,9 @@ static int read_runs(struct reader *r, const char *label, size_t n)
 		if (done == 0 || id != last) {
 			struct report_trace *trace = &data->traces[data->n_traces++];
 
-			trace->path = column_word(r, stmt, 2);
+			trace->file = text_base_name(column_word(r, stmt, 2));
 			trace->digest = column_word(r, stmt, 3);
-			trace->note = column_word(r, stmt, 4);
+			trace->note = column_names(r, stmt, 4, TEXT_PROSE);
 			trace->runs = &runs[done];
 			last = id;
 		}
@@ -409,30 +439,40 @@ static int count_runs(struct reader *r, const char *sql, const char *label, size
 	return finish(r, stmt, got, 0);
 }
 
-static int read_fidelity(struct reader *r, const char *label)
+/* The rows of @sql, of no trace of the page. */
+static int read_others(struct reader *r, const struct runs_sql *sql, const char *label,
+		       struct report_run **runs, size_t *n_runs)
 {
-	struct report_data *data = r->data;
 	sqlite3_stmt *stmt;
 	size_t n;
-	int got = SQLITE_DONE, rc = count_runs(r, count_fidelity_sql, label, &n);
+	int got = SQLITE_DONE, rc = count_runs(r, sql->count, label, &n);
 
 	if (rc || n == 0)
 		return rc;
-	data->fidelity = report_alloc(data, n, sizeof(*data->fidelity));
-	if (!data->fidelity)
+	*runs = report_alloc(r->data, n, sizeof(**runs));
+	if (!*runs)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
-	rc = database_prepare(&r->database, fidelity_sql, &stmt, r->err);
+	rc = database_prepare(&r->database, sql->rows, &stmt, r->err);
 	if (rc)
 		return rc;
 	sqlite3_bind_text(stmt, 1, label, -1, SQLITE_STATIC);
-	while (data->n_fidelity < n && (got = sqlite3_step(stmt)) == SQLITE_ROW) {
-		struct report_run *run = &data->fidelity[data->n_fidelity++];
+	while (*n_runs < n && (got = sqlite3_step(stmt)) == SQLITE_ROW) {
+		struct report_run *run = &(*runs)[(*n_runs)++];
 
-		run->trace = column_word(r, stmt, 2);
+		run->trace = text_base_name(column_word(r, stmt, 2));
 		read_run_row(r, stmt, run);
+		if (sql == &unfinished)
+			run->latest = sqlite3_column_int64(stmt, 22);
 		got = SQLITE_DONE;
 	}
-	rc = finish(r, stmt, got, 0);
+	return finish(r, stmt, got, 0);
+}
+
+static int read_fidelity(struct reader *r, const char *label)
+{
+	struct report_data *data = r->data;
+	int rc = read_others(r, &fidelities, label, &data->fidelity, &data->n_fidelity);
+
 	for (size_t i = 0; !rc && i < data->n_fidelity; i++) {
 		rc = read_settings(r, &data->fidelity[i]);
 		rc = rc ? rc : read_metrics(r, &data->fidelity[i]);
@@ -442,14 +482,36 @@ static int read_fidelity(struct reader *r, const char *label)
 	return rc;
 }
 
+static void note_newer(struct report_run *runs, size_t n, const struct report_run *attempt)
+{
+	for (size_t i = 0; i < n; i++) {
+		if (runs[i].id == attempt->latest)
+			runs[i].newer = attempt->status;
+	}
+}
+
+/* What of these has an older run on the page, which is then not the last word. */
+static void note_all_newer(struct report_data *data)
+{
+	for (size_t u = 0; u < data->n_unfinished; u++) {
+		for (size_t t = 0; t < data->n_traces; t++)
+			note_newer(data->traces[t].runs, data->traces[t].n_runs,
+				   &data->unfinished[u]);
+		note_newer(data->fidelity, data->n_fidelity, &data->unfinished[u]);
+	}
+}
+
 static int read_all(struct reader *r, const char *label)
 {
 	size_t n;
-	int rc = count_runs(r, count_sql, label, &n);
+	int rc = count_runs(r, replays.count, label, &n);
 
+	if (!rc)
+		rc = read_others(r, &unfinished, label, &r->data->unfinished,
+				 &r->data->n_unfinished);
 	if (rc)
 		return rc;
-	if (n == 0)
+	if (n == 0 && r->data->n_unfinished == 0)
 		return error_set(r->err, ENOENT,
 				 "%s: no finished replay%s%s%s (benchmarks are not drawn: see the "
 				 "view v_bench; fidelity without a replay: v_fidelity)",
@@ -468,7 +530,11 @@ static int read_all(struct reader *r, const char *label)
 			rc = rc ? rc : read_doubts(r, run);
 		}
 	}
-	return rc ? rc : read_fidelity(r, label);
+	if (!rc)
+		rc = read_fidelity(r, label);
+	if (!rc)
+		note_all_newer(r->data);
+	return rc;
 }
 
 /* ---- what runs bring of their own -------------------------------------------------------------- */

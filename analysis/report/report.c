@@ -29,6 +29,7 @@ static int compose(const struct report_options *options, const struct report_dat
 	for (size_t t = 0; !rc && t < data->n_traces; t++)
 		rc = page_put_trace(&page, t, plots, err);
 	if (!rc) {
+		page_put_unfinished(&page);
 		page_put_fidelity(&page);
 		page_put_foot(&page);
 	}

@@ -2,6 +2,7 @@
 #include "analysis/report/page.h"
 
 #include <math.h>
+#include <string.h>
 
 #include "analysis/text.h"
 
@@ -57,6 +58,19 @@ static void put_run_name(FILE *out, const struct report_run *run)
 	text_html(out, run->name);
 	if (tags[run->role])
 		fprintf(out, " <span class=\"tag\">%s</span>", tags[run->role]);
+	if (run->newer)
+		fprintf(out, " <span class=\"tag bad\">a newer run %s</span>",
+			strcmp(run->newer, "interrupted") == 0 ? "was interrupted" : run->newer);
+}
+
+/* A name, which may be broken between its words. */
+static void put_breakable(FILE *out, const char *name)
+{
+	for (; *name; name++) {
+		fputc(*name, out);
+		if (*name == '_')
+			fputs("<wbr>", out);
+	}
 }
 
 void page_put_groups(FILE *out, const struct column *columns, size_t n)
@@ -85,10 +99,10 @@ void page_put_heading(FILE *out, const struct column *column)
 	const char *unit = text_metric_unit(column->metric);
 
 	fprintf(out, "<th scope=\"col\"%s><abbr title=\"", column->group ? " class=\"start\"" : "");
-	text_html(out, info->name);
-	fputs(": ", out);
 	text_html(out, info->help);
-	fprintf(out, "\">%s</abbr><span class=\"unit\">%s%s%s</span></th>", column->heading, unit,
+	fputs("\">", out);
+	put_breakable(out, info->name);
+	fprintf(out, "</abbr><span class=\"unit\">%s%s%s</span></th>", unit,
 		unit[0] && info->direction != METRIC_NEUTRAL ? " " : "", arrows[info->direction]);
 }
 
@@ -105,6 +119,21 @@ static void put_value_cell(FILE *out, const struct report_trace *trace,
 		best ? "<span class=\"hidden\"> (best)</span>" : "");
 }
 
+/* One word a line: a run may have many. */
+static void put_out_for(FILE *out, const struct report_run *run)
+{
+	fputs(run->role == ROLE_CANDIDATE && run->out_for[0] ? "<td class=\"start text bad\">"
+							      : "<td class=\"start text\">",
+	      out);
+	for (const char *c = run->out_for; *c; c++) {
+		if (*c == ',')
+			fputs(", ", out);
+		else
+			text_html(out, (char[2]){*c, '\0'});
+	}
+	fputs(run->out_for[0] ? "</td>" : "\xe2\x80\x93</td>", out);
+}
+
 void page_put_comparison(FILE *out, const struct report_trace *trace, const char *caption,
 			 const struct column *columns, size_t n)
 {
@@ -119,9 +148,10 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 		"<table><caption class=\"hidden\">%s</caption>\n<thead>\n",
 		caption, caption);
 	page_put_groups(out, columns, n);
-	fputs("<tr><th scope=\"col\">back end</th>", out);
+	fputs("<tr><th scope=\"col\">allocator</th>", out);
 	for (size_t c = 0; c < n; c++)
 		page_put_heading(out, &columns[c]);
+	fputs("<th scope=\"col\" class=\"start text\">out_<wbr>for</th>", out);
 	fputs("</tr>\n</thead>\n<tbody>\n", out);
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		const struct report_run *run = &trace->runs[i];
@@ -132,6 +162,7 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 		fputs("</th>", out);
 		for (size_t c = 0; c < n; c++)
 			put_value_cell(out, trace, run, &columns[c]);
+		put_out_for(out, run);
 		fputs("</tr>\n", out);
 	}
 	fputs("</tbody>\n</table></div>\n", out);

@@ -374,7 +374,7 @@ static void assert_report_fails(const struct fixture *f, int code, const char *w
 
 static bool is_void(const char *name)
 {
-	static const char *const names[] = {"meta", "br", "img", "!DOCTYPE"};
+	static const char *const names[] = {"meta", "br", "img", "wbr", "!DOCTYPE"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
 		if (strcmp(name, names[i]) == 0)

@@ -325,6 +325,139 @@ static void who_was_asked_something_else_is_no_rival(void **state)
 	free(html);
 }
 
+/* ---- what did not finish ---------------------------------------------------------------------------- */
+
+static void runs_that_did_not_finish_are_shown_as_such(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("honest"), other = run_record("hog");
+	struct store *store = must_open(f);
+	char *html, *row;
+
+	send_candidate(store, "honest", 2, METRIC_COUNT, 0);
+	send_candidate(store, "modest", 1, METRIC_COUNT, 0);
+	run.run.options = "";
+	must_take(store, &run);
+	send_settings(store);
+	send_done(store, RUN_CRASHED, "died of <signal> 11 at event 7");
+	other.run.spec = "hog:much";
+	must_take(store, &other);
+	must_take(store, &(struct result_record){.kind = RESULT_DOUBT,
+						 .doubt = {DOUBT_out_of_memory, 1}});
+	send_done(store, RUN_CRASHED, "killed");
+	must_close(store);
+	html = must_report(f);
+	assert_non_null(strstr(html, "2 newer runs did not finish"));
+	row = cut(html, "id=\"unfinished\"", "</section>");
+	assert_int_equal(count(row, "<tr data-run"), 2);
+	assert_non_null(strstr(row, "died of &lt;signal&gt; 11 at event 7"));
+	assert_non_null(strstr(row, ">hog:much"));
+	assert_non_null(strstr(row, ">crashed,out_of_memory<"));
+	assert_int_equal(count(row, "(best)"), 0);
+	free(row);
+	/* Who is not asked is not in the tables, whose row an older run stands in is marked. */
+	assert_int_equal(count(html, "a newer run crashed"), 2);
+	row = cut(html, "<tr data-run=\"1\"", "</tr>");
+	assert_non_null(strstr(row, "a newer run crashed"));
+	free(row);
+	free(html);
+	/* Until one finishes. */
+	store = must_open(f);
+	must_take(store, &run);
+	send_settings(store);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	html = must_report(f);
+	assert_non_null(strstr(html, "1 newer run did not finish"));
+	assert_null(strstr(html, "a newer run crashed"));
+	free(html);
+}
+
+static void where_nothing_finished_there_is_a_page_of_why(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("hog");
+	struct store *store = must_open(f);
+	char *html;
+
+	must_take(store, &run);
+	send_done(store, RUN_FAILED, "too large");
+	must_close(store);
+	html = must_report(f);
+	assert_non_null(strstr(html, "0 runs on 0 traces"));
+	assert_non_null(strstr(html, ">too large<"));
+	free(html);
+}
+
+/* ---- what must not be in it --------------------------------------------------------------------------- */
+
+static void no_directory_of_the_machine_is_told(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+	char command[256], *html;
+
+	run.run.trace = "/secret/place/server.quire";
+	run.run.spec = "llfree:policy=/secret/place/p.yaml";
+	run.run.options = "policy=/secret/place/p.yaml#0123,tree=8";
+	for (int i = 0; i < 4; i++) {
+		run.run.trace_digest = i == 1 ? "fedcba9876543210fedcba9876543210"
+					      : "0123456789abcdef0123456789abcdef";
+		must_take(store, &run);
+		if (i == 2) {
+			send_setting(store, SETTING_QUESTION, "salvage", "true", "", false);
+			send_setting(store, SETTING_QUESTION, "prefill", "none", "", false);
+		}
+		send_warning(store, "/secret/place/server.quire: block 3 is damaged");
+		if (i == 3) {
+			send_done(store, RUN_FAILED, "/secret/place/server.quire: gone");
+			continue;
+		}
+		send_results(store);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_close(store);
+	html = must_report(f);
+	assert_null(strstr(html, "secret"));
+	assert_null(strstr(html, f->directory));
+	assert_non_null(strstr(html, "policy=p.yaml"));
+	assert_non_null(strstr(html, ">server.quire: gone<"));
+	assert_non_null(strstr(html, ">server.quire (fedcba98)<"));
+	free(html);
+	snprintf(command, sizeof(command), "! grep -rq -e secret -e '%s' '%s/report'", f->directory,
+		 f->directory);
+	assert_int_equal(system(command), 0);
+	snprintf(command, sizeof(command), "grep -q 'server.quire' '%s/report/plots/'*.svg",
+		 f->directory);
+	assert_int_equal(system(command), 0);
+}
+
+static void a_salvaged_trace_is_called_one(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+	char *html;
+
+	run.run.trace = "a/server.quire";
+	for (int i = 0; i < 2; i++) {
+		run.run.trace_digest = i ? "fedcba9876543210fedcba9876543210"
+					 : "0123456789abcdef0123456789abcdef";
+		must_take(store, &run);
+		if (i)
+			send_setting(store, SETTING_QUESTION, "salvage", "true", "", false);
+		send_results(store);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_close(store);
+	html = must_report(f);
+	assert_int_equal(count(html, "<h2>server.quire</h2>"), 1);
+	assert_int_equal(
+		count(html, "<h2>server.quire (salvaged: a part of a damaged trace)</h2>"), 1);
+	free(html);
+}
+
 /* ---- what nobody here has heard of ------------------------------------------------------------------ */
 
 static void an_unknown_setting_flows_through(void **state)
@@ -434,6 +567,10 @@ int main(void)
 		TEST(a_refusing_back_end_never_wins),
 		TEST(where_all_refused_nobody_is_best),
 		TEST(who_was_asked_something_else_is_no_rival),
+		TEST(runs_that_did_not_finish_are_shown_as_such),
+		TEST(where_nothing_finished_there_is_a_page_of_why),
+		TEST(no_directory_of_the_machine_is_told),
+		TEST(a_salvaged_trace_is_called_one),
 		TEST(an_unknown_setting_flows_through),
 		TEST(what_a_run_brings_is_shown_with_its_source_and_model),
 		TEST(ways_of_allocations_get_a_table_if_any_back_end_tells_them),

@@ -43,6 +43,36 @@ static void html_is_escaped_and_always_valid_utf8(void **state)
 	assert_written(text_html, "\x80<", "\xef\xbf\xbd&lt;");
 }
 
+static void of_paths_the_names_are_left(void **state)
+{
+	static const char *const cases[][2] = {
+		{"llfree:policy=/home/me/p.yaml#12ab,tree=8", "llfree:policy=p.yaml#12ab,tree=8"},
+		{"percpu:inner=(llfree:policy=a/b/p.yaml)", "percpu:inner=(llfree:policy=p.yaml)"},
+		{"../x/t.quire: block at 12: damaged", "t.quire: block at 12: damaged"},
+		{"/a /b/c/ ~/d './e'", "a c/ d 'e'"},
+		{"3 ops/s of and/or, 1/2", "3 ops/s of and/or, 1/2"},
+		{"/", "/"},
+		{"", ""},
+	};
+	char spec[64];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char text[64];
+
+		strcpy(text, cases[i][0]);
+		text_drop_directories(text, TEXT_PROSE);
+		assert_string_equal(text, cases[i][1]);
+	}
+	strcpy(spec, "llfree:policy=/my own/a b.yaml,tree=8");
+	text_drop_directories(spec, TEXT_SPEC);
+	assert_string_equal(spec, "llfree:policy=a b.yaml,tree=8");
+	assert_string_equal(text_base_name("/a/b.quire"), "b.quire");
+	assert_string_equal(text_base_name("a/b/"), "b/");
+	assert_string_equal(text_base_name("/"), "/");
+	assert_string_equal(text_base_name("b"), "b");
+}
+
 static void gnuplot_strings_cannot_be_left(void **state)
 {
 	(void)state;
@@ -99,7 +129,7 @@ static void a_metrics_unit_decides_how_it_is_shown(void **state)
 	assert_string_equal(text_metric_unit(METRIC_free_share_1g), "%");
 	assert_string_equal(text_metric_unit(METRIC_ops_per_second), "M/s");
 	assert_string_equal(text_metric_unit(METRIC_free_ns_p99), "ns");
-	assert_string_equal(text_metric_unit(METRIC_free_huge), "");
+	assert_string_equal(text_metric_unit(METRIC_free_huge), "huge frames");
 }
 
 static void no_value_is_too_long(void **state)
@@ -119,6 +149,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(html_is_escaped_and_always_valid_utf8),
+		cmocka_unit_test(of_paths_the_names_are_left),
 		cmocka_unit_test(gnuplot_strings_cannot_be_left),
 		cmocka_unit_test(shell_words_are_quoted_when_needed),
 		cmocka_unit_test(numbers_read_as_people_write_them),

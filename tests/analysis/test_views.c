@@ -226,7 +226,8 @@ static void the_comparison_names_metrics_that_exist(void **state)
 	assert_answer(f,
 		      "SELECT group_concat(name) FROM pragma_table_info('v_comparison') WHERE name"
 		      " NOT IN (SELECT name FROM metric_info)",
-		      "run_id,trace,allocator,options,label,prefill,settings,may_compete");
+		      "run_id,trace,allocator,options,label,prefill,settings,may_compete,"
+		      "out_for");
 	/* and computes each from the metric of its own name */
 	assert_answer(f,
 		      "SELECT count(*) FROM pragma_table_info('v_comparison') AS c WHERE name IN"
@@ -234,6 +235,91 @@ static void the_comparison_names_metrics_that_exist(void **state)
 		      " name = 'v_comparison') NOT GLOB '*''' || c.name || '''* AS ' || c.name || "
 		      "'[, \n]*'",
 		      "0");
+}
+
+static void send_blocks(struct store *store, enum freelist_source source, uint64_t blocks)
+{
+	struct result_record record = {.kind = RESULT_FREELIST};
+
+	record.freelist.sample = 1;
+	record.freelist.source = source;
+	record.freelist.blocks[3] = blocks;
+	must_take(store, &record);
+}
+
+static void free_blocks_are_told_with_what_explains_them(void **state)
+{
+	const struct fixture *f = *state;
+	struct result_record run = run_record("recorded");
+	struct store *store = must_open(f);
+
+	must_take(store, &run);
+	send_results(store);
+	send_blocks(store, FREELIST_ENGINE, 19988);
+	send_blocks(store, FREELIST_EXPLAINED, 41);
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	assert_answer(f,
+		      "SELECT engine || ',' || explained || ',' || kernel || ',' || difference"
+		      " FROM v_free_blocks WHERE block_order = 3",
+		      "19988,41,30,11");
+	assert_answer(f, "SELECT count(*) FROM v_free_blocks WHERE backend NOT NULL", "0");
+}
+
+/* Each point once under each label, however often it was run. */
+static void a_point_that_was_run_again_counts_once(void **state)
+{
+	static const char *const labels[] = {"before", "before", "after", "after", NULL};
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree");
+	struct store *store = must_open(f);
+
+	for (size_t i = 0; i < ARRAY_SIZE(labels); i++) {
+		run.run.label = labels[i];
+		must_take(store, &run);
+		send_metric(store, METRIC_free_huge, (double)i);
+		send_done(store, RUN_DONE, NULL);
+	}
+	must_take(store, &run);
+	send_done(store, RUN_CRASHED, "died");
+	must_close(store);
+	assert_answer(f,
+		      "SELECT group_concat(t) FROM (SELECT ifnull(label, '-') || run_id || runs AS t"
+		      " FROM v_point ORDER BY run_id)",
+		      "before22,after42,-51");
+	assert_answer(f,
+		      "SELECT group_concat(a.value || '>' || b.value) FROM v_point AS old"
+		      " JOIN v_point AS new USING (point_id)"
+		      " JOIN v_metric AS a ON a.run_id = old.run_id"
+		      " JOIN v_metric AS b ON b.run_id = new.run_id AND b.name = a.name"
+		      " WHERE old.label = 'before' AND new.label = 'after'",
+		      "1.0>3.0");
+}
+
+static void what_did_not_finish_is_told_until_it_does(void **state)
+{
+	static const char asked[] =
+		"SELECT group_concat(t) FROM (SELECT run_id || status || ifnull(latest, '-') AS t"
+		" FROM v_unfinished ORDER BY run_id)";
+	const struct fixture *f = *state;
+	struct result_record run = run_record("llfree"), other = run_record("buddy");
+	struct store *store = must_open(f);
+
+	must_take(store, &run);
+	send_done(store, RUN_DONE, NULL);
+	must_take(store, &run);
+	send_done(store, RUN_FAILED, "older");
+	must_take(store, &run);
+	send_done(store, RUN_CRASHED, "died");
+	must_take(store, &other);
+	send_done(store, RUN_FAILED, "never did");
+	must_take(store, &run); /* still running */
+	assert_answer(f, asked, "3crashed1,4failed-");
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_latest", "1");
+	send_done(store, RUN_DONE, NULL);
+	must_close(store);
+	assert_answer(f, asked, "4failed-");
+	assert_answer(f, "SELECT group_concat(run_id) FROM v_latest", "5");
 }
 
 int main(void)
@@ -246,6 +332,9 @@ int main(void)
 		TEST(v_fidelity_has_every_fidelity_metric),
 		TEST(runs_of_traces_without_a_digest_stand_for_themselves),
 		TEST(the_comparison_names_metrics_that_exist),
+		TEST(free_blocks_are_told_with_what_explains_them),
+		TEST(a_point_that_was_run_again_counts_once),
+		TEST(what_did_not_finish_is_told_until_it_does),
 	};
 
 	return cmocka_run_group_tests_name("analysis: views", tests, NULL, NULL);

@@ -53,10 +53,10 @@ static void assert_document(struct document *d, const char *expected)
 static const struct emitter_column columns[] = {
 	{.path = "allocator", .heading = "allocator"},
 	{.path = "metrics.free_huge", .heading = "free huge", .style = EMITTER_COUNT},
-	{.path = "metrics.huge_score", .heading = "score", .style = EMITTER_FIXED1},
-	{.path = "metrics.share", .heading = "2 MiB", .style = EMITTER_PERCENT},
+	{.path = "metrics.huge_score", .unit = "%", .style = EMITTER_FIXED1},
+	{.path = "metrics.share", .heading = "2 MiB", .unit = "%", .style = EMITTER_PERCENT},
 	{.path = "metrics.bytes", .heading = "metadata", .style = EMITTER_BYTES},
-	{.path = "metrics.rate", .heading = "ops/s", .style = EMITTER_RATE},
+	{.path = "metrics.rate", .heading = "ops/s", .unit = "1/s", .style = EMITTER_RATE},
 	{.path = "ok", .heading = "ok"},
 };
 
@@ -113,9 +113,10 @@ static void a_table_shows_the_columns_aligned(void **state)
 			    "trace.orders: 5\n"
 			    "trace.orders: 7\n"
 			    "\n"
-			    "allocator  free huge  score   2 MiB  metadata   ops/s  ok\n"
-			    "llfree     1 234 567   97.2  97.9 %   3.2 MiB  12.3 M  yes\n"
-			    "buddy              9      -  97.9 %   3.2 MiB  12.3 M  no\n");
+			    "allocator  free huge  huge_score  2 MiB  metadata   ops/s  ok\n"
+			    "                               %      %               1/s\n"
+			    "llfree     1 234 567        97.2   97.9   3.2 MiB  12.3 M  yes\n"
+			    "buddy              9           -   97.9   3.2 MiB  12.3 M  no\n");
 }
 
 static void json_gives_everything(void **state)
@@ -369,11 +370,10 @@ static void csv_quotes_as_rfc_4180_has_it(void **state)
 			    "\"\"\"\",\n");
 }
 
-static void two_lists_are_parted_by_a_blank_line(void **state)
+static void two_lists_are_parted_by_a_blank_line_and_csv_has_the_first(void **state)
 {
 	static const struct emitter_column one[] = {{.path = "b", .heading = "b"}};
-	static const char *const expected[] = {"b\n1\n\nb\n2\n\nafter: 3\n", NULL,
-					       "a,b\nx,1\n\na,b\ny,2\n"};
+	static const char *const expected[] = {"b\n1\n\nb\n2\n\nafter: 3\n", NULL, "a,b\nx,1\n"};
 	struct document d;
 
 	(void)state;
@@ -384,12 +384,142 @@ static void two_lists_are_parted_by_a_blank_line(void **state)
 		emitter_rows_begin(d.e, "first", one, 1);
 		emit_ab(d.e, "x", 1);
 		emitter_rows_end(d.e);
-		emitter_rows_begin(d.e, "second", one, 1);
+		emitter_aside_begin(d.e, "second", one, 1);
 		emit_ab(d.e, "y", 2);
 		emitter_rows_end(d.e);
 		emitter_uint(d.e, "after", 3);
 		assert_document(&d, expected[format]);
 	}
+}
+
+static void a_list_aside_leaves_the_one_row_of_csv_as_it_is(void **state)
+{
+	struct document d;
+
+	(void)state;
+	begin(&d, EMITTER_CSV);
+	emitter_uint(d.e, "before", 1);
+	emitter_aside_begin(d.e, "aside", NULL, 0);
+	emit_ab(d.e, "x", 7);
+	emitter_rows_end(d.e);
+	emitter_uint(d.e, "after", 2);
+	assert_document(&d, "before,after\n1,2\n");
+}
+
+/* ---- what fits ---- */
+
+static const struct emitter_column many[] = {
+	{.path = "allocator"},
+	{.path = "m.free_huge", .unit = "huge frames", .style = EMITTER_COUNT, .priority = 1},
+	{.path = "m.moves_to_compact", .unit = "frames", .style = EMITTER_COUNT, .priority = 3},
+	{.path = "m.alloc_failures", .style = EMITTER_COUNT, .priority = 2},
+	{.path = "salvage", .show = EMITTER_IF_TOLD},
+	{.path = "trace", .show = EMITTER_IF_DIFFERS},
+	{.path = "out_for", .style = EMITTER_PROSE},
+};
+
+static void emit_many(struct emitter *e, const char *name, const char *trace, const char *out_for)
+{
+	emitter_row_begin(e);
+	emitter_string(e, "allocator", name);
+	emitter_object_begin(e, "m");
+	emitter_uint(e, "free_huge", 10806);
+	emitter_uint(e, "moves_to_compact", 2018324);
+	emitter_uint(e, "alloc_failures", 7);
+	emitter_object_end(e);
+	emitter_bool(e, "salvage", false);
+	emitter_string(e, "trace", trace);
+	emitter_string(e, "out_for", out_for);
+	emitter_row_end(e);
+}
+
+static void a_table_fits_by_breaking_names_then_by_leaving_columns_out(void **state)
+{
+	static const struct {
+		size_t width;
+		const char *text, *left_out;
+	} cases[] = {
+		{0,
+		 "allocator    free_huge  moves_to_compact  alloc_failures  out_for\n"
+		 "           huge frames            frames\n"
+		 "buddy           10 806         2 018 324               7  "
+		 "alloc_failures,crashed\n"
+		 "llfree          10 806         2 018 324               7  -\n",
+		 NULL},
+		{72,
+		 "                                          alloc_\n"
+		 "allocator  free_huge  moves_to_compact  failures  out_for\n"
+		 "                huge            frames\n"
+		 "              frames\n"
+		 "buddy         10 806         2 018 324         7  alloc_failures,crashed\n",
+		 NULL},
+		{48,
+		 "            free_    alloc_\n"
+		 "allocator    huge  failures  out_for\n"
+		 "             huge\n"
+		 "           frames\n"
+		 "buddy      10 806         7  alloc_failures,\n"
+		 "                             crashed\n"
+		 "llfree     10 806         7  -\n",
+		 "moves_to_compact"},
+		{8,
+		 "allocator  out_for\n"
+		 "buddy      alloc_failures,\n"
+		 "           crashed\n"
+		 "llfree     -\n",
+		 "free_huge, moves_to_compact, alloc_failures"},
+	};
+	struct document d;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin(&d, EMITTER_TABLE);
+		emitter_set_width(d.e, cases[i].width);
+		emitter_rows_begin(d.e, "runs", many, ARRAY_SIZE(many));
+		emit_many(d.e, "buddy", "t", "alloc_failures,crashed");
+		emit_many(d.e, "llfree", "t", NULL);
+		emitter_rows_end(d.e);
+		if (cases[i].left_out)
+			assert_string_equal(emitter_left_out(d.e), cases[i].left_out);
+		else
+			assert_null(emitter_left_out(d.e));
+		end(&d);
+		print_message("%s", d.text);
+		assert_memory_equal(d.text, cases[i].text, strlen(cases[i].text));
+		for (const char *line = d.text; *line; line += strcspn(line, "\n") + 1)
+			assert_true(cases[i].width < 48 || strcspn(line, "\n") <= cases[i].width);
+		free(d.text);
+	}
+}
+
+static void a_column_that_tells_rows_apart_is_there_if_they_differ(void **state)
+{
+	struct document d;
+
+	(void)state;
+	begin(&d, EMITTER_TABLE);
+	emitter_rows_begin(d.e, "runs", &many[5], 1);
+	emit_many(d.e, "buddy", "t", NULL);
+	emit_many(d.e, "buddy", "u", NULL);
+	emitter_rows_end(d.e);
+	assert_document(&d, "trace\nt\nu\n");
+}
+
+static void what_is_left_out_of_several_tables_is_named_once(void **state)
+{
+	struct document d;
+
+	(void)state;
+	begin(&d, EMITTER_TABLE);
+	emitter_set_width(d.e, 8);
+	for (unsigned int i = 0; i < 3; i++) {
+		emitter_aside_begin(d.e, "runs", many, i == 0 ? 2 : 4);
+		emit_many(d.e, "buddy", "t", NULL);
+		emitter_rows_end(d.e);
+	}
+	assert_string_equal(emitter_left_out(d.e), "free_huge, moves_to_compact, alloc_failures");
+	end(&d);
+	free(d.text);
 }
 
 /* ---- values ---- */
@@ -406,7 +536,7 @@ static void styles_print_as_their_name_says(void **state)
 		{EMITTER_COUNT, 1e300, "1e+300"},	 {EMITTER_BYTES, 1024, "1.0 KiB"},
 		{EMITTER_RATE, 12.3e6, "12.3 M"},	 {EMITTER_FIXED1, 0.06, "0.1"},
 		{EMITTER_FIXED2, 0.125, "0.12"},	 {EMITTER_FIXED3, -2, "-2.000"},
-		{EMITTER_PERCENT, 0.979, "97.9 %"},	 {EMITTER_PERCENT, 1, "100.0 %"},
+		{EMITTER_PERCENT, 0.979, "97.9"},	 {EMITTER_PERCENT, 1, "100.0"},
 		{EMITTER_FIXED1, 1e300, "1e+300"},	 {EMITTER_HEX, 1.5, "1.5"},
 	};
 	struct emitter_column column = {.path = "v", .heading = ""};
@@ -423,8 +553,7 @@ static void styles_print_as_their_name_says(void **state)
 		emitter_real(d.e, "v", cases[i].v);
 		emitter_row_end(d.e);
 		emitter_rows_end(d.e);
-		snprintf(expected, sizeof(expected), "%*s\n%s\n", (int)strlen(cases[i].text), "",
-			 cases[i].text);
+		snprintf(expected, sizeof(expected), "%s\n", cases[i].text);
 		assert_document(&d, expected);
 	}
 }
@@ -697,7 +826,11 @@ int main(void)
 		cmocka_unit_test(csv_matches_later_rows_by_name),
 		cmocka_unit_test(a_scalar_unknown_to_the_first_row_is_an_error_in_csv_only),
 		cmocka_unit_test(csv_quotes_as_rfc_4180_has_it),
-		cmocka_unit_test(two_lists_are_parted_by_a_blank_line),
+		cmocka_unit_test(two_lists_are_parted_by_a_blank_line_and_csv_has_the_first),
+		cmocka_unit_test(a_list_aside_leaves_the_one_row_of_csv_as_it_is),
+		cmocka_unit_test(a_table_fits_by_breaking_names_then_by_leaving_columns_out),
+		cmocka_unit_test(a_column_that_tells_rows_apart_is_there_if_they_differ),
+		cmocka_unit_test(what_is_left_out_of_several_tables_is_named_once),
 		cmocka_unit_test(styles_print_as_their_name_says),
 		cmocka_unit_test(whole_numbers_keep_all_their_digits),
 		cmocka_unit_test(what_is_not_a_number_is_null),

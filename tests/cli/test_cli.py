@@ -32,7 +32,8 @@ INSTANCES = "/sys/kernel/tracing/instances"
 PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
 # Lines that accompany a run that went well.
-NOTES = ("the trace has no start snapshot", "open loop:", "at the end ", "to repeat it: ")
+NOTES = ("the trace has no start snapshot", "open loop:", "at the end ", "to repeat it: ",
+         "left out for want of room: ")
 BACKENDS = ("recorded", "buddy", "llfree", "percpu", "firstfit", "nextfit", "null")
 
 
@@ -832,13 +833,52 @@ def a_limit_on_file_sizes_is_a_write_error():
     same(files(), ["t.quire", "t.txt"], "files")
 
 
-def a_reader_that_leaves_early_is_told():
-    name = trace()
-    with running("trace", "cat", name) as process:
+def left_after_a_line(*argv):
+    """What becomes of it when whoever reads it has read enough."""
+    with running(*argv) as process:
         process.stdout.readline()
         process.stdout.close()
         process.stdout = None
-        judge(end_of(process), RUN, ("standard output", "Broken pipe"))
+        return end_of(process)
+
+
+def a_reader_that_leaves_early_is_no_error():
+    name = trace()
+    for argv in (("trace", "cat", name), ("trace", "cat", name, name, "--format", "csv"),
+                 ("list", "metrics"), ("list", "metrics", "--format", "json"), ("--help",), ("replay", "--help"),
+                 ("trace", "check", name), ("replay", name, "-a", "null", "--format", "csv")):
+        result = left_after_a_line(*argv)
+        same((result.code, result.errors()), (OK, []), str(result))
+    # Not even what is no error of the reader's is hidden by it.
+    write("broken.quire", read(name)[:-1])
+    same(left_after_a_line("trace", "check", "broken.quire").code, CHECK, "damage, unread")
+
+
+def runs_that_nobody_reads_end_unless_they_are_kept():
+    name = trace(events=60000)
+    backends = [word for _ in range(4) for word in ("-a", "firstfit")]
+    began = time.monotonic()
+    succeeds("replay", name, "-a", "firstfit", "--format", "json")
+    one = time.monotonic() - began
+    began = time.monotonic()
+    result = left_after_a_line("replay", name, *10 * backends, "--format", "json")
+    same((result.code, result.errors()), (OK, []), str(result))
+    check(time.monotonic() - began < 20 * one, "forty runs for nobody")
+    result = left_after_a_line("bench", "bulk", "--memory", "64M", "-a", "llfree", "--repetitions", "1",
+                               "--order", ",".join(str(o) for o in range(10)), "--format", "json")
+    same((result.code, result.errors()), (OK, []), str(result))
+    result = left_after_a_line("replay", name, *backends, "--db", "r.db", "--format", "json")
+    same((result.code, result.errors()), (OK, []), str(result))
+    same(statuses("r.db"), 4 * ["done"], "kept")
+
+
+def what_is_given_twice_is_refused():
+    name = trace()
+    for argv in (("--seed", "1", "--seed", "1"), ("--oracle", "--no-oracle"), ("-l", "a", "--label=b")):
+        refuses(USAGE, ("given twice",), "replay", name, "-a", "null", *argv)
+    refuses(USAGE, ("tree", "given twice"), "replay", name, "-a", "llfree:tree=8,tree=16")
+    refuses(USAGE, ("memory", "given twice"), "generate", "frag", "-p", "memory=64M", "-p", "memory=64M")
+    succeeds("replay", name, "-a", "null", "-a", "null")
 
 
 def missing_standard_descriptors_cost_no_data():
@@ -1205,6 +1245,35 @@ def several_replays_share_a_database():
 def need_gnuplot():
     if not shutil.which("gnuplot"):
         raise Skip("needs gnuplot")
+
+
+def the_report_keeps_names_and_no_directory():
+    need_gnuplot()
+    where = os.path.realpath(".")
+    os.mkdir("hidden place")
+    name = os.path.join(where, trace("hidden place/a.quire"))
+    policy = os.path.join(where, "hidden place", "mine.yaml")
+    shutil.copy(os.path.join(SOURCE, "configs", "policies", "simple.yaml"), policy)
+    db, out = os.path.join(where, "hidden place", "r.db"), os.path.join(where, "hidden place", "out")
+    result = quire("replay", name, "-a", f"llfree:policy={policy}", "-a", "firstfit", "--db", db, "-l", "mine")
+    same(result.code, OK, str(result))
+    slow = os.path.join(where, slow_trace())
+    with running("replay", slow, "-a", "buddy", "--samples", "100000", "--db", db) as process:
+        os.kill(run_child(process, db), signal.SIGKILL)
+        same(end_of(process).code, RUN, "a run that was killed")
+    same(quire("report", db, "-o", out).code, OK, "report")
+    told = 0
+    for directory, _, names in os.walk(out):
+        for one in names:
+            text = read(os.path.join(directory, one)).decode()
+            told += "a.quire" in text
+            for word in ("hidden place", where, os.path.basename(where)):
+                check(word not in text, f"{one}: {word}: {re.findall('.*' + re.escape(word) + '.*', text)[:3]}")
+    check(told >= 4, "the page and its plots name the trace")
+    page = read(os.path.join(out, "index.html")).decode()
+    for word in ("quire replay a.quire", "--db r.db", "quire report r.db -o out", "policy=mine.yaml", ">crashed<",
+                 "Runs that did not finish"):
+        check(word in page, f"{word} is missing")
 
 
 def without_gnuplot_there_is_no_report_and_no_loss():
@@ -1586,19 +1655,130 @@ def csv_keeps_its_columns_where_the_length_is_not_known():
              ["", "2000"], "events")
 
 
-def csv_of_the_other_verbs_parses():
-    name = trace()
-    for args, head, count in ((("trace", "cat", name), "time_ns", 2000),
-                              (("list", "allocators"), "name", len(BACKENDS))):
-        out = succeeds(*args, "--format", "csv").out
+def documents():
+    """A command line for each kind of document, and how many rows it has as CSV."""
+    name, bench = trace(), ("--memory", "64M", "-a", "llfree", "--repetitions", "1")
+    yield ("trace", "cat", name), 2000
+    yield ("trace", "cat", name, name), 4000
+    yield ("trace", "info", name, SQLITE), 2
+    yield ("trace", "check", name, SQLITE), 2
+    yield ("list", "allocators"), len(BACKENDS)
+    yield ("list", "workloads"), len(succeeds("list", "workloads", "--format", "json").json()["workloads"])
+    yield ("list", "metrics"), len(succeeds("list", "metrics", "--format", "json").json()["metrics"])
+    yield ("import", "-f", "t.txt"), 1
+    yield ("generate", "frag", "-f", "-p", "memory=64M"), 1
+    yield ("replay", SQLITE, "-a", "recorded", "-a", "llfree", "--samples", "2"), 2
+    yield ("bench", "bulk", *bench), 1
+    yield ("bench", "frag", *bench, "--rounds", "2"), 1
+    yield ("fidelity", SQLITE), 1
+    if os.geteuid() == 0:
+        yield ("snapshot",), 1
+
+
+def a_csv_is_one_table():
+    for argv, count in documents():
+        out = succeeds(*argv, "--format", "csv").out
         table = list(csv.DictReader(io.StringIO(out), strict=True))
-        same(len(table), count, f"rows of {args}")
-        check(head in table[0] and None not in table[0], str(table[0]))
+        same(len(table), count, f"rows of {argv}")
+        same([row for row in table if None in row or None in row.values()], [], f"{argv}: as wide as the head")
+        check("" not in out.splitlines(), f"{argv}: a blank line")
+        names = list(table[0])
+        same(sorted(set(names)), sorted(names), f"{argv}: each column once")
+
+
+def every_json_document_has_its_version():
+    decoder = json.JSONDecoder()
+    for argv, _ in documents():
+        rest, n = succeeds(*argv, "--format", "json").out, 0
+        while rest.strip():
+            document, end = decoder.raw_decode(rest.lstrip())
+            rest, n = rest.lstrip()[end:], n + 1
+            same((next(iter(document)), document["schema"]), ("schema", 1), f"{argv}: {str(document)[:80]}")
+            if argv[0] in ("snapshot", "replay", "bench", "fidelity"):
+                metrics = document if argv[0] == "snapshot" else document["runs"][0]
+                check(set(metrics["metrics"]) <= known_metrics() | {""}, f"{argv}: {metrics['metrics']}")
+                check("free_huge" in metrics["metrics"], str(argv))
+        same(n, 2 if argv[:2] in (("trace", "info"), ("trace", "check")) or argv.count("t.quire") == 2 else 1,
+             f"documents of {argv}")
+
+
+def known_metrics():
+    return {row["name"] for row in succeeds("list", "metrics", "--format", "json").json()["metrics"]}
+
+
+def lines_of(result):
+    """Of tables: scalars stand in a line each, as long as they are."""
+    return [one for one in result.out.splitlines() if not re.match(r"[A-Za-z_ %~]+: ", one)]
+
+
+def width_of(result):
+    return max(map(len, lines_of(result)), default=0)
+
+
+def tables_fit_a_terminal_by_leaving_columns_out():
+    for argv, _ in documents():
+        narrow = quire(*argv, env={**os.environ, "COLUMNS": ""})
+        check(narrow.code == OK and width_of(narrow) <= 80, f"{width_of(narrow)} columns: {narrow}")
+        wide = quire(*argv, env={**os.environ, "COLUMNS": "1000"})
+        check("left out" not in wide.err, str(wide))
+        same([one for one in lines_of(narrow) + lines_of(wide) if one != one.rstrip()], [],
+             f"{argv}: blanks at the end")
+        told = re.findall(r"left out for want of room: (.*) \(a wider", narrow.err)
+        heads = set(re.findall(r"[a-z_0-9]+", wide.out))
+        for name in (told[0].split(", ") if told else ()):
+            check(name in heads, f"{argv}: {name} is left out of a table that never has it")
+    table = quire("replay", SMALL_SERVER, "-a", "llfree").out
+    for word in ("unmovable_", "mixed_", "failures", "out_for"):
+        check(word in table, f"{word} at 80 columns:\n{table}")
+
+
+def headings_are_the_names_of_figures():
+    known = known_metrics() | {"trace", "allocator", "salvage", "threads", "order", "fill", "rounds",
+                               "moves_saved", "out_for"}
+    for argv in (("replay", trace(), "-a", "llfree"), ("bench", "bulk", "--memory", "64M", "-a", "llfree"),
+                 ("bench", "frag", "--memory", "64M", "-a", "llfree", "--rounds", "2")):
+        head, units = quire(*argv, env={**os.environ, "COLUMNS": "1000"}).out.splitlines()[:2]
+        same([name for name in head.split() if name not in known], [], f"{argv}: names of their own")
+        check("blocks" in units if "free_huge" in head else "ns" in units.split(), f"{argv}: units: {units}")
+
+
+def a_table_tells_several_traces_apart():
+    os.mkdir("one")
+    os.mkdir("two")
+    for path in ("one/a.quire", "two/a.quire", "b.quire"):
+        trace(path)
+    def first_words(*names):
+        return [one.split()[0] for one in succeeds("replay", *names, "-a", "null").out.splitlines()[-len(names):]]
+    same(first_words("one/a.quire", "two/a.quire", "b.quire"), ["one/a.quire", "two/a.quire", "b.quire"], "alike")
+    same(first_words("one/a.quire", "b.quire"), ["a.quire", "b.quire"], "names alone")
+    same(first_words("one/a.quire"), ["null"], "one trace")
+    runs = succeeds("replay", "one/a.quire", "b.quire", "-a", "null", "--format", "json").json()["runs"]
+    same([run["trace"] for run in runs], ["one/a.quire", "b.quire"], "JSON has them as typed")
+
+
+def a_table_says_what_stands_against_a_run():
+    data = read(trace("whole.quire"))
+    write("cut.quire", data[:len(data) - 100])
+    out = quire("replay", "cut.quire", "whole.quire", "-a", "recorded", "-a", "firstfit", "--salvage").out
+    rows_of = {tuple(one.split()[:2]): one.split() for one in out.splitlines()}
+    same([(rows_of[name, "firstfit"][2], rows_of[name, "recorded"][-1]) for name in ("cut.quire", "whole.quire")],
+         [("yes", "reference"), ("no", "reference")], out)
+    check("salvage" in out, out)
+    check("salvage" not in quire("replay", "whole.quire", "-a", "firstfit", "--salvage").out, "nothing salvaged")
+
+
+def help_is_there_for_each_verb():
+    for verb in re.findall(r"^  ([a-z]+) ", succeeds("--help").out, re.M):
+        same(succeeds("help", verb).out, succeeds(verb, "--help").out, verb)
+    same(succeeds("help").out, succeeds("--help").out, "help")
+    refuses(USAGE, ("'replai'", "'replay'"), "help", "replai")
 
 
 def a_table_leaves_stdout_to_the_table():
     result = quire("replay", trace(), "-a", "llfree", "-a", "null")
-    same((result.code, len(result.out.splitlines())), (OK, 3), str(result))
+    heads = [i for i, one in enumerate(result.out.splitlines()) if one.startswith("allocator ")]
+    check(result.code == OK and len(heads) == 1, str(result))
+    same([one.split()[0] for one in result.out.splitlines()[-2:]], ["llfree", "null"], str(result))
     check(all(any(note in one for note in NOTES) for one in result.err.splitlines()), str(result))
 
 
@@ -1798,6 +1978,7 @@ def an_interrupted_benchmark_says_so():
 # ---- fidelity ----
 
 SMALL_SERVER = os.path.join(SOURCE, "traces", "samples", "small-server.quire")
+SQLITE = os.path.join(SOURCE, "traces", "samples", "sqlite.quire")
 
 
 def what_fidelity_cannot_judge_is_refused():
@@ -1880,11 +2061,11 @@ def fidelity_json_has_the_documented_keys():
 def the_table_of_fidelity_is_for_people():
     result = quire("fidelity", SMALL_SERVER, "--hindsight", "--db", "r.db")
     same(result.code, OK, str(result))
-    for word in ("trace: ", "back end: buddy", "start: ", "hindsight", "all allocations", "order 0",
+    for word in ("trace: ", "allocator: buddy", "start: ", "hindsight", "all allocations", "order 0",
                  "Movable", "tenth 10", "why b was wrong", "why a was wrong", "LIFO: "):
         check(word in result.out, f"{word!r} is missing: {result}")
     for text in result.out.splitlines():
-        check(len(text) <= 100 or text.startswith("trace: "), f"wide: {text}")
+        check(len(text) <= 80 or text.startswith("trace: "), f"wide: {text}")
         same(text, text.rstrip(), "blanks at the end")
     same(rows("r.db", "SELECT hindsight, burn_in FROM v_fidelity LIMIT 1"), [(1, 0)], "v_fidelity")
     for text in result.err.splitlines():
@@ -1938,7 +2119,9 @@ TESTS = [
     a_disk_too_full_for_the_trace_ends_a_recording,
     a_full_spool_keeps_what_it_has,
     a_limit_on_file_sizes_is_a_write_error,
-    a_reader_that_leaves_early_is_told,
+    a_reader_that_leaves_early_is_no_error,
+    runs_that_nobody_reads_end_unless_they_are_kept,
+    what_is_given_twice_is_refused,
     missing_standard_descriptors_cost_no_data,
     without_root_the_live_verbs_are_refused,
     files_without_rights_are_told,
@@ -1959,6 +2142,7 @@ TESTS = [
     a_lock_is_waited_for_and_a_run_that_cannot_be_kept_is_printed_all_the_same,
     a_run_that_does_not_fit_on_the_disk_is_printed_all_the_same,
     several_replays_share_a_database,
+    the_report_keeps_names_and_no_directory,
     without_gnuplot_there_is_no_report_and_no_loss,
     an_interrupted_report_leaves_nothing,
     an_existing_report_is_kept,
@@ -1980,7 +2164,13 @@ TESTS = [
     exact_metrics_are_exact,
     csv_has_a_row_per_run,
     csv_keeps_its_columns_where_the_length_is_not_known,
-    csv_of_the_other_verbs_parses,
+    a_csv_is_one_table,
+    every_json_document_has_its_version,
+    tables_fit_a_terminal_by_leaving_columns_out,
+    headings_are_the_names_of_figures,
+    a_table_tells_several_traces_apart,
+    a_table_says_what_stands_against_a_run,
+    help_is_there_for_each_verb,
     a_table_leaves_stdout_to_the_table,
     names_may_be_any_bytes,
     traces_without_events_can_be_replayed,

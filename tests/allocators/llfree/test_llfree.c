@@ -866,7 +866,7 @@ static void bad_options_and_missing_memory_fail_creation_with_a_message(void **s
 	assert_int_equal(bed_init(&bed, m, "tree=16"), 0);
 	llfree_ops.destroy(bed.a);
 	bed.a = NULL;
-	assert_int_equal(option_set_parse_spec(bed.options, "tree=12", &bed.err), -ERANGE);
+	assert_int_equal(option_set_assign(bed.options, "tree", "12", &bed.err), -ERANGE);
 	assert_non_null(strstr(bed.err.text, "a power of two, 4 to 64"));
 	bed.env.starve_volatile = true;
 	assert_int_equal(llfree_ops.create(&bed.env.env, &bed.a), -ENOMEM);
@@ -1001,10 +1001,10 @@ static void recovery_refuses_what_is_not_its_own_with_a_message(void **state)
 
 	(void)state;
 	assert_int_equal(bed_init(&bed, flat_machine(UINT64_C(18) << 20), "tree=4"), 0);
-	assert_int_equal(option_set_parse_spec(bed.options, "tree=32", &bed.err), 0);
+	assert_int_equal(option_set_assign(bed.options, "tree", "32", &bed.err), 0);
 	assert_int_equal(bed_crash(&bed), -ENOMEM);
 	assert_non_null(strstr(bed.err.text, "metadata"));
-	assert_int_equal(option_set_parse_spec(bed.options, "tree=4", &bed.err), 0);
+	assert_int_equal(option_set_assign(bed.options, "tree", "4", &bed.err), 0);
 	assert_int_equal(bed_crash(&bed), 0);
 	assert_sound(&bed);
 	/* The piece after the rows and the children: where the list of absent frames is. */
