@@ -37,7 +37,7 @@ static const char *const upgrades[] = {
 #define VERSION_ASIDE	 3
 #define VERSION_NO_DOUBT 4
 
-/* Of the version behind it, one table has an operation less. */
+/* Of the versions behind it, one table has an operation less. */
 #define LATENCY_ASIDE "ALTER TABLE latency RENAME TO old_latency"
 #define LATENCY_BACK  "INSERT INTO latency SELECT * FROM old_latency; DROP TABLE old_latency"
 
@@ -68,11 +68,11 @@ static int migrate(struct database *database, sqlite3_int64 version, struct erro
 
 	for (sqlite3_int64 v = version; !rc && v < DATABASE_VERSION; v++)
 		rc = database_exec(database, upgrades[v - 1], "bring it up to date", err);
-	if (!rc && version == VERSION_ASIDE + 1)
+	if (!rc && version > VERSION_ASIDE)
 		rc = database_exec(database, LATENCY_ASIDE, "bring it up to date", err);
 	if (!rc)
 		rc = database_exec(database, store_schema, "bring it up to date", err);
-	if (!rc && version == VERSION_ASIDE + 1)
+	if (!rc && version > VERSION_ASIDE)
 		rc = database_exec(database, LATENCY_BACK, "bring it up to date", err);
 	if (!rc && version <= VERSION_ASIDE)
 		rc = database_exec(database, store_migrate, "bring it up to date", err);
