@@ -67,7 +67,7 @@ LIES = {
     "print_much": ("small", OK, "done", (), ()),
     "junk": ("small", RUN, "crashed", (), ("something else into the pipe",)),
     "forge": ("small", RUN, "crashed", (), ("something else into the pipe",)),
-    "close_all": ("small", RUN, "crashed", (), ("before its results were whole",)),
+    "close_all": ("small", RUN, "failed", (), ("Bad file descriptor",)),
     "orphan": ("small", OK, "done", ("left_processes",), ()),
     "orphan_writes": ("small", RUN, "crashed", (), ("something else into the pipe",)),
     "thread": ("small", OK, "done", (), ()),

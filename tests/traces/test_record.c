@@ -1229,8 +1229,8 @@ static void a_full_spool_keeps_what_was_recorded(void **state)
 	assert_no_instance_left();
 	assert_int_equal(stats.cut.code, EFBIG);
 	assert_non_null(strstr(stats.cut.text, "the spool is full"));
-	/* Of each CPU that met the limit, what the spool took and one buffer more. */
-	assert_true(stats.totals.events > limit / 40);
+	/* How much of the spool is from before the start, a busy machine decides. */
+	assert_true(stats.totals.events > 1000);
 	assert_true(stats.totals.lost_events > 0);
 	assert_int_equal(trace_reader_open(OUT, 0, &r, &err), 0);
 	check_events(r, &stats);
