@@ -84,11 +84,12 @@ static int count(struct result_sink *sink, const struct result_record *record, s
 	return c->rc;
 }
 
-static void a_tee_gives_in_order_and_stops_at_the_first_failure(void **state)
+static void a_tee_gives_to_all_but_who_failed_in_this_run(void **state)
 {
 	struct counting a = {.sink = {count}}, b = {.sink = {count}}, c = {.sink = {count}};
-	const struct result_record alive = {.kind = RESULT_ALIVE};
+	const struct result_record alive = {.kind = RESULT_ALIVE}, run = {.kind = RESULT_RUN};
 	struct result_tee tee;
+	struct error err = {0};
 
 	(void)state;
 	result_tee_init(&tee);
@@ -98,11 +99,22 @@ static void a_tee_gives_in_order_and_stops_at_the_first_failure(void **state)
 	result_tee_add(&tee, &b.sink);
 	result_tee_add(&tee, &c.sink);
 	assert_int_equal(tee.sink.take(&tee.sink, &alive, NULL), 0);
+	assert_false(result_tee_failure(&tee, &err));
 	b.rc = -5;
-	assert_int_equal(tee.sink.take(&tee.sink, &alive, NULL), -5);
-	assert_int_equal(a.taken, 2);
+	for (unsigned int i = 0; i < 2; i++)
+		assert_int_equal(tee.sink.take(&tee.sink, &alive, &err), 0);
+	assert_int_equal(a.taken, 3);
 	assert_int_equal(b.taken, 2);
-	assert_int_equal(c.taken, 1);
+	assert_int_equal(c.taken, 3);
+	/* Told once. */
+	assert_true(result_tee_failure(&tee, &err));
+	assert_int_equal(err.code, 5);
+	assert_false(result_tee_failure(&tee, &err));
+	/* The next run is another try; and nobody left is a failure. */
+	a.rc = c.rc = -7;
+	assert_int_equal(tee.sink.take(&tee.sink, &run, &err), -7);
+	assert_int_equal(b.taken, 3);
+	assert_true(tee.sink.take(&tee.sink, &alive, &err) < 0);
 }
 
 int main(void)
@@ -111,7 +123,7 @@ int main(void)
 		cmocka_unit_test(a_point_is_what_was_chosen_and_is_not_as_usual),
 		cmocka_unit_test(the_order_in_which_settings_are_stated_makes_no_difference),
 		cmocka_unit_test(a_new_setting_at_its_usual_value_leaves_the_point_alone),
-		cmocka_unit_test(a_tee_gives_in_order_and_stops_at_the_first_failure),
+		cmocka_unit_test(a_tee_gives_to_all_but_who_failed_in_this_run),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
