@@ -24,13 +24,14 @@ struct report_run {
 	int64_t id;
 	/* Unique within its trace: the allocator, and what tells it from others of that name. */
 	const char *name;
-	const char *trace; /* of a run outside a struct report_trace: the trace's name; "": unknown */
+	const char
+		*trace; /* of a run outside a struct report_trace: the trace's name; "": unknown */
 	const char *allocator, *summary, *spec, *options, *label, *started;
 	const char *mode, *build_id, *host;
 	const char *status, *why; /* of one that did not finish */
 	const char *out_for;	  /* what stands against it, "a,b"; "": nothing */
-	int64_t latest;		  /* of one that did not finish: the run before it that did; 0: none */
-	const char *newer;	  /* status of a newer run that did not finish; NULL: none */
+	int64_t latest;	   /* of one that did not finish: the run before it that did; 0: none */
+	const char *newer; /* status of a newer run that did not finish; NULL: none */
 	const char *asked; /* settings that make a question of their own, "a=b,c=d" */
 	uint64_t seed;
 	uint32_t threads;
