@@ -721,6 +721,21 @@ static const char *cell_put(struct emitter *e, size_t column, const char *text)
 	return text + taken;
 }
 
+/* Whether what follows a cell stands on the next line. */
+static bool overhangs(const struct emitter *e, size_t column, const char *text)
+{
+	return e->columns[column].overhangs &&
+	       table_width(text, strlen(text)) > e->layout[column].width;
+}
+
+/* The first @n columns of a line, empty. */
+static void put_nothing(struct emitter *e, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (e->layout[i].shown)
+			table_put(e, i, "", 0);
+}
+
 /* One row; @text: of each column its cell, terminated, one after the other. Return: what follows them. */
 static const char *table_put_row(struct emitter *e, const char *text)
 {
@@ -729,13 +744,15 @@ static const char *table_put_row(struct emitter *e, const char *text)
 	for (size_t i = 0; i < e->nr_columns; i++) {
 		if (e->layout[i].shown)
 			rest = cell_put(e, i, text);
+		if (e->layout[i].shown && overhangs(e, i, text)) {
+			table_line_end(e);
+			put_nothing(e, i + 1);
+		}
 		text += strlen(text) + 1;
 	}
 	table_line_end(e);
 	while (*rest) {
-		for (size_t i = 0; i + 1 < e->nr_columns; i++)
-			if (e->layout[i].shown)
-				table_put(e, i, "", 0);
+		put_nothing(e, e->nr_columns - 1);
 		rest = cell_put(e, e->nr_columns - 1, rest);
 		table_line_end(e);
 	}

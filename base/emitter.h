@@ -31,7 +31,8 @@
  * columns, a later row is matched to them by name, what it lacks is empty, and a scalar the first row
  * does not have is an error; arrays are left out; null is empty, an empty string is "". It is one table:
  * lists that are told aside are left out of it. Table: null is "-"; a list that does not fit the width breaks its
- * headings between the words of a name, then leaves the least important columns out.
+ * headings between the words of a name, gives long names of rows a line of their own, then leaves the least important
+ * columns out.
  *
  * An emitter is used by one thread. Unbalanced calls are bugs, and asserted.
  */
@@ -82,6 +83,8 @@ struct emitter_column {
 	/* Where a line has no room for all columns, the highest goes first; 0: never. */
 	unsigned int priority;
 	enum emitter_show show; /* of a list that is held */
+	/* Of a list that does not fit: what is longer than a quarter of a line has a line of its own. */
+	bool overhangs;
 };
 
 struct emitter;

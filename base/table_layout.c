@@ -141,8 +141,14 @@ void table_layout(const struct emitter_column *columns, struct table_column *lay
 	}
 	if (limit == 0 || line_width(layout, n) <= limit)
 		return;
-	for (size_t i = 0; i < n; i++)
+	for (size_t i = 0; i < n; i++) {
 		layout[i].width = width_of(&columns[i], &layout[i], WHOLE_NOTHING);
+		if (columns[i].overhangs)
+			layout[i].width = min_u64(
+				layout[i].width,
+				max_u64(limit / 4, table_longest_part(table_heading_of(&columns[i]),
+								      TABLE_HEADING_BREAK)));
+	}
 	while (line_width(layout, n) > limit && (least = least_important(columns, layout, n)) < n)
 		layout[least].shown = false;
 	room = limit - min_u64(limit, line_width(layout, n));

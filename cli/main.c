@@ -184,9 +184,17 @@ struct emitter *cli_emitter(const struct option_set *options)
 	return e;
 }
 
+/* Of a pipe on stdout; whoever it was that wrote when it left. */
+static bool reader_left(void)
+{
+	struct pollfd reader = {.fd = STDOUT_FILENO};
+
+	return poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR);
+}
+
 bool cli_unread(struct emitter *e)
 {
-	return emitter_error(e) == -EPIPE;
+	return emitter_error(e) && reader_left();
 }
 
 int cli_emitter_end(struct emitter *e, int code)
@@ -258,13 +266,9 @@ static int end_help(void)
 {
 	struct error err = {0};
 
-	struct pollfd reader = {.fd = STDOUT_FILENO};
-
 	errno = 0;
-	if (!fflush(stdout) && !ferror(stdout))
+	if ((!fflush(stdout) && !ferror(stdout)) || reader_left())
 		return EXIT_OK;
-	if (errno == EPIPE || (poll(&reader, 1, 0) > 0 && (reader.revents & POLLERR)))
-		return EXIT_OK; /* it has read enough, and went */
 	error_set(&err, errno ? errno : EIO, "standard output: cannot write: %s",
 		  strerror(errno ? errno : EIO));
 	return cli_fail(EXIT_RUN, &err);

@@ -120,16 +120,15 @@ const struct verb verb_report = {
 	.name = "report",
 	.summary = "write a static HTML page with tables and plots",
 	.operands = "results.db",
-	.details =
-		"For each trace in the database, the latest finished run of each back end, its\n"
-		"options, label and settings, as in the view v_comparison: a\n"
-		"comparison table, free huge frames over time, free memory by granularity, "
-		"latency\n"
-		"distributions. Runs that crashed, hung or failed are listed with why. "
-		"Benchmarks\n"
-		"are not drawn: ask the view v_bench. The page keeps names of files, and no "
-		"directory\n"
-		"of this machine. Needs gnuplot.\n",
+	.details = "For each trace in the database, the latest finished run of each back end, its\n"
+		   "options, label and settings, as in the view v_comparison: a\n"
+		   "comparison table, free huge frames over time, free memory by granularity, "
+		   "latency\n"
+		   "distributions. Runs that crashed, hung or failed are listed with why. "
+		   "Benchmarks\n"
+		   "are not drawn: ask the view v_bench. The page keeps names of files, and no "
+		   "directory\n"
+		   "of this machine. Needs gnuplot.\n",
 	.options = report_options,
 	.min_operands = 1,
 	.max_operands = 1,

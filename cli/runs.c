@@ -25,7 +25,8 @@
 	}
 /* What a run is told apart by, and what stands against it: never left out. */
 #define WHICH_RUN                                                                                  \
-	{.path = "trace", .show = EMITTER_IF_DIFFERS}, {.path = "spec", .heading = "allocator"},   \
+	{.path = "trace", .show = EMITTER_IF_DIFFERS},                                             \
+		{.path = "spec", .heading = "allocator", .overhangs = true},                       \
 	{                                                                                          \
 		.path = "settings.salvage", .show = EMITTER_IF_TOLD                                \
 	}

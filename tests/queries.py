@@ -14,7 +14,7 @@ import tempfile
 QUIRE, DOCUMENT, TRACE = sys.argv[1:]
 # Rows only where something is amiss, has changed, or is not told by every back end.
 MAY_BE_EMPTY = ("a.value IS NOT b.value", "HAVING count(DISTINCT label) = 1", "status NOT IN ('done', 'running')",
-                "v_doubt", "v_warning", "v_flag", "v_pinned", "v_holder", "a.value <> b.value")
+                "v_unfinished", "v_doubt", "v_warning", "v_flag", "v_pinned", "v_holder", "a.value <> b.value")
 
 
 def fill(database):

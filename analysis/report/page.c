@@ -32,8 +32,9 @@ static const struct column exact_columns[] = {
 
 /* Measured; they compare within one host only. */
 static const struct column noisy_columns[] = {
-	{METRIC_ops_per_second, ""}, {METRIC_alloc_ns_p50, "allocation"}, {METRIC_alloc_ns_p99, NULL},
-	{METRIC_free_ns_p50, "free"}, {METRIC_free_ns_p99, NULL},
+	{METRIC_ops_per_second, ""}, {METRIC_alloc_ns_p50, "allocation"},
+	{METRIC_alloc_ns_p99, NULL}, {METRIC_free_ns_p50, "free"},
+	{METRIC_free_ns_p99, NULL},
 };
 
 /* Against the kernel that recorded the trace. */
@@ -193,7 +194,8 @@ void page_put_head(struct page *page)
 	fputs(", the latest finished of each back end, its options, label and settings", page->out);
 	if (page->data->n_unfinished)
 		fprintf(page->out,
-			". <a href=\"#unfinished\" class=\"bad\">%zu newer run%s did not finish</a>",
+			". <a href=\"#unfinished\" class=\"bad\">%zu newer run%s did not "
+			"finish</a>",
 			page->data->n_unfinished, page->data->n_unfinished == 1 ? "" : "s");
 	fputs(".</p>\n", page->out);
 	if (page->data->n_traces > 1) {
@@ -465,7 +467,8 @@ static void put_again(struct page *page)
 		put_commands(page, stream.out);
 	text = text_stream_end(&stream, NULL);
 	if (text) {
-		fputs("<p>To repeat it, where the traces and the database are:</p>\n<pre><code>", page->out);
+		fputs("<p>To repeat it, where the traces and the database are:</p>\n<pre><code>",
+		      page->out);
 		text_html(page->out, text);
 		fputs("</code></pre>\n", page->out);
 	} else {

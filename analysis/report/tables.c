@@ -123,7 +123,7 @@ static void put_value_cell(FILE *out, const struct report_trace *trace,
 static void put_out_for(FILE *out, const struct report_run *run)
 {
 	fputs(run->role == ROLE_CANDIDATE && run->out_for[0] ? "<td class=\"start text bad\">"
-							      : "<td class=\"start text\">",
+							     : "<td class=\"start text\">",
 	      out);
 	for (const char *c = run->out_for; *c; c++) {
 		if (*c == ',')

@@ -342,8 +342,8 @@ static void runs_that_did_not_finish_are_shown_as_such(void **state)
 	send_done(store, RUN_CRASHED, "died of <signal> 11 at event 7");
 	other.run.spec = "hog:much";
 	must_take(store, &other);
-	must_take(store, &(struct result_record){.kind = RESULT_DOUBT,
-						 .doubt = {DOUBT_out_of_memory, 1}});
+	must_take(store,
+		  &(struct result_record){.kind = RESULT_DOUBT, .doubt = {DOUBT_out_of_memory, 1}});
 	send_done(store, RUN_CRASHED, "killed");
 	must_close(store);
 	html = must_report(f);
@@ -442,8 +442,8 @@ static void a_salvaged_trace_is_called_one(void **state)
 
 	run.run.trace = "a/server.quire";
 	for (int i = 0; i < 2; i++) {
-		run.run.trace_digest = i ? "fedcba9876543210fedcba9876543210"
-					 : "0123456789abcdef0123456789abcdef";
+		run.run.trace_digest =
+			i ? "fedcba9876543210fedcba9876543210" : "0123456789abcdef0123456789abcdef";
 		must_take(store, &run);
 		if (i)
 			send_setting(store, SETTING_QUESTION, "salvage", "true", "", false);
@@ -453,8 +453,8 @@ static void a_salvaged_trace_is_called_one(void **state)
 	must_close(store);
 	html = must_report(f);
 	assert_int_equal(count(html, "<h2>server.quire</h2>"), 1);
-	assert_int_equal(
-		count(html, "<h2>server.quire (salvaged: a part of a damaged trace)</h2>"), 1);
+	assert_int_equal(count(html, "<h2>server.quire (salvaged: a part of a damaged trace)</h2>"),
+			 1);
 	free(html);
 }
 

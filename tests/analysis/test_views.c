@@ -283,10 +283,11 @@ static void a_point_that_was_run_again_counts_once(void **state)
 	must_take(store, &run);
 	send_done(store, RUN_CRASHED, "died");
 	must_close(store);
-	assert_answer(f,
-		      "SELECT group_concat(t) FROM (SELECT ifnull(label, '-') || run_id || runs AS t"
-		      " FROM v_point ORDER BY run_id)",
-		      "before22,after42,-51");
+	assert_answer(
+		f,
+		"SELECT group_concat(t) FROM (SELECT ifnull(label, '-') || run_id || runs AS t"
+		" FROM v_point ORDER BY run_id)",
+		"before22,after42,-51");
 	assert_answer(f,
 		      "SELECT group_concat(a.value || '>' || b.value) FROM v_point AS old"
 		      " JOIN v_point AS new USING (point_id)"

@@ -492,6 +492,37 @@ static void a_table_fits_by_breaking_names_then_by_leaving_columns_out(void **st
 	}
 }
 
+static void a_long_name_of_a_row_costs_no_column(void **state)
+{
+	static const struct emitter_column named[] = {
+		{.path = "allocator", .overhangs = true},
+		{.path = "m.free_huge", .style = EMITTER_COUNT, .priority = 1},
+		{.path = "m.alloc_failures", .style = EMITTER_COUNT, .priority = 2},
+	};
+	static const char *const expected[] = {
+		"allocator                       free_huge  alloc_failures\n"
+		"percpu:inner=(llfree),batch=63     10 806               7\n"
+		"buddy                              10 806               7\n",
+		"                        alloc_\n"
+		"allocator  free_huge  failures\n"
+		"percpu:inner=(llfree),batch=63\n"
+		"              10 806         7\n"
+		"buddy         10 806         7\n"};
+	struct document d;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(expected); i++) {
+		begin(&d, EMITTER_TABLE);
+		emitter_set_width(d.e, i ? 32 : 60);
+		emitter_rows_begin(d.e, "runs", named, ARRAY_SIZE(named));
+		emit_many(d.e, "percpu:inner=(llfree),batch=63", "t", NULL);
+		emit_many(d.e, "buddy", "t", NULL);
+		emitter_rows_end(d.e);
+		assert_null(emitter_left_out(d.e));
+		assert_document(&d, expected[i]);
+	}
+}
+
 static void a_column_that_tells_rows_apart_is_there_if_they_differ(void **state)
 {
 	struct document d;
@@ -829,6 +860,7 @@ int main(void)
 		cmocka_unit_test(two_lists_are_parted_by_a_blank_line_and_csv_has_the_first),
 		cmocka_unit_test(a_list_aside_leaves_the_one_row_of_csv_as_it_is),
 		cmocka_unit_test(a_table_fits_by_breaking_names_then_by_leaving_columns_out),
+		cmocka_unit_test(a_long_name_of_a_row_costs_no_column),
 		cmocka_unit_test(a_column_that_tells_rows_apart_is_there_if_they_differ),
 		cmocka_unit_test(what_is_left_out_of_several_tables_is_named_once),
 		cmocka_unit_test(styles_print_as_their_name_says),
