@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "traces/record/record.h"
 
@@ -103,6 +104,13 @@ static int tell(const struct option_set *o, const struct record_stats *s)
 	return cli_emitter_end(e, EXIT_OK);
 }
 
+/* The command's own output is on the same terminal: a line each, and none that is redrawn. */
+static void tell_phase(void *arg, const char *what)
+{
+	(void)arg;
+	fprintf(stderr, "quire: record: %s\n", what);
+}
+
 static int run(const struct option_set *o, int n, char **operands)
 {
 	const struct record_options options = {
@@ -114,6 +122,7 @@ static int run(const struct option_set *o, int n, char **operands)
 		.note = option_string(o, "note"),
 		.spool = option_string(o, "spool"),
 		.burn_in = option_bool(o, "burn-in"),
+		.phase = isatty(STDERR_FILENO) ? tell_phase : NULL,
 	};
 	struct record_stats stats = {0};
 	struct error err = {0};

@@ -13,6 +13,7 @@ import csv
 import io
 import json
 import os
+import pty
 import random
 import re
 import resource
@@ -806,6 +807,21 @@ def a_disk_too_full_for_the_trace_ends_a_recording():
     result, left = on_small_disk(64, "record", "-o", "small/out.quire", "--", "true")
     judge(result, RUN, ("small", "No space left"))
     same(left, [], "left behind")
+
+
+def a_recording_says_on_a_terminal_what_it_does():
+    need_recorder()
+    ours, theirs = pty.openpty()
+    with subprocess.Popen([QUIRE, "record", "-o", "out.quire", "--format", "json", "--", "true"],
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=theirs) as process:
+        process.communicate(timeout=PATIENCE_S)
+    os.close(theirs)
+    told = os.read(ours, 65536).decode().split("\r\n")
+    os.close(ours)
+    same([line.partition("record: ")[2] for line in told if line],
+         ["snapshot of all frames", "recording", "snapshot of all frames at the end", "writing the trace"],
+         "what is told")
+    same(process.returncode, OK, "exit code")
 
 
 def a_full_spool_keeps_what_it_has():
@@ -2119,6 +2135,7 @@ TESTS = [
     a_full_disk_loses_no_stored_run_and_no_error,
     a_full_disk_leaves_no_report,
     a_disk_too_full_for_the_trace_ends_a_recording,
+    a_recording_says_on_a_terminal_what_it_does,
     a_full_spool_keeps_what_it_has,
     a_limit_on_file_sizes_is_a_write_error,
     a_reader_that_leaves_early_is_no_error,

@@ -392,6 +392,12 @@ static int stopped_early(struct error *err)
 	return error_set(err, EINTR, "record: stopped before the recording had begun");
 }
 
+static void enter_phase(const struct recording *r, const char *what)
+{
+	if (r->options->phase)
+		r->options->phase(r->options->phase_arg, what);
+}
+
 /* The burn-in's first half: not in the trace. */
 static int prepare_lists(struct recording *r, struct error *err)
 {
@@ -433,24 +439,29 @@ static int capture(struct recording *r, struct error *err)
 	uint64_t managed[MACHINE_ZONES_MAX], began = now_ns();
 	int rc = 0;
 
-	if (r->burn_in)
+	if (r->burn_in) {
+		enter_phase(r, "burn-in: the order of the free lists is made known");
 		rc = prepare_lists(r, err);
+	}
 	if (rc == 0)
 		rc = tracer_start(r->tracer, err);
 	if (rc == 0 && r->burn_in) {
 		rc = release_lists(r, err);
 		r->stats->burn_in_s = (double)(now_ns() - began) / 1e9;
 	}
+	enter_phase(r, "snapshot of all frames");
 	if (rc == 0)
 		rc = run_still_scan(r, &r->start, &r->stats->moved_in_start, err);
 	if (rc == 0 && next_wish(r, 0) == WISH_STOP)
 		rc = stopped_early(err);
 	if (rc == 0 && tracer_failure(r->tracer))
 		rc = spool_failed(r, "before the recording had begun", err);
+	enter_phase(r, "recording");
 	if (rc == 0)
 		rc = start_command(r, err);
 	if (rc == 0)
 		rc = record_while(r, err);
+	enter_phase(r, "snapshot of all frames at the end");
 	if (rc == 0)
 		rc = run_still_scan(r, &r->end, &r->stats->moved_in_end, err);
 	if (rc)
@@ -776,6 +787,7 @@ int record_run(const struct record_options *options, struct record_stats *stats,
 		rc = check_command(options->command, err);
 	if (rc == 0)
 		rc = live_part(r, err);
+	enter_phase(r, "writing the trace");
 	if (rc == 0)
 		rc = first_pass(r, err);
 	if (rc == 0)

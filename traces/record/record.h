@@ -23,6 +23,9 @@ struct record_options {
 	const char *note;      /* provenance, or NULL */
 	const char *spool;     /* directory for the raw buffers; NULL: that of @out */
 	bool burn_in;	       /* make the order of lists known first (traces/record/burn_in.h) */
+	/** phase - told what is being done from now on, a few words; NULL: nobody is */
+	void (*phase)(void *arg, const char *what);
+	void *phase_arg;
 };
 
 struct record_stats {
