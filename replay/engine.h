@@ -57,7 +57,7 @@ struct engine_config {
 	 * is placed where frames are in use then. Read by engine_create(). NULL: it is not placed.
 	 */
 	const struct frame_map *end;
-	bool births;	/* since when objects live, as holders and ages need it */
+	bool births;		       /* since when objects live, as holders and ages need it */
 	unsigned int batch_ops;	       /* 1..ENGINE_BATCH_MAX; 0: the usual number */
 	unsigned int ahead;	       /* batches planned beyond the one that is executed */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */

@@ -71,8 +71,7 @@ static inline bool object_movable(object_t o)
 /** One live frame of the trace's own that is no part of a larger block. */
 static inline bool object_is_single(object_t o)
 {
-	const object_t mask = UINT32_C(3) << 30 | UINT32_C(0xf) << 22 | OBJECT_PART |
-			      OBJECT_TARGET;
+	const object_t mask = UINT32_C(3) << 30 | UINT32_C(0xf) << 22 | OBJECT_PART | OBJECT_TARGET;
 
 	return (o & mask) == (object_t)OBJECT_LIVE << 30;
 }

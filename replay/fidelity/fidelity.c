@@ -69,9 +69,9 @@ struct fidelity {
 	struct judge judge;
 	struct lifo *lifo; /* NULL: not in this pass */
 	struct judge lifo_judge;
-	struct fetch *fetch; /* per cpu */
+	struct fetch *fetch;  /* per cpu */
 	struct unseen unseen; /* of a forced pass */
-	uint64_t done;	     /* events after the start */
+	uint64_t done;	      /* events after the start */
 	uint64_t next_tick_ns;
 	bool told_lists; /* refills and drains are told */
 };

@@ -165,9 +165,8 @@ static void header_machine_and_totals_come_back(void **state)
 	t = trace_reader_totals(r);
 	assert_int_equal(trace_reader_file_bytes(r), bytes);
 	assert_int_equal(h->version, TRACE_FORMAT_VERSION);
-	assert_int_equal(h->compatible_features,
-			 TRACE_HAS_IRQ_FLAGS | TRACE_HAS_GROUND_TRUTH | TRACE_HAS_LABELS |
-				 TRACE_HAS_KSWAPD);
+	assert_int_equal(h->compatible_features, TRACE_HAS_IRQ_FLAGS | TRACE_HAS_GROUND_TRUTH |
+							 TRACE_HAS_LABELS | TRACE_HAS_KSWAPD);
 	assert_string_equal(h->kernel, f->header.kernel);
 	assert_string_equal(h->recorder, f->header.recorder);
 	assert_string_equal(h->clock, f->header.clock);
