@@ -307,7 +307,7 @@ void page_put_fidelity(struct page *page)
 	      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Fidelity\">\n"
 	      "<table><caption class=\"hidden\">Fidelity</caption>\n<thead>\n",
 	      out);
-	page_put_groups(out, fidelity_columns, ARRAY_SIZE(fidelity_columns));
+	page_put_groups(out, 1, fidelity_columns, ARRAY_SIZE(fidelity_columns));
 	fputs("<tr><th scope=\"col\">trace, allocator</th>", out);
 	for (size_t c = 0; c < ARRAY_SIZE(fidelity_columns); c++)
 		page_put_heading(out, &fidelity_columns[c]);
@@ -459,7 +459,7 @@ static void put_commands(struct page *page, FILE *text)
 static void put_again(struct page *page)
 {
 	struct text_stream stream;
-	char *text;
+	char *text, *rest, *line;
 
 	if (!page->options->put_command)
 		return;
@@ -469,7 +469,11 @@ static void put_again(struct page *page)
 	if (text) {
 		fputs("<p>To repeat it, where the traces and the database are:</p>\n<pre><code>",
 		      page->out);
-		text_html(page->out, text);
+		/* Line by line: a shell would not take one that goes on behind a blank. */
+		for (rest = text; (line = strsep(&rest, "\n"));) {
+			text_html(page->out, line);
+			fputs(rest ? "\n" : "", page->out);
+		}
 		fputs("</code></pre>\n", page->out);
 	} else {
 		page->no_memory = true;

@@ -43,10 +43,10 @@ void page_plot_name(char name[PLOT_NAME_MAX], size_t trace, enum plot_kind kind)
 
 /* ---- tables.c */
 
-/** The row of group headings, if any, and one column's heading. */
-void page_put_groups(FILE *out, const struct column *columns, size_t n);
+/** The row of group headings, behind @before other columns, and one column's heading. */
+void page_put_groups(FILE *out, size_t before, const struct column *columns, size_t n);
 void page_put_heading(FILE *out, const struct column *column);
-/** Back ends down, metrics across; the best of each column marked; last, what stands against a run. */
+/** Back ends down, metrics across; the best of each column marked; first, what stands against a run. */
 void page_put_comparison(FILE *out, const struct report_trace *trace, const char *caption,
 			 const struct column *columns, size_t n);
 /** Metrics down, back ends across; NULL: all there are, those that runs bring of their own too. */

@@ -292,27 +292,46 @@ static void put_latency_range(const struct drawing *d)
 	fprintf(d->gp, "set xrange [%.0f:%.0f]\n", low, fmax(ceil(high * 1.2), 10 * low));
 }
 
+/* Whether some run timed it: memory, for one, is not always there to be touched. */
+static bool was_timed(const struct report_trace *trace, unsigned int op)
+{
+	for (size_t i = 0; i < trace->n_runs; i++) {
+		const struct histogram *h = trace->runs[i].latency[op];
+
+		if (h && h->count)
+			return true;
+	}
+	return false;
+}
+
 static void draw_latency(const struct drawing *d)
 {
+	unsigned int panels = 0, done = 0;
 	size_t index = 0;
 
+	for (unsigned int op = 0; op < LATENCY_OPS; op++)
+		panels += was_timed(d->trace, op);
 	put_preamble(d, 960, 400);
-	fputs("set multiplot layout 1,2 margins 0.09,0.79,0.2,0.95 spacing 0.04\n"
-	      "set logscale x\n"
-	      "set grid xtics\n"
-	      "set format x '%.0f'\n"
-	      "set yrange [0:100]\n"
-	      "set key at screen 0.81,0.95 left top\n",
-	      d->gp);
+	fprintf(d->gp,
+		"set multiplot layout 1,%u margins 0.09,0.79,0.2,0.95 spacing 0.04\n"
+		"set logscale x\n"
+		"set grid xtics\n"
+		"set format x '%%.0f'\n"
+		"set yrange [0:100]\n"
+		"set key at screen 0.81,0.95 left top\n"
+		"set ylabel 'share of operations (%%)'\n",
+		panels);
 	put_latency_range(d);
 	for (unsigned int op = 0; op < LATENCY_OPS; op++) {
 		const char *name = latency_op_name((enum latency_op)op);
 		bool first = true;
 
-		fprintf(d->gp, "set xlabel 'time of one %s (ns)'\n", name);
-		fputs(op == 0 ? "set ylabel 'share of operations (%)'\nunset key\n"
-			      : "unset ylabel\nset format y ''\nset key\n",
-		      d->gp);
+		if (!was_timed(d->trace, op))
+			continue;
+		if (done++ > 0)
+			fputs("unset ylabel\nset format y ''\n", d->gp);
+		fprintf(d->gp, "set xlabel 'time of one %s (ns)'\n%sset key\n", name,
+			done < panels ? "un" : "");
 		for (size_t i = 0; i < d->trace->n_runs; i++) {
 			const struct report_run *run = &d->trace->runs[i];
 

@@ -73,9 +73,9 @@ static void put_breakable(FILE *out, const char *name)
 	}
 }
 
-void page_put_groups(FILE *out, const struct column *columns, size_t n)
+void page_put_groups(FILE *out, size_t before, const struct column *columns, size_t n)
 {
-	fputs("<tr><td class=\"group\"></td>", out);
+	fprintf(out, "<tr><td class=\"group\" colspan=\"%zu\"></td>", before);
 	for (size_t i = 0; i < n;) {
 		size_t span = 1;
 
@@ -122,8 +122,8 @@ static void put_value_cell(FILE *out, const struct report_trace *trace,
 /* One word a line: a run may have many. */
 static void put_out_for(FILE *out, const struct report_run *run)
 {
-	fputs(run->role == ROLE_CANDIDATE && run->out_for[0] ? "<td class=\"start text bad\">"
-							     : "<td class=\"start text\">",
+	fputs(run->role == ROLE_CANDIDATE && run->out_for[0] ? "<td class=\"text bad\">"
+							     : "<td class=\"text\">",
 	      out);
 	for (const char *c = run->out_for; *c; c++) {
 		if (*c == ',')
@@ -147,11 +147,12 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 		"<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"%s\">\n"
 		"<table><caption class=\"hidden\">%s</caption>\n<thead>\n",
 		caption, caption);
-	page_put_groups(out, columns, n);
-	fputs("<tr><th scope=\"col\">allocator</th>", out);
+	page_put_groups(out, 2, columns, n);
+	fputs("<tr><th scope=\"col\">allocator</th>"
+	      "<th scope=\"col\" class=\"text\">out_<wbr>for</th>",
+	      out);
 	for (size_t c = 0; c < n; c++)
 		page_put_heading(out, &columns[c]);
-	fputs("<th scope=\"col\" class=\"start text\">out_<wbr>for</th>", out);
 	fputs("</tr>\n</thead>\n<tbody>\n", out);
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		const struct report_run *run = &trace->runs[i];
@@ -160,9 +161,9 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 			classes[run->role]);
 		put_run_name(out, run);
 		fputs("</th>", out);
+		put_out_for(out, run);
 		for (size_t c = 0; c < n; c++)
 			put_value_cell(out, trace, run, &columns[c]);
-		put_out_for(out, run);
 		fputs("</tr>\n", out);
 	}
 	fputs("</tbody>\n</table></div>\n", out);

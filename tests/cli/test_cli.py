@@ -1289,7 +1289,7 @@ def the_report_keeps_names_and_no_directory():
                 check(word not in text, f"{one}: {word}: {re.findall('.*' + re.escape(word) + '.*', text)[:3]}")
     check(told >= 4, "the page and its plots name the trace")
     page = read(os.path.join(out, "index.html")).decode()
-    for word in ("quire replay a.quire", "--db r.db", "quire report r.db -o out", "policy=mine.yaml", ">crashed<",
+    for word in ("quire replay a.quire \\\n    -a firstfit \\\n", "--db r.db", "quire report r.db -o out", "policy=mine.yaml", ">crashed<",
                  "Runs that did not finish"):
         check(word in page, f"{word} is missing")
 
