@@ -175,9 +175,9 @@ static void misbehave(const struct allocator_ops *inner, unsigned int behaviour)
 struct outcome {
 	struct engine_counts counts;
 	uint64_t calls, hash, moves;
-	uint64_t looks;	       /* samples taken */
-	uint64_t seen;	       /* hash of all they saw */
-	uint64_t latencies[2]; /* allocations and frees timed */
+	uint64_t looks;			 /* samples taken */
+	uint64_t seen;			 /* hash of all they saw */
+	uint64_t latencies[LATENCY_OPS]; /* operations timed, by sort */
 	uint64_t flags[FLAG_KINDS];
 	char violation[200];
 };
