@@ -15,6 +15,8 @@ import subprocess
 import sys
 
 SHOWN = 20
+# What columns of the end state were called once.
+NEW_NAMES = {"free_blocks": "engine", "without_parked": "explained"}
 
 
 class Parser(argparse.ArgumentParser):
@@ -140,7 +142,8 @@ def compare_answers(comparison, place, exact, old, new):
     for key in (k for k in a if k in b):
         compare_runs(comparison, f"{place}, {key[0]}", exact, a[key], b[key])
     both = {key[0] for key in a if key in b}
-    ends = ([row for row in answer.get("end_state") or [] if row["spec"] in both]
+    ends = ([{NEW_NAMES.get(name, name): value for name, value in row.items()}
+             for row in answer.get("end_state") or [] if row["spec"] in both]
             for answer in (old, new))
     compare_rows(comparison, place, "end state", ("spec", "order"), *ends)
 

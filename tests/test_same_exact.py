@@ -109,8 +109,8 @@ def what_else_is_exact_is_seen(case):
                  "hit_accuracy_b")
     case.differs('if verb == "fidelity": runs[0]["accuracy"][4]["correct"] += 1', "accuracy", "correct")
     case.differs('if verb == "fidelity": del runs[0]["accuracy"][4]', "accuracy", "none")
-    case.differs('if verb == "replay": j["end_state"][2]["free_blocks"] += 1', "end state",
-                 "free_blocks", backend="recorded")
+    case.differs('if verb == "replay": j["end_state"][2]["engine"] += 1', "end state",
+                 "engine", backend="recorded")
 
 
 def counters_are_compared_by_name(case):
