@@ -274,6 +274,71 @@ def on_small_disk(kib, *args, keep=None):
     return result, read("left").decode().split()
 
 
+# ---- inputs at the edges: tests/data/edges/README.md ----
+
+
+def edge(name):
+    return os.path.join(SOURCE, "tests", "data", "edges", name)
+
+
+def statuses_of(result):
+    return {run["spec"]: run["status"] for run in result.json()["runs"]}
+
+
+def edges_what_nobody_can_replay_is_told_whoever_is_asked():
+    for args in ((), ("-a", "firstfit")):
+        result = quire("replay", edge("pageshift16-silent.quire"), *args, "--format", "json")
+        judge(result, RUN, ("pageshift16-silent.quire", "65536 bytes", "4 KiB"))
+        same(result.json()["runs"], [], "runs")
+
+
+def edges_a_back_end_that_cannot_begin_costs_its_own_row_alone():
+    result = quire("replay", edge("pageblock10-stops-others.quire"), "--format", "json")
+    judge(result, RUN, ("buddy", "pageblocks of order 10"))
+    got = statuses_of(result)
+    same(got.pop("buddy"), "failed", "buddy")
+    same((set(got.values()), len(got)), ({"done"}, len(BACKENDS) - 1), "the others")
+    result = quire("replay", trace(), "-a", "llfree:policy=" + edge("bad-policy.yaml"), "-a", "firstfit",
+                   "--format", "json")
+    judge(result, RUN, ("bad-policy.yaml", "line 1"))
+    same(list(statuses_of(result).values()), ["failed", "done"], "llfree, firstfit")
+
+
+def edges_what_was_salvaged_is_another_question():
+    runs = []
+    for name in ("salv-base.quire", "salv-damaged.quire"):
+        runs += quire("replay", "--salvage", "-a", "firstfit", edge(name), "--format", "json").json()["runs"]
+    same([run["metrics"]["free_huge"] for run in runs], [265, 264], "free_huge")
+    same([run["metrics"]["lost_events"] for run in runs], [110, 810], "lost_events")
+    same([run["settings"]["salvage"] for run in runs], [False, True], "salvage")
+    for key in ("point_id", "trace_digest"):
+        check(runs[0][key] != runs[1][key], f"the same {key}")
+    whole, = quire("replay", "-a", "firstfit", edge("salv-base.quire"), "--format", "json").json()["runs"]
+    same(whole["point_id"], runs[0]["point_id"], "the point of what is intact")
+
+
+def edges_one_stray_number_is_told_before_anything_is_created():
+    result = quire("import", edge("import-stray-pfn.txt"), "-o", "s.quire")
+    same(result.code, OK, str(result))
+    check("pfn 0xfffffff0" in result.err and "16T" in result.err and "memory_bytes: " in result.out, str(result))
+    result = quire("replay", "s.quire", "-a", "buddy", "--format", "json")
+    with open("/proc/meminfo", encoding="ascii") as file:
+        available = int(re.search(r"MemAvailable: +(\d+)", file.read()).group(1)) << 10
+    if available < 40 << 30:
+        judge(result, RUN, ("s.quire", "16.0 TiB", "available", "--drop-beyond"))
+        same(result.json()["runs"], [], "runs")
+
+
+def edges_zone_and_node_of_a_request_do_not_contradict_each_other():
+    for name in ("thisnode-nodma.quire", "thisnode-remote.quire"):
+        result = quire("replay", edge(name), "--format", "json")
+        same(result.code, OK, str(result))
+        for run in result.json()["runs"]:
+            same(run["metrics"]["oracle_violations"], 0, f"{name}, {run['spec']}: violations")
+            if run["allocator"] in ("recorded", "buddy", "llfree", "percpu"):
+                same(run["metrics"]["zone_mismatches"], 0, f"{name}, {run['spec']}: mismatches")
+
+
 # ---- damaged traces ----
 
 
@@ -2091,6 +2156,11 @@ def the_table_of_fidelity_is_for_people():
 
 
 TESTS = [
+    edges_what_nobody_can_replay_is_told_whoever_is_asked,
+    edges_a_back_end_that_cannot_begin_costs_its_own_row_alone,
+    edges_what_was_salvaged_is_another_question,
+    edges_one_stray_number_is_told_before_anything_is_created,
+    edges_zone_and_node_of_a_request_do_not_contradict_each_other,
     a_flipped_byte_is_told_with_its_place,
     a_damaged_block_fails_the_run_not_the_document,
     what_is_intact_can_be_salvaged,
