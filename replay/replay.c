@@ -248,6 +248,12 @@ static int check_fit(const struct replay_config *c, const struct trace_header *h
 }
 
 /* Read the start snapshot, if one is wanted and can be used, and settle how. */
+static bool prefill_falls_short(const struct run *r)
+{
+	return r->wanted == PREFILL_RECORDED && r->config.prefill == PREFILL_PACKED &&
+	       r->machine == r->header->machine;
+}
+
 static int resolve_prefill(struct run *r)
 {
 	const struct allocator_ops *ops = r->config.spec->ops;
@@ -420,7 +426,7 @@ static int set_up(struct run *r)
 	    r->machine != r->header->machine)
 		rc = tell_warning(&r->tell, "played on another machine than it was recorded on: "
 					    "prefill is packed");
-	else if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
+	else if (!rc && prefill_falls_short(r))
 		rc = tell_warning(
 			&r->tell,
 			"%s can neither adopt a snapshot nor place objects: prefill is packed, "
@@ -791,6 +797,7 @@ static int send_doubts(struct run *r, const struct engine_counts *counts)
 	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures);
 	r->doubts.count[DOUBT_hotplug_refusals] = counts->hotplug_refusals;
 	r->doubts.count[DOUBT_prefill_failures] = counts->prefill_failures;
+	r->doubts.count[DOUBT_prefill_packed] = prefill_falls_short(r);
 	r->doubts.count[DOUBT_oracle_violations] = counts->oracle_violations;
 	return tell_doubts(&r->tell, &r->doubts);
 }

@@ -28,6 +28,8 @@
 	  "frames handed out twice, misaligned or outside, frees refused: so often")               \
 	X(out_of_memory, 0, "the host ran out of memory and its kernel ended the run")             \
 	X(prefill_failures, 0, "objects of the start snapshot it had no room for")                 \
+	X(prefill_packed, 0,                                                                       \
+	  "it could not take over the start snapshot, and began with packed memory")               \
 	X(refuses_most, 1, "it refused more than half of the allocations: so many")                \
 	X(stats_contradictions, 1,                                                                 \
 	  "samples at which the free frames it tells are not those that nobody holds")
