@@ -384,7 +384,10 @@ struct allocator_ops {
 	size_t (*free_bulk)(struct allocator *a, const pfn_t *pfns, size_t n,
 			    const struct alloc_request *req);
 
-	/** Empty every cache into the shared free lists: stats() then tells no cached frames. */
+	/**
+	 * Empty every cache into the shared free lists: stats() then tells no cached frames, but with
+	 * PADS those that live blocks have beyond their own.
+	 */
 	void (*drain)(struct allocator *a);
 
 	/**

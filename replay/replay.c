@@ -247,13 +247,14 @@ static int check_fit(const struct replay_config *c, const struct trace_header *h
 	return 0;
 }
 
-/* Read the start snapshot, if one is wanted and can be used, and settle how. */
+/* Was it to begin as recorded, as others can on this machine, and could not? */
 static bool prefill_falls_short(const struct run *r)
 {
 	return r->wanted == PREFILL_RECORDED && r->config.prefill == PREFILL_PACKED &&
 	       r->machine == r->header->machine;
 }
 
+/* Read the start snapshot, if one is wanted and can be used, and settle how. */
 static int resolve_prefill(struct run *r)
 {
 	const struct allocator_ops *ops = r->config.spec->ops;
