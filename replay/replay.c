@@ -795,7 +795,8 @@ static int send_rates(struct run *r)
 
 static int send_doubts(struct run *r, const struct engine_counts *counts)
 {
-	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures);
+	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures,
+			r->world->ops->capabilities & ALLOCATOR_PADS);
 	r->doubts.count[DOUBT_hotplug_refusals] = counts->hotplug_refusals;
 	r->doubts.count[DOUBT_prefill_failures] = counts->prefill_failures;
 	r->doubts.count[DOUBT_prefill_packed] = prefill_falls_short(r);

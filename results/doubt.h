@@ -56,8 +56,12 @@ struct doubts {
 	uint64_t count[DOUBT_KINDS];
 };
 
-/** doubts_refusals - it refused @failures of @allocs allocations: what stands against it by that */
-void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures);
+/**
+ * doubts_refusals - it refused @failures of @allocs allocations: what stands against it by that
+ * @pads: its blocks take more frames than their own, so that it may have no room though others would:
+ *        however much it refuses proves nothing wrong
+ */
+void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures, bool pads);
 
 /**
  * doubts_list - their names, comma-separated: "alloc_failures,refuses_most"; "": nothing stands against it
