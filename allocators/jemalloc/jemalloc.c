@@ -352,6 +352,8 @@ static int free_block(struct allocator *a, pfn_t pfn, const struct alloc_request
 
 /* ---- what it says about itself ---- */
 
+typedef uint64_t __attribute__((may_alias)) eight_bytes;
+
 /* Count the live blocks that begin in [@start, @end), by order. */
 static void count_live(const struct allocator *a, pfn_t start, pfn_t end, uint64_t live[NR_ORDERS])
 {
@@ -362,7 +364,7 @@ static void count_live(const struct allocator *a, pfn_t start, pfn_t end, uint64
 		uint64_t word;
 
 		if ((uintptr_t)&bytes[i] % sizeof(word) == 0 && n - i >= sizeof(word)) {
-			memcpy(&word, (const void *)&bytes[i], sizeof(word));
+			word = __atomic_load_n((const eight_bytes *)&bytes[i], __ATOMIC_RELAXED);
 			if (word == 0) {
 				i += sizeof(word) - 1;
 				continue;
@@ -435,7 +437,7 @@ static void occupancy(const struct allocator *a, uint64_t first, size_t n, uint1
 	for (size_t i = 0; i < n; i++) {
 		pfn_t start = (first + i) * HUGE_FRAMES, end = start + HUGE_FRAMES;
 		pfn_t large = align_down(start, block_frames(MAX_ORDER));
-		uint64_t live[NR_ORDERS] = {0}, held;
+		uint64_t live[NR_ORDERS] = {0}, held, managed;
 
 		free_frames[i] = 0;
 		if (start < map->base || start >= map->base + map->frames)
@@ -446,7 +448,8 @@ static void occupancy(const struct allocator *a, uint64_t first, size_t n, uint1
 		if (atomic_load_explicit(&a->live[large - map->base], memory_order_relaxed) ==
 		    MAX_ORDER + 1)
 			held = HUGE_FRAMES;
-		free_frames[i] = (uint16_t)(machine_managed_in(a->machine, start, end) - held);
+		managed = machine_managed_in(a->machine, start, end);
+		free_frames[i] = (uint16_t)(managed > held ? managed - held : 0);
 	}
 }
 
