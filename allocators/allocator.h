@@ -119,6 +119,12 @@ enum allocator_capability {
 	 * the inner one moves; one without it cannot be put over a back end that has it.
 	 */
 	ALLOCATOR_MOVES = 1024,
+	/*
+	 * A block may take more frames than its own. Those beyond are lost while it lives: they count as
+	 * cached, but no request is served from them; so one may be refused although an aligned block is
+	 * free. Of order 0 every frame can be handed out.
+	 */
+	ALLOCATOR_PADS = 2048,
 };
 
 enum meta_kind {
@@ -378,7 +384,10 @@ struct allocator_ops {
 	size_t (*free_bulk)(struct allocator *a, const pfn_t *pfns, size_t n,
 			    const struct alloc_request *req);
 
-	/** Empty every cache into the shared free lists: stats() then tells no cached frames. */
+	/**
+	 * Empty every cache into the shared free lists: stats() then tells no cached frames, but with
+	 * PADS those that live blocks have beyond their own.
+	 */
 	void (*drain)(struct allocator *a);
 
 	/**

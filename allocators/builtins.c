@@ -5,10 +5,13 @@
  */
 #include "allocators/registry.h"
 
-extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, percpu_ops, firstfit_ops,
-	nextfit_ops, null_ops;
+extern const struct allocator_ops recorded_ops, buddy_ops, llfree_ops, percpu_ops, jemalloc_ops,
+	firstfit_ops, nextfit_ops, null_ops;
 
 const struct allocator_ops *const allocator_builtins[] = {
 	&recorded_ops, &buddy_ops,   &llfree_ops, &percpu_ops,
+#ifdef HAVE_JEMALLOC /* the library was there to build it from */
+	&jemalloc_ops,
+#endif
 	&firstfit_ops, &nextfit_ops, &null_ops,	  NULL,
 };

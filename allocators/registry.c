@@ -14,7 +14,7 @@
 	((uint32_t)(ALLOCATOR_CONCURRENT | ALLOCATOR_ALLOC_AT | ALLOCATOR_SPLIT |                  \
 		    ALLOCATOR_PERSISTENT | ALLOCATOR_BULK | ALLOCATOR_ZONES | ALLOCATOR_ECHO |     \
 		    ALLOCATOR_UNCHECKED | ALLOCATOR_LAYER | ALLOCATOR_ONE_PER_LOAD |               \
-		    ALLOCATOR_MOVES))
+		    ALLOCATOR_MOVES | ALLOCATOR_PADS))
 
 /* ---- tables ---- */
 
@@ -206,7 +206,7 @@ static struct allocator_ops *layer_ops(const struct allocator_ops *ops,
 		return NULL;
 	*both = *ops;
 	both->capabilities &= inner->capabilities | ALLOCATOR_LAYER | ALLOCATOR_ONE_PER_LOAD;
-	both->capabilities |= inner->capabilities & ALLOCATOR_ONE_PER_LOAD;
+	both->capabilities |= inner->capabilities & (ALLOCATOR_ONE_PER_LOAD | ALLOCATOR_PADS);
 #define ONLY_IF_INNER(function)                                                                    \
 	do {                                                                                       \
 		if (!inner->function)                                                              \

@@ -37,7 +37,7 @@ int allocator_check_layer(const struct allocator_ops *layer, const struct alloca
 /*
  * A parsed specification: which back end, with which option values. Of a LAYER, `ops` is a table of
  * its own, which says what such a layer over such an inner back end can do: a capability other than
- * LAYER (and ONE_PER_LOAD, which either brings), and an optional function other than drain, tick and
+ * LAYER (and ONE_PER_LOAD and PADS, which either brings), and an optional function other than drain, tick and
  * check, is there if both have it; its counters are those of both. Its
  * option "inner" has become the inner specification's canonical form, with all option values, so
  * that whatever is told apart by options is told apart by the inner ones, too.

@@ -29,6 +29,7 @@ static const struct {
 	{ALLOCATOR_LAYER, "layer"},
 	{ALLOCATOR_ONE_PER_LOAD, "one_per_load"},
 	{ALLOCATOR_MOVES, "moves"},
+	{ALLOCATOR_PADS, "pads"},
 };
 
 /* What `quire fidelity` asks for; in a back end's table these are functions rather than a bit. */

@@ -247,6 +247,13 @@ static int check_fit(const struct replay_config *c, const struct trace_header *h
 	return 0;
 }
 
+/* Was it to begin as recorded, as others can on this machine, and could not? */
+static bool prefill_falls_short(const struct run *r)
+{
+	return r->wanted == PREFILL_RECORDED && r->config.prefill == PREFILL_PACKED &&
+	       r->machine == r->header->machine;
+}
+
 /* Read the start snapshot, if one is wanted and can be used, and settle how. */
 static int resolve_prefill(struct run *r)
 {
@@ -420,7 +427,7 @@ static int set_up(struct run *r)
 	    r->machine != r->header->machine)
 		rc = tell_warning(&r->tell, "played on another machine than it was recorded on: "
 					    "prefill is packed");
-	else if (!rc && r->config.prefill == PREFILL_PACKED && r->wanted == PREFILL_RECORDED)
+	else if (!rc && prefill_falls_short(r))
 		rc = tell_warning(
 			&r->tell,
 			"%s can neither adopt a snapshot nor place objects: prefill is packed, "
@@ -788,9 +795,11 @@ static int send_rates(struct run *r)
 
 static int send_doubts(struct run *r, const struct engine_counts *counts)
 {
-	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures);
+	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures,
+			r->world->ops->capabilities & ALLOCATOR_PADS);
 	r->doubts.count[DOUBT_hotplug_refusals] = counts->hotplug_refusals;
 	r->doubts.count[DOUBT_prefill_failures] = counts->prefill_failures;
+	r->doubts.count[DOUBT_prefill_packed] = prefill_falls_short(r);
 	r->doubts.count[DOUBT_oracle_violations] = counts->oracle_violations;
 	return tell_doubts(&r->tell, &r->doubts);
 }

@@ -20,10 +20,10 @@ enum result_doubt_kind doubt_find(const char *name)
 	return (enum result_doubt_kind)i;
 }
 
-void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures)
+void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures, bool pads)
 {
 	doubts->count[DOUBT_alloc_failures] = failures;
-	doubts->count[DOUBT_refuses_most] = failures > allocs / 2 ? failures : 0;
+	doubts->count[DOUBT_refuses_most] = !pads && failures > allocs / 2 ? failures : 0;
 }
 
 bool doubts_list(const struct doubts *doubts, char *text, size_t bytes)

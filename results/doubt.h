@@ -28,6 +28,8 @@
 	  "frames handed out twice, misaligned or outside, frees refused: so often")               \
 	X(out_of_memory, 0, "the host ran out of memory and its kernel ended the run")             \
 	X(prefill_failures, 0, "objects of the start snapshot it had no room for")                 \
+	X(prefill_packed, 0,                                                                       \
+	  "it could not take over the start snapshot, and began with packed memory")               \
 	X(refuses_most, 1, "it refused more than half of the allocations: so many")                \
 	X(stats_contradictions, 1,                                                                 \
 	  "samples at which the free frames it tells are not those that nobody holds")
@@ -54,8 +56,12 @@ struct doubts {
 	uint64_t count[DOUBT_KINDS];
 };
 
-/** doubts_refusals - it refused @failures of @allocs allocations: what stands against it by that */
-void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures);
+/**
+ * doubts_refusals - it refused @failures of @allocs allocations: what stands against it by that
+ * @pads: its blocks take more frames than their own, so that it may have no room though others would:
+ *        however much it refuses proves nothing wrong
+ */
+void doubts_refusals(struct doubts *doubts, uint64_t allocs, uint64_t failures, bool pads);
 
 /**
  * doubts_list - their names, comma-separated: "alloc_failures,refuses_most"; "": nothing stands against it

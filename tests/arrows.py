@@ -102,7 +102,7 @@ def main():
                 path = os.path.join(where, name)
                 with open(path, encoding="utf-8") as f:
                     code = re.sub(r"/\*.*?\*/", "", f.read(), flags=re.S)
-                for word in re.findall(r'"(llfree|buddy|percpu|firstfit|nextfit)"', code):
+                for word in re.findall(r'"(llfree|buddy|percpu|jemalloc|firstfit|nextfit)"', code):
                     wrong.append(f"{os.path.relpath(path, ROOT)}: knows back end {word} by name")
     # Option values reach a back end through its environment alone, built in or loaded.
     getters = re.compile(r"(?<![>.\w*])option_(?:given|bool|uint|real|choice|strings?|file)\(")

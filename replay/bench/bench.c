@@ -108,8 +108,11 @@ static int tell_counts(struct bench_rig *rig)
 	if (!rc && rig->refused)
 		rc = tell_warning(&rig->tell,
 				  "%" PRIu64 " of %" PRIu64 " allocations were refused though "
-				  "enough memory was free",
-				  rig->refused, rig->allocs);
+				  "enough memory was free%s",
+				  rig->refused, rig->allocs,
+				  rig->ops->capabilities & ALLOCATOR_PADS
+					  ? " for blocks that take no frames but their own"
+					  : "");
 	if (!rc && rig->violations)
 		rc = tell_warning(&rig->tell, "%" PRIu64 " oracle violations; the first: %s",
 				  rig->violations, rig->first_violation);
@@ -118,7 +121,8 @@ static int tell_counts(struct bench_rig *rig)
 
 static int send_doubts(struct bench_rig *rig)
 {
-	doubts_refusals(&rig->doubts, rig->allocs, rig->refused);
+	doubts_refusals(&rig->doubts, rig->allocs, rig->refused,
+			rig->ops->capabilities & ALLOCATOR_PADS);
 	rig->doubts.count[DOUBT_oracle_violations] = rig->violations;
 	return tell_doubts(&rig->tell, &rig->doubts);
 }

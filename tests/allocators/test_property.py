@@ -53,7 +53,7 @@ MUTANTS = ("none", "forgets", "twice", "denies", "credulous", "trespasses", "die
            "relapses")
 
 # enum allocator_capability
-SPLIT, PERSISTENT, BULK, ZONES, ECHO, UNCHECKED = 4, 8, 16, 32, 64, 128
+SPLIT, PERSISTENT, BULK, ZONES, ECHO, UNCHECKED, PADS = 4, 8, 16, 32, 64, 128, 2048
 
 # What the byte of a frame says. MAYBE: freed inside an isolated block, which a back end may hand out
 # again at once or hold back; unisolate settles it.
@@ -262,14 +262,22 @@ class Machine:
                 break
             self.accept(pfn, order, kind, zones)
 
+    def may_lack_room(self, order):
+        """May frames be lost to blocks that take more than their own, be it the one asked for?"""
+        return self.capabilities & PADS and (order > 0 or any(of > 0 for _, of, _ in self.live))
+
     def refused(self, kind, order, cpu, zones):
         """There must be no such block, or only in caches. Return: the block, or None."""
         there = self.find(order, zones)
         if there is None:
             return None
-        require(self.cached(), "refused order {}, {}: yet pfn {} is free", order, KINDS[kind][0], there)
+        lacks_room = self.may_lack_room(order)
+        require(self.cached() or lacks_room, "refused order {}, {}: yet pfn {} is free", order,
+                KINDS[kind][0], there)
         self.call("drain")
         pfn = self.call("alloc", kind, order, cpu)
+        if pfn == PFN_NONE and lacks_room:
+            return None
         require(pfn != PFN_NONE, "refused order {}, {} after a drain: yet pfn {} is free", order,
                 KINDS[kind][0], there)
         return pfn
@@ -510,6 +518,8 @@ class Machine:
         self.call("drain")
         self.agree()
         for order in (HUGE_ORDER, 0):
+            while self.live and self.may_lack_room(order):
+                self.free_live(0, 0)
             self.fill(0, order, 0, 0)
         require(FREE not in self.state, "{} frames cannot be had", self.state.count(FREE))
         self.agree()

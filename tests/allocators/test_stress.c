@@ -628,11 +628,26 @@ static bool churn_at_all_levels(struct worker *w, unsigned int n)
 	return quiet(w, n) && unowned(s, 0, s->end) == managed;
 }
 
+/* Huge frames of an empty machine: those there are, or as many as one gets that needs room beside them. */
+static uint64_t huge_frames(struct worker *w)
+{
+	uint64_t huge = 0;
+
+	if (!has(w->s, ALLOCATOR_PADS))
+		return unowned_blocks(w->s, HUGE_ORDER);
+	while (!w->s->failed && get(w, 0, HUGE_ORDER))
+		huge++;
+	put_all(w);
+	if (huge == 0)
+		failed(w->s, "not a single huge frame of an empty machine");
+	return huge;
+}
+
 /* All frames to all threads, and back by threads that did not get them. */
 static bool exhaust_and_return(struct worker *w, unsigned int n)
 {
 	struct stress *s = w->s;
-	uint64_t managed = unowned(s, 0, s->end), huge = unowned_blocks(s, HUGE_ORDER);
+	uint64_t managed = unowned(s, 0, s->end), huge = huge_frames(&w[0]);
 	struct worker first;
 
 	run_all(w, n, exhaust);

@@ -25,13 +25,16 @@ static void refusing_more_than_half_is_a_failed_check(void **state)
 	struct doubts doubts = {0};
 
 	(void)state;
-	doubts_refusals(&doubts, 101, 50);
+	doubts_refusals(&doubts, 101, 50, false);
 	assert_int_equal(doubts.count[DOUBT_alloc_failures], 50);
 	assert_false(doubts_failed(&doubts));
-	doubts_refusals(&doubts, 101, 51);
+	doubts_refusals(&doubts, 101, 51, false);
 	assert_int_equal(doubts.count[DOUBT_refuses_most], 51);
 	assert_true(doubts_failed(&doubts));
-	doubts_refusals(&doubts, 0, 0);
+	doubts_refusals(&doubts, 101, 101, true); /* it may be right that it had no room */
+	assert_int_equal(doubts.count[DOUBT_alloc_failures], 101);
+	assert_false(doubts_failed(&doubts));
+	doubts_refusals(&doubts, 0, 0, false);
 	assert_false(doubts_failed(&doubts));
 }
 

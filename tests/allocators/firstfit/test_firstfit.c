@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "allocators/firstfit/bitmap.h"
+#include "allocators/bitmap.h"
 #include "allocators/registry.h"
 #include "base/bits.h"
 

@@ -8,8 +8,8 @@
  * Zero means "free" to its users, and memory that was never written reads as zero, so a large empty
  * map costs no memory. Not thread-safe.
  */
-#ifndef ALLOCATORS_FIRSTFIT_BITMAP_H
-#define ALLOCATORS_FIRSTFIT_BITMAP_H
+#ifndef ALLOCATORS_BITMAP_H
+#define ALLOCATORS_BITMAP_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "allocators/firstfit/bitmap.h"
+#include "allocators/bitmap.h"
 
 #include <assert.h>
 #include <string.h>
