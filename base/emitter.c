@@ -683,6 +683,8 @@ static void note_left_out(struct emitter *e, size_t column)
 	const char *heading = table_heading_of(&e->columns[column]);
 	const size_t length = strlen(heading);
 
+	if (e->failure.code)
+		return; /* what is there may lack its end */
 	for (const char *at = e->left_out.data; at; at += strspn(at, ", ")) {
 		if (strncmp(at, heading, length) == 0 && (at[length] == ',' || !at[length]))
 			return;
@@ -948,7 +950,7 @@ void emitter_set_width(struct emitter *e, size_t columns)
 
 const char *emitter_left_out(const struct emitter *e)
 {
-	return e->left_out.data;
+	return e->failure.code ? NULL : e->left_out.data;
 }
 
 static void flush(struct emitter *e)
