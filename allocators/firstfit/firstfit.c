@@ -18,10 +18,14 @@ struct allocator {
 	struct block_map map;
 	/* Per frame. Withheld frames look taken but may not be freed: absent or isolated ones. */
 	struct bitmap withheld, isolated;
-	pfn_t cursor; /* nextfit: one behind the last block handed out */
+	pfn_t cursor; /* nextfit: one behind the last block handed out; firstfit: PFN_NONE */
 	uint64_t wraps;
-	bool next_fit;
 };
+
+static bool is_nextfit(const struct allocator *a)
+{
+	return a->cursor != PFN_NONE;
+}
 
 /* ---- taking and giving back ---- */
 
@@ -161,11 +165,10 @@ static int create(const struct alloc_env *env, bool next_fit, struct allocator *
 	if (!a)
 		return error_set(env->error, ENOMEM, "out of memory for metadata");
 	a->machine = env->machine;
-	a->next_fit = next_fit;
 	rc = block_map_create(env, &a->map);
 	if (rc)
 		return rc;
-	a->cursor = a->map.base;
+	a->cursor = next_fit ? a->map.base : PFN_NONE;
 	if (get_bitmap(env, &a->withheld, a->map.frames) ||
 	    get_bitmap(env, &a->isolated, a->map.frames))
 		return error_set(env->error, ENOMEM,
@@ -201,7 +204,7 @@ static pfn_t find(const struct allocator *a, unsigned int order, bool *wrapped)
 	*wrapped = false;
 	if (order > MAX_ORDER)
 		return PFN_NONE;
-	if (a->next_fit) {
+	if (is_nextfit(a)) {
 		pfn = block_map_find(&a->map, order, align_up(a->cursor, block_frames(order)));
 		*wrapped = pfn == PFN_NONE;
 	}
@@ -215,7 +218,8 @@ static struct alloc_result firstfit_alloc(struct allocator *a, const struct allo
 
 	if (pfn != PFN_NONE) {
 		block_map_take(&a->map, pfn, req->order);
-		a->cursor = pfn + block_frames(req->order);
+		if (is_nextfit(a))
+			a->cursor = pfn + block_frames(req->order);
 		a->wraps += wrapped;
 	}
 	return (struct alloc_result){.pfn = pfn};
@@ -276,7 +280,8 @@ static int firstfit_adopt(struct allocator *a, const struct frame_map *map)
 			target = TARGET_FREE;
 		set_range(a, r->start, r->start + r->frames, target);
 	}
-	a->cursor = a->map.base;
+	if (is_nextfit(a))
+		a->cursor = a->map.base;
 	a->wraps = 0;
 	return 0;
 }
@@ -352,7 +357,7 @@ static int firstfit_stats(const struct allocator *a, unsigned int zone,
 	memset(stats, 0, sizeof(*stats));
 	stats->free_frames =
 		block_map_count(&a->map, start, end, stats->free_blocks[MIGRATE_MOVABLE]);
-	if (a->next_fit) {
+	if (is_nextfit(a)) {
 		stats->counters[0].name = nextfit_counters[0].name;
 		stats->counters[0].value = a->wraps;
 		stats->nr_counters = 1;
