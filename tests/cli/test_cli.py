@@ -1317,7 +1317,9 @@ def several_replays_share_a_database():
     ids = []
     for process in processes:
         result = end_of(process)
-        same((result.code, result.err), (OK, ""), str(result))
+        # A busy machine may keep one of them waiting for a second.
+        told = [line for line in result.err.splitlines() if not line.endswith("has it locked; waiting")]
+        same((result.code, told), (OK, []), str(result))
         ids += [run["id"] for run in result.json()["runs"]]
     same(sorted(ids), list(range(1, 9)), "run ids")
     same(statuses("r.db"), 8 * ["done"], "stored")
