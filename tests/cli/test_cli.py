@@ -10,6 +10,7 @@ usage: test_cli.py QUIRE
 
 import contextlib
 import csv
+import fcntl
 import io
 import json
 import os
@@ -1548,6 +1549,8 @@ def the_pool_of_huge_pages_is_put_right():
 
     if not os.path.exists(pool):
         raise Skip("no pool of huge pages here")
+    lock = os.open(pool, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # tests/sim/test_backing.c changes it, too
     before, name, slow = pages(), trace(), slow_trace()
     args = ("-a", "llfree", "--backing", "hugetlb", "--touch", "all", "--grow-hugetlb")
     result = quire("replay", name, *args, "512M", "--format", "json")
@@ -1564,6 +1567,7 @@ def the_pool_of_huge_pages_is_put_right():
     wait_for("the pool put right", lambda: pages() == before)
     refuses(RUN, ("pool of huge pages", "ask for less"), "replay", name, *args, "10000G")
     same(pages(), before, "pages of the pool")
+    os.close(lock)
 
 
 def what_was_chosen_makes_the_point():

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Each kind of backing that this host has, with memory really touched. */
 #include <errno.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -40,8 +42,9 @@ static struct memory *try_memory(enum backing_kind kind, const struct machine *m
 	return memory_create(&config, m, &memory, err) ? NULL : memory;
 }
 
-/* Pages in the host's pool before; -1: this test may not change it. */
+/* Pages in the host's pool before; -1: this test may not change it. One test at a time does: this locks it. */
 static long pool_before = -1;
+static int pool_lock = -1;
 
 static long pool_pages(long set)
 {
@@ -224,6 +227,9 @@ static int set_up(void **state)
 {
 	(void)state;
 	snprintf(file_path, sizeof(file_path), "/tmp/quire-backing-%d", (int)getpid());
+	pool_lock = open(POOL, O_RDONLY | O_CLOEXEC);
+	if (pool_lock >= 0)
+		flock(pool_lock, LOCK_EX);
 	pool_before = pool_pages(-1);
 	if (geteuid() || pool_before < 0)
 		pool_before = -1;
@@ -238,6 +244,8 @@ static int tear_down(void **state)
 	unlink(file_path);
 	if (pool_before >= 0)
 		pool_pages(pool_before);
+	if (pool_lock >= 0)
+		close(pool_lock);
 	return 0;
 }
 
