@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/monotonic.h"
+
 /* A write transaction takes milliseconds; one that lasts longer than this is stuck. */
 #define BUSY_SECONDS  5
 #define BUSY_PAUSE_NS 20000000
@@ -105,14 +107,6 @@ static char *plain_name(const char *path)
 	return name;
 }
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * UINT64_C(1000000000) + (uint64_t)t.tv_nsec;
-}
-
 /* SQLite's question whether to try again; @times: it has asked for this lock. */
 static int on_busy(void *arg, int times)
 {
@@ -121,10 +115,10 @@ static int on_busy(void *arg, int times)
 	unsigned int seconds;
 
 	if (!times) {
-		database->busy_since_ns = now_ns();
+		database->busy_since_ns = monotonic_ns();
 		database->busy_asked = 0;
 	}
-	seconds = (unsigned int)((now_ns() - database->busy_since_ns) / UINT64_C(1000000000));
+	seconds = (unsigned int)((monotonic_ns() - database->busy_since_ns) / UINT64_C(1000000000));
 	if (!database->wait.waiting && seconds >= BUSY_SECONDS)
 		return 0;
 	if (database->wait.waiting && seconds > database->busy_asked) {

@@ -4,23 +4,15 @@
 #include <inttypes.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/format.h"
+#include "base/monotonic.h"
 
 #define REDRAW_NS     UINT64_C(100000000)
 #define SECOND_NS     UINT64_C(1000000000)
 #define ERASE	      "\r\033[K"
 #define COLUMNS_GUESS 80
-
-static uint64_t now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * SECOND_NS + (uint64_t)ts.tv_nsec;
-}
 
 void progress_begin(struct progress *p, FILE *out, const char *what, uint64_t total)
 {
@@ -28,7 +20,7 @@ void progress_begin(struct progress *p, FILE *out, const char *what, uint64_t to
 	p->out = out;
 	p->total = total;
 	p->live = out && isatty(fileno(out)) == 1;
-	p->started_ns = now_ns();
+	p->started_ns = monotonic_ns();
 	p->drawn_ns = p->started_ns;
 	snprintf(p->what, sizeof(p->what), "%s", what);
 }
@@ -71,7 +63,7 @@ void progress_update(struct progress *p, uint64_t done)
 
 	if (!p->live)
 		return;
-	now = now_ns();
+	now = monotonic_ns();
 	if (now - p->drawn_ns < REDRAW_NS)
 		return;
 	p->drawn_ns = now;

@@ -11,6 +11,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include "analysis/text.h"
 #include "base/bits.h"
 #include "base/outfile.h"
 #include "replay/provenance.h"
@@ -66,26 +67,6 @@ int cli_fail(enum exit_code code, const struct error *err)
 	return (int)code;
 }
 
-/* A word as a shell would have to read it. */
-static void put_word(FILE *out, const char *word)
-{
-	static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
-				    "_-+=:,./@%^";
-
-	if (word[0] && word[strspn(word, plain)] == '\0') {
-		fprintf(out, " %s", word);
-		return;
-	}
-	fputs(" '", out);
-	for (; *word; word++) {
-		if (*word == '\'')
-			fputs("'\\''", out);
-		else
-			fputc(*word, out);
-	}
-	fputc('\'', out);
-}
-
 /* Of the words at @i: how many name back ends or a database, and are not repeated. */
 static int not_repeated(int i)
 {
@@ -110,12 +91,14 @@ void cli_put_repetition(FILE *out, const char *spec)
 	for (int i = 0; i < cli_nr_words;) {
 		const int skip = not_repeated(i);
 
-		if (!skip)
-			put_word(out, cli_words[i]);
+		if (!skip) {
+			fputc(' ', out);
+			text_shell(out, cli_words[i]);
+		}
 		i += skip ? skip : 1;
 	}
-	fputs(" -a", out);
-	put_word(out, spec);
+	fputs(" -a ", out);
+	text_shell(out, spec);
 	fputs(" --in-process", out);
 }
 

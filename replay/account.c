@@ -170,7 +170,7 @@ ENGINE_HOT void account_alloc(struct engine *e, const struct batch *b, unsigned 
 	struct alloc_result got = b->placed[i];
 
 	add_latency(e, &op->req, path_of_flags[got.flags >> 1 & 7], b->stamp[i + 1] - b->stamp[i]);
-	if (e->touch.seen && b->touched[i])
+	if (e->touch.seen.bit && b->touched[i])
 		add_latency(e, &op->req, LANE_TOUCH + path_of_flags[got.flags >> 1 & 7],
 			    b->touched[i]);
 	if (got.pfn == PFN_NONE) {

@@ -8,10 +8,10 @@
 
 void clock_calibrate(struct stamp_clock *clock)
 {
-	uint64_t from_ns = clock_now_ns(), from = clock_stamp(), ns;
+	uint64_t from_ns = monotonic_ns(), from = clock_stamp(), ns;
 
 	do {
-		ns = clock_now_ns() - from_ns;
+		ns = monotonic_ns() - from_ns;
 	} while (ns < CALIBRATE_NS);
 	clock->multiplier = (uint64_t)(((unsigned __int128)ns << 32) / (clock_stamp() - from));
 }

@@ -13,6 +13,8 @@
 #include <x86intrin.h>
 #endif
 
+#include "base/monotonic.h"
+
 struct stamp_clock {
 	uint64_t multiplier; /* ns per tick, 32.32 fixed point */
 };
@@ -29,20 +31,8 @@ static inline uint64_t clock_stamp(void)
 	__asm__ volatile("mrs %0, cntvct_el0" : "=r"(ticks));
 	return ticks;
 #else
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
+	return monotonic_ns();
 #endif
-}
-
-/** Nanoseconds of CLOCK_MONOTONIC. */
-static inline uint64_t clock_now_ns(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return (uint64_t)ts.tv_sec * 1000000000U + (uint64_t)ts.tv_nsec;
 }
 
 /** Nanoseconds since 1970, by the wall clock: when a run began. */

@@ -2,7 +2,6 @@
 #include "replay/engine.h"
 
 #include <errno.h>
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,7 +194,7 @@ static void run(struct engine *e, struct batch *b)
 		end = execute(e, b, at, end);
 		e->exec.checked_event = batch_event(b, end - 1);
 		e->ring.left = b->n - end;
-		if (e->touch.seen)
+		if (e->touch.seen.bit)
 			touch(e, b, at, end);
 		if (e->exec.nr_moved)
 			moves_account(e, b, at, end);
@@ -287,18 +286,9 @@ struct engine_counts engine_counts(const struct engine *e)
 METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);
 METRIC_RANGE(kernel_fragmentation_index_o0, kernel_fragmentation_index_o10, NR_ORDERS);
 
-bool engine_stats_contradict(const struct engine *e, const double state[METRIC_STATE_COUNT])
+bool engine_map_is_sure(const struct engine *e)
 {
-#define STATE(name) state[METRIC_##name - METRIC_STATE_FIRST]
-	const double told = STATE(kernel_free_frames) + STATE(cached_frames);
-	const double held_by_nobody = STATE(free_frames);
-#undef STATE
-
-	/* After what the oracle objected to, or memory that did not come or go, the map is in the dark. */
-	if (isnan(told) || e->unchecked || e->account.oracle_violations ||
-	    e->account.hotplug_refusals)
-		return false;
-	return told < held_by_nobody || told > held_by_nobody;
+	return !e->unchecked && !e->account.oracle_violations && !e->account.hotplug_refusals;
 }
 
 bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t ours[NR_ORDERS],

@@ -157,13 +157,10 @@ bool engine_metrics(struct engine *e, double state[METRIC_STATE_COUNT], uint64_t
 		    uint64_t backend[NR_ORDERS], struct allocator_stats *stats);
 
 /**
- * engine_stats_contradict - do the back end's statistics contradict the frames that are held?
- * @state: of engine_metrics(), now
- * Free and cached frames together should be those that nobody holds.
- * Return: false also if it tells no statistics, is not checked, or the map cannot be relied on (violations,
- * refused hotplug).
+ * Is the engine's map what the back end has to agree with? Not of one that is not checked, nor after what the
+ * oracle objected to, or memory that did not come or go.
  */
-bool engine_stats_contradict(const struct engine *e, const double state[METRIC_STATE_COUNT]);
+bool engine_map_is_sure(const struct engine *e);
 
 /** The map of frames. Once the trace has been played, the caller may do with it what it likes. */
 struct memory_state *engine_state(struct engine *e);

@@ -50,9 +50,10 @@ struct execution {
 
 /* Touch's; of use only with real memory. */
 struct touch_pass {
-	uint64_t *seen; /* bit per frame of the machine: handed out before */
-	uint64_t frames, cleared;
-	int failed; /* what preparing memory returned, */
+	struct marks
+		seen; /* per frame of the machine: handed out before; no bits: nothing is touched */
+	uint64_t cleared; /* frames */
+	int failed;	  /* what preparing memory returned, */
 	struct error why;
 };
 

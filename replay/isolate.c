@@ -37,7 +37,7 @@ static int pipe_take(struct result_sink *sink, const struct result_record *recor
 		     struct error *err)
 {
 	struct pipe_sink *p = (struct pipe_sink *)sink;
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = monotonic_ns();
 	int rc = result_writer_put(&p->writer, record, err);
 
 	if (rc)
@@ -109,13 +109,9 @@ child_main(const struct isolated_job *job, struct shared *shared, int fd, pid_t 
 	let_go_of_descriptors(fd);
 	rc = job->body(job->arg, &shared->at, &sink.sink, &err);
 	if (rc) {
-		const struct error why = err; /* sending it may fail, too */
-		const struct result_record done = {
-			.kind = RESULT_DONE,
-			.done = {.status = RUN_FAILED, .text = why.text, .code = -rc}};
-
-		shared->last = why;
-		(void)pipe_take(&sink.sink, &done, &err);
+		shared->last = err;
+		shared->last.code = -rc;
+		(void)result_writer_flush(&sink.writer, &err); /* what it had said before */
 	}
 	result_writer_release(&sink.writer);
 	close(fd);
@@ -129,10 +125,8 @@ child_main(const struct isolated_job *job, struct shared *shared, int fd, pid_t 
 struct relay_sink {
 	struct result_sink sink;
 	struct result_sink *to;
-	bool began, ended;
-	int failed; /* what our own sink returned */
-	enum run_status status;
-	struct error failure;
+	bool began, ended; /* RESULT_RUN came; RESULT_DONE, which only success sends */
+	int failed;	   /* what our own sink returned */
 };
 
 static int relay_take(struct result_sink *sink, const struct result_record *record,
@@ -145,10 +139,6 @@ static int relay_take(struct result_sink *sink, const struct result_record *reco
 		return 0; /* has been heard */
 	if (record->kind == RESULT_DONE) {
 		relay->ended = true;
-		relay->status = record->done.status;
-		if (record->done.status != RUN_DONE)
-			error_set(&relay->failure, record->done.code ? record->done.code : EIO,
-				  "%s", record->done.text ? record->done.text : "");
 		return 0;
 	}
 	if (record->kind == RESULT_RUN)
@@ -247,7 +237,7 @@ static int relay_all(struct watched *w, struct error *err)
 			      {.fd = w->pidfd, .events = POLLIN}};
 	const struct run_watch *watch = &w->job->watch;
 	struct run_position last = w->shared->at;
-	uint64_t heard_ns = clock_now_ns();
+	uint64_t heard_ns = monotonic_ns();
 	int rc;
 
 	for (;;) {
@@ -257,11 +247,11 @@ static int relay_all(struct watched *w, struct error *err)
 		if (rc < 0 && errno == EINTR)
 			continue;
 		if (p[0].revents || moved_on(w, &last))
-			heard_ns = clock_now_ns();
+			heard_ns = monotonic_ns();
 		if ((p[1].revents || !rc || (p[0].revents & POLLHUP)) && reap(w, false))
 			break;
 		if (watch->timeout_s &&
-		    clock_now_ns() - heard_ns >= watch->timeout_s * UINT64_C(1000000000))
+		    monotonic_ns() - heard_ns >= watch->timeout_s * UINT64_C(1000000000))
 			return error_set(err, ETIMEDOUT, "no progress for %u s", watch->timeout_s);
 		if (!p[0].revents)
 			continue;
@@ -380,10 +370,8 @@ static int judge(struct watched *w, int rc, bool ended, struct error *err,
 				 "%s: its process ended%s with exit code %d before its results "
 				 "were whole",
 				 name, where, WEXITSTATUS(w->status));
-	*run_status = w->relay.status;
-	if (w->relay.status == RUN_DONE)
-		return 0;
-	return error_set(err, w->relay.failure.code, "%s", w->relay.failure.text);
+	*run_status = RUN_DONE;
+	return 0;
 }
 
 /* The last record, which tells how it ended. Return: @rc, or the sink's error in place of success. */

@@ -3,14 +3,14 @@
 
 #include <errno.h>
 #include <stdbool.h>
-#include <stdlib.h>
 
 #include "base/bits.h"
+#include "replay/marks.h"
 
 struct live {
-	uint64_t *bits;
+	struct marks marks; /* a frame each */
 	pfn_t start, end;
-	uint64_t now, peak;
+	uint64_t peak;
 };
 
 static void set(struct live *l, pfn_t pfn, unsigned int order, bool live)
@@ -20,14 +20,12 @@ static void set(struct live *l, pfn_t pfn, unsigned int order, bool live)
 	if (pfn < l->start || pfn >= l->end || frames > l->end - pfn)
 		return;
 	for (uint64_t i = pfn - l->start; i < pfn - l->start + frames; i++) {
-		const uint64_t bit = UINT64_C(1) << i % 64;
-
-		if (!(l->bits[i / 64] & bit) == live) {
-			l->bits[i / 64] ^= bit;
-			l->now += live ? 1 : UINT64_MAX;
-		}
+		if (live)
+			marks_set(&l->marks, i);
+		else
+			marks_take(&l->marks, i);
 	}
-	l->peak = max_u64(l->peak, l->now);
+	l->peak = max_u64(l->peak, l->marks.n);
 }
 
 int peak_of_trace(struct trace_reader *reader, uint64_t *frames, struct error *err)
@@ -38,9 +36,9 @@ int peak_of_trace(struct trace_reader *reader, uint64_t *frames, struct error *e
 	size_t n;
 	int rc;
 
-	l.bits = calloc(div_round_up(l.end - l.start, 64) + 1, sizeof(*l.bits));
-	if (!l.bits)
-		return error_set(err, ENOMEM, "no memory to look through the trace");
+	rc = marks_create(&l.marks, l.end - l.start, err);
+	if (rc)
+		return rc;
 	while ((rc = trace_reader_next(reader, &events, &n, err)) != 0) {
 		if (rc == -EBADMSG) {
 			/* A reader that does not go on behind damage ends the run later, by its name. */
@@ -54,7 +52,7 @@ int peak_of_trace(struct trace_reader *reader, uint64_t *frames, struct error *e
 				set(&l, events[i].pfn, events[i].order,
 				    events[i].kind == EVENT_ALLOC);
 	}
-	free(l.bits);
+	marks_destroy(&l.marks);
 	*frames = l.peak;
 	return rc < 0 ? rc : 0;
 }

@@ -31,7 +31,7 @@ static void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
 	objects_at(e->objects, pfn)->place = (uint32_t)(placed - e->start);
 	account_hold(e, (uint32_t)(pfn - e->objects->start), placed, object_order(o),
 		     object_movable(o));
-	if (e->touch.seen && e->config.touch_prefill)
+	if (e->touch.seen.bit && e->config.touch_prefill)
 		touch_block(e, placed, object_order(o));
 }
 

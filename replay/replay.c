@@ -103,20 +103,16 @@ static int send_holders(struct run *r, uint32_t sample)
 	return rc == -ENOMEM ? error_set(r->err, ENOMEM, "no memory to find who holds it") : rc;
 }
 
-/* Does the back end tell of itself what is not so? Warned of once. */
-static int note_stats_gap(struct run *r, const struct engine_moment *moment)
+/* Does the back end tell of itself what is not so? */
+static int note_stats(struct run *r, const struct engine_moment *moment)
 {
-#define STATE(name) r->last[METRIC_##name - METRIC_STATE_FIRST]
-	if (!engine_stats_contradict(r->engine, r->last) ||
-	    r->doubts.count[DOUBT_stats_contradictions]++)
+	char when[48];
+
+	if (!engine_map_is_sure(r->engine))
 		return 0;
-	return tell_warning(
-		&r->tell,
-		"its statistics contradict what it did: after event %" PRIu64
-		" it tells %.0f free and %.0f cached frames, but %.0f are held by nobody",
-		moment->events, STATE(kernel_free_frames), STATE(cached_frames),
-		STATE(free_frames));
-#undef STATE
+	snprintf(when, sizeof(when), "after event %" PRIu64, moment->events);
+	return tell_stats_doubt(&r->tell, &r->stats,
+				r->last[METRIC_free_frames - METRIC_STATE_FIRST], when, &r->doubts);
 }
 
 static int send_sample(struct run *r, const struct engine_moment *moment)
@@ -128,7 +124,7 @@ static int send_sample(struct run *r, const struct engine_moment *moment)
 
 	has_backend = engine_metrics(r->engine, r->last, ours, backend, &r->stats);
 	if (has_backend)
-		rc = note_stats_gap(r, moment);
+		rc = note_stats(r, moment);
 	if (rc)
 		return rc;
 	for (unsigned int i = 0; i < METRIC_STATE_COUNT; i++) {
@@ -164,10 +160,10 @@ static int send_sample(struct run *r, const struct engine_moment *moment)
 static int take_sample(void *arg, const struct engine_moment *moment)
 {
 	struct run *r = arg;
-	uint64_t started = clock_now_ns();
+	uint64_t started = monotonic_ns();
 	int rc = send_sample(r, moment);
 
-	r->sampling_ns += clock_now_ns() - started;
+	r->sampling_ns += monotonic_ns() - started;
 	return rc;
 }
 
@@ -522,7 +518,7 @@ static int play_labelled(struct run *r, const struct event *events, size_t n, bo
 
 static int play(struct run *r)
 {
-	uint64_t started = clock_now_ns(), sampled_ns = r->sampling_ns;
+	uint64_t started = monotonic_ns(), sampled_ns = r->sampling_ns;
 	const struct event *events;
 	struct rusage before;
 	size_t n;
@@ -546,7 +542,7 @@ static int play(struct run *r)
 			return rc;
 	}
 	rc = engine_flush(r->engine, r->err);
-	r->elapsed_ns = clock_now_ns() - started - (r->sampling_ns - sampled_ns);
+	r->elapsed_ns = monotonic_ns() - started - (r->sampling_ns - sampled_ns);
 	/* Samples that fell due on the last event. */
 	while (!rc && r->totals && r->totals->events && r->asked <= r->config.samples)
 		rc = sample_now(r);

@@ -15,7 +15,7 @@
 
 void tell_init(struct tell *t, struct result_sink *sink, struct error *err)
 {
-	*t = (struct tell){.sink = sink, .err = err, .heard_ns = clock_now_ns()};
+	*t = (struct tell){.sink = sink, .err = err, .heard_ns = monotonic_ns()};
 }
 
 int tell_record(struct tell *t, const struct result_record *record)
@@ -196,6 +196,21 @@ int tell_check(struct tell *t, const struct allocator_ops *ops, struct allocator
 			    why.text[0] ? why.text : "it does not say why");
 }
 
+int tell_stats_doubt(struct tell *t, const struct allocator_stats *stats, double held_by_nobody,
+		     const char *when, struct doubts *doubts)
+{
+	const double free_frames = (double)stats->free_frames;
+	const double cached = (double)stats->cached_frames;
+
+	if (!(free_frames + cached < held_by_nobody || free_frames + cached > held_by_nobody) ||
+	    doubts->count[DOUBT_stats_contradictions]++)
+		return 0;
+	return tell_warning(t,
+			    "its statistics contradict what it did: %s it tells %.0f free and %.0f "
+			    "cached frames, but %.0f are held by nobody",
+			    when, free_frames, cached, held_by_nobody);
+}
+
 int tell_done(struct tell *t)
 {
 	return tell_record(
@@ -204,7 +219,7 @@ int tell_done(struct tell *t)
 
 int tell_alive(struct tell *t)
 {
-	uint64_t now_ns = clock_now_ns();
+	uint64_t now_ns = monotonic_ns();
 
 	if (now_ns - t->heard_ns < HEARTBEAT_NS)
 		return 0;

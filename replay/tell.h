@@ -86,6 +86,14 @@ int tell_doubts(struct tell *t, const struct doubts *doubts);
  */
 int tell_check(struct tell *t, const struct allocator_ops *ops, struct allocator *a,
 	       struct doubts *doubts);
+/**
+ * tell_stats_doubt - do the back end's statistics agree with the frames it holds?
+ * @held_by_nobody: that its free and cached frames together should be
+ * @when: of the statistics, for people
+ * A contradiction is counted in @doubts; the first is told as a warning.
+ */
+int tell_stats_doubt(struct tell *t, const struct allocator_stats *stats, double held_by_nobody,
+		     const char *when, struct doubts *doubts);
 /** The run is over and its results are whole. */
 int tell_done(struct tell *t);
 

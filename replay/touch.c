@@ -3,36 +3,27 @@
  * The pass between execute and account, on real memory only: what was handed out is used, as its owner would
  * use it, and what that takes is timed apart from what the back end takes.
  */
-#include <errno.h>
-#include <stdlib.h>
-
-#include "base/bits.h"
 #include "replay/engine_inside.h"
 
 int touch_create(struct engine *e, struct error *err)
 {
 	if (e->config.touching == TOUCHING_NONE)
 		return 0;
-	e->touch.seen = calloc(div_round_up(e->end - e->start, 64), sizeof(uint64_t));
-	return e->touch.seen ? 0 : error_set(err, ENOMEM, "no memory to touch memory");
+	return marks_create(&e->touch.seen, e->end - e->start, err);
 }
 
 void touch_destroy(struct engine *e)
 {
-	free(e->touch.seen);
+	marks_destroy(&e->touch.seen);
 }
 
 /* Note that a frame has been handed out. Return: was it for the first time? */
 static bool note_frame(struct engine *e, pfn_t pfn)
 {
-	const uint64_t i = pfn - e->start, bit = UINT64_C(1) << i % 64;
-	uint64_t *word = &e->touch.seen[i / 64];
+	const uint64_t before = e->touch.seen.n;
 
-	if (*word & bit)
-		return false;
-	*word |= bit;
-	e->touch.frames++;
-	return true;
+	marks_set(&e->touch.seen, pfn - e->start);
+	return e->touch.seen.n > before;
 }
 
 /* The next frames of [*@at, @end) handed out for the first time, as one range; *@at goes behind it. */
@@ -100,5 +91,5 @@ void touch(struct engine *e, struct batch *b, unsigned int from, unsigned int to
 
 struct engine_touch engine_touch(const struct engine *e)
 {
-	return (struct engine_touch){.frames = e->touch.frames, .cleared_frames = e->touch.cleared};
+	return (struct engine_touch){.frames = e->touch.seen.n, .cleared_frames = e->touch.cleared};
 }

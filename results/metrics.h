@@ -109,34 +109,26 @@
 	ORDER_METRICS(X, kernel_fragmentation_index,                                               \
 		      "fragmentation_index by the back end's own lists")
 
+/* What an operation takes, by time stamps. */
+#define TIME_METRICS(X, prefix, one, many, such)                                                   \
+	X(prefix##_ns, "ns", LOWER, NOISY, "mean time of " one)                                    \
+	X(prefix##_ns_p50, "ns", LOWER, NOISY, "median time of " one)                              \
+	X(prefix##_ns_p90, "ns", LOWER, NOISY, "90th percentile of " many)                         \
+	X(prefix##_ns_p99, "ns", LOWER, NOISY, "99th percentile of " many)                         \
+	X(prefix##_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of " many)                      \
+	X(prefix##_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of " many)                    \
+	X(prefix##_ns_max, "ns", LOWER, NOISY, "slowest " such)
+
 #define RUN_METRICS(X)                                                                             \
 	X(metadata_bytes, "bytes", LOWER, EXACT, "memory the back end took for itself")            \
 	X(events_per_second, "1/s", HIGHER, NOISY,                                                 \
 	  "records of every kind replayed per second, samples not counted")                        \
 	X(ops_per_second, "1/s", HIGHER, NOISY,                                                    \
 	  "allocations and frees replayed per second, samples not counted")                        \
-	X(alloc_ns, "ns", LOWER, NOISY, "mean time of an allocation")                              \
-	X(alloc_ns_p50, "ns", LOWER, NOISY, "median time of an allocation")                        \
-	X(alloc_ns_p90, "ns", LOWER, NOISY, "90th percentile of allocations")                      \
-	X(alloc_ns_p99, "ns", LOWER, NOISY, "99th percentile of allocations")                      \
-	X(alloc_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of allocations")                   \
-	X(alloc_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of allocations")                 \
-	X(alloc_ns_max, "ns", LOWER, NOISY, "slowest allocation")                                  \
-	X(free_ns, "ns", LOWER, NOISY, "mean time of a free")                                      \
-	X(free_ns_p50, "ns", LOWER, NOISY, "median time of a free")                                \
-	X(free_ns_p90, "ns", LOWER, NOISY, "90th percentile of frees")                             \
-	X(free_ns_p99, "ns", LOWER, NOISY, "99th percentile of frees")                             \
-	X(free_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of frees")                          \
-	X(free_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of frees")                        \
-	X(free_ns_max, "ns", LOWER, NOISY, "slowest free")                                         \
-	X(touch_ns, "ns", LOWER, NOISY,                                                            \
-	  "real memory: mean time of using what an allocation gave for the first time")            \
-	X(touch_ns_p50, "ns", LOWER, NOISY, "median time of that")                                 \
-	X(touch_ns_p90, "ns", LOWER, NOISY, "90th percentile of that")                             \
-	X(touch_ns_p99, "ns", LOWER, NOISY, "99th percentile of that")                             \
-	X(touch_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of that")                          \
-	X(touch_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of that")                        \
-	X(touch_ns_max, "ns", LOWER, NOISY, "slowest such use")                                    \
+	TIME_METRICS(X, alloc, "an allocation", "allocations", "allocation")                       \
+	TIME_METRICS(X, free, "a free", "frees", "free")                                           \
+	TIME_METRICS(X, touch, "using what an allocation gave, in real memory", "such uses",       \
+		     "such use")                                                                   \
 	X(touched_frames, "frames", LOWER, EXACT,                                                  \
 	  "real memory: frames handed out at least once, how far the back end wanders")            \
 	X(cleared_bytes, "bytes", NEUTRAL, EXACT,                                                  \

@@ -118,7 +118,7 @@ void *memory_at(const struct memory *memory, pfn_t pfn)
 	return (char *)memory->frames + ((pfn - machine_start(m)) << m->page_shift);
 }
 
-/* Add up the lines of one mapping. Return: whether @line is the head of one that lies in [@from, @to). */
+/* Is @line the head of a mapping? Then *@inside says whether it lies in [@from, @to). */
 static bool is_inside(const char *line, uintptr_t from, uintptr_t to, bool *inside)
 {
 	uintptr_t start, end;

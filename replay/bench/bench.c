@@ -63,21 +63,13 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 static int send_counters(struct bench_rig *rig)
 {
 	struct allocator_stats stats = {0};
-	uint64_t told, held_by_nobody;
 	int rc = 0;
 
 	if (!rig->ops->stats || rig->ops->stats(rig->a, ALLOCATOR_ALL_ZONES, &stats))
 		return 0;
-	told = stats.free_frames + stats.cached_frames;
-	held_by_nobody = rig->state ? rig->state->free_frames : told;
-	if (!rig->violations && told != held_by_nobody) {
-		rig->doubts.count[DOUBT_stats_contradictions] = 1;
-		rc = tell_warning(&rig->tell,
-				  "its statistics contradict what it did: at the end it tells "
-				  "%" PRIu64 " free and %" PRIu64 " cached frames, but %" PRIu64
-				  " are held by nobody",
-				  stats.free_frames, stats.cached_frames, held_by_nobody);
-	}
+	if (rig->state && !rig->violations)
+		rc = tell_stats_doubt(&rig->tell, &stats, (double)rig->state->free_frames,
+				      "at the end", &rig->doubts);
 	return rc ? rc : tell_counters(&rig->tell, rig->point->spec, &stats, RESULT_AT_END);
 }
 

@@ -4,30 +4,20 @@
  * is refused by the kernel if the pool is empty: one that does not gets its SIGBUS at the touch.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
 #include "sim/backing/backing.h"
-
-#define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB"
+#include "sim/backing/pool.h"
 
 /* Pages of the pool that are there and reserved by nobody; 0 also if there is no pool. */
 static uint64_t free_pages(void)
 {
 	uint64_t free = 0, reserved = 0;
-	FILE *f = fopen(POOL "/free_hugepages", "re");
 
-	if (f && fscanf(f, "%" SCNu64, &free) != 1)
-		free = 0;
-	if (f)
-		fclose(f);
-	f = fopen(POOL "/resv_hugepages", "re");
-	if (f && fscanf(f, "%" SCNu64, &reserved) != 1)
-		reserved = 0;
-	if (f)
-		fclose(f);
+	if (hugetlb_pool_read("free_hugepages", &free) ||
+	    hugetlb_pool_read("resv_hugepages", &reserved))
+		return 0;
 	return free > reserved ? free - reserved : 0;
 }
 
@@ -36,10 +26,10 @@ static int hugetlb_get(struct mapped *m, size_t piece, struct error *err)
 	if (mmap(m->base + piece * BACKING_HUGE_BYTES, BACKING_HUGE_BYTES, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB | MAP_FIXED, -1, 0) != MAP_FAILED)
 		return 0;
-	return error_set(err, errno == ENOMEM ? ENOMEM : errno,
+	return error_set(err, errno,
 			 "the host's pool of huge pages has none left; grow it (%s/nr_hugepages), "
 			 "or choose another backing",
-			 POOL);
+			 HUGETLB_POOL);
 }
 
 static int hugetlb_map(struct memory *m, struct error *err)
@@ -49,7 +39,7 @@ static int hugetlb_map(struct memory *m, struct error *err)
 	if (!free_pages())
 		return error_set(err, ENOMEM,
 				 "the host's pool has no free huge pages of 2 MiB; grow it "
-				 "(" POOL "/nr_hugepages), or choose another backing");
+				 "(" HUGETLB_POOL "/nr_hugepages), or choose another backing");
 	rc = mapped_create(m, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, err);
 	if (rc)
 		return rc;

@@ -16,7 +16,8 @@
 #include "base/host_memory.h"
 #include "sim/backing/backing.h"
 
-#define PAGES "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+#define SIZE  "nr_hugepages"
+#define PAGES HUGETLB_POOL "/" SIZE
 
 #define SPARE_BYTES (UINT64_C(1) << 30) /* of the host, for everybody else */
 
@@ -35,11 +36,14 @@ struct report {
 	uint64_t got; /* pages */
 };
 
-static int read_pages(uint64_t *pages)
+int hugetlb_pool_read(const char *name, uint64_t *pages)
 {
-	FILE *f = fopen(PAGES, "re");
+	char path[sizeof(HUGETLB_POOL) + 32];
+	FILE *f;
 	int rc;
 
+	snprintf(path, sizeof(path), "%s/%s", HUGETLB_POOL, name);
+	f = fopen(path, "re");
 	if (!f)
 		return -errno;
 	rc = fscanf(f, "%" SCNu64, pages) == 1 ? 0 : -EIO;
@@ -66,19 +70,19 @@ static void give_back(uint64_t added)
 {
 	uint64_t pages;
 
-	if (added && !read_pages(&pages))
+	if (added && !hugetlb_pool_read(SIZE, &pages))
 		(void)write_pages(pages > added ? pages - added : 0);
 }
 
 static struct report grow(uint64_t wanted)
 {
 	uint64_t before = 0, after = 0;
-	struct report r = {.code = read_pages(&before)};
+	struct report r = {.code = hugetlb_pool_read(SIZE, &before)};
 
 	if (!r.code)
 		r.code = write_pages(before + wanted);
 	if (!r.code)
-		r.code = read_pages(&after);
+		r.code = hugetlb_pool_read(SIZE, &after);
 	r.got = after > before ? after - before : 0;
 	if (!r.code && r.got < wanted)
 		r.code = -ENOMEM;

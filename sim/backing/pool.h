@@ -10,6 +10,15 @@
 
 #include "base/error.h"
 
+#define HUGETLB_POOL "/sys/kernel/mm/hugepages/hugepages-2048kB" /* of the host */
+
+/**
+ * hugetlb_pool_read - one of the counts the kernel keeps of its pool, in pages of 2 MiB
+ * @name: of the file: "nr_hugepages", "free_hugepages", "resv_hugepages"
+ * Return: 0; the errno of opening it (-ENOENT: there is no pool); -EIO.
+ */
+int hugetlb_pool_read(const char *name, uint64_t *pages);
+
 struct hugetlb_pool;
 
 /**

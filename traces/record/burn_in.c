@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/monotonic.h"
 #include "sim/gfp.h"
 
 #define PAGE_BYTES  4096U
@@ -204,14 +205,6 @@ struct worker {
 	char *buffer; /* 32 KiB to send and write */
 };
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
-
 static int open_proc(const struct burn_in *b, const char *name, int flags)
 {
 	char path[PATH_MAX];
@@ -237,7 +230,7 @@ static bool read_memory(const struct worker *w, unsigned int cpu, struct burn_in
 
 static bool is_late(const struct worker *w)
 {
-	return now_ns() >= w->deadline;
+	return monotonic_ns() >= w->deadline;
 }
 
 /* ---- memory ---- */
@@ -295,7 +288,7 @@ static void calm(struct worker *w)
  */
 static void touch_free(struct worker *w)
 {
-	uint64_t floor_frames, small, began = now_ns();
+	uint64_t floor_frames, small, began = monotonic_ns();
 	struct burn_in_memory m;
 
 	if (!read_memory(w, w->cpu, &m) ||
@@ -625,11 +618,11 @@ static void do_step(struct worker *w, enum step step)
 		give_back_sorted(w);
 		break;
 	case STEP_HOLD:
-		w->deadline = now_ns() + LISTS_NS;
+		w->deadline = monotonic_ns() + LISTS_NS;
 		empty_lists(w, false);
 		break;
 	case STEP_RELEASE:
-		w->deadline = now_ns() + LISTS_NS;
+		w->deadline = monotonic_ns() + LISTS_NS;
 		empty_lists(w, true);
 		give_everything_back(w);
 		break;

@@ -13,10 +13,10 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/monotonic.h"
 
 /* Bits of a kpageflags word, stable ABI of the kernel. */
 #define KPF(n)		  (UINT64_C(1) << (n))
@@ -35,14 +35,6 @@
 
 /* Less than this missing at the end of a zone is no deferred memory (it comes in 128 MiB sections). */
 #define OFFLINE_FRAMES_MIN 4096
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
 
 static int mark_present(void *arg, unsigned int zone, struct pfn_range range)
 {
@@ -287,7 +279,7 @@ int procfs_scan(const struct procfs *fs, struct frame_scan *scan, struct error *
 		pfn_t start = max_u64(base + i * SCAN_CHUNK_FRAMES, first);
 		pfn_t end = min_u64(base + (i + 1) * SCAN_CHUNK_FRAMES, last);
 
-		scan->chunk_time_ns[i] = now_ns();
+		scan->chunk_time_ns[i] = monotonic_ns();
 		if (all_hole(scan, start, end)) {
 			k.carry = 0;
 			continue;
@@ -298,7 +290,7 @@ int procfs_scan(const struct procfs *fs, struct frame_scan *scan, struct error *
 		if (rc == 0)
 			classify_chunk(scan, &k, start, end);
 	}
-	scan->end_ns = now_ns();
+	scan->end_ns = monotonic_ns();
 	kpage_close(&k);
 	return rc;
 }

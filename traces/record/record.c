@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "base/monotonic.h"
 #include "base/outfile.h"
 #include "traces/record/burn_in.h"
 #include "traces/record/procfs.h"
@@ -82,14 +83,6 @@ struct recording {
 	uint64_t lost_told; /* sum over the LOST events of the stream */
 	uint64_t lost_late; /* of those since the start scan began */
 };
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
-}
 
 static int no_memory(struct error *err)
 {
@@ -277,7 +270,7 @@ static int poll_managed(struct recording *r, struct error *err)
 	int rc;
 
 	rc = procfs_managed(&r->fs, r->found, managed, err);
-	return rc ? rc : add_poll(r, now_ns(), managed, err);
+	return rc ? rc : add_poll(r, monotonic_ns(), managed, err);
 }
 
 static int run_scan(struct recording *r, struct end_point *p, struct error *err)
@@ -288,7 +281,7 @@ static int run_scan(struct recording *r, struct end_point *p, struct error *err)
 	if (rc)
 		return rc;
 	/* The counts are read at once, so that they and the map describe nearly the same moment. */
-	p->time_ns = now_ns();
+	p->time_ns = monotonic_ns();
 	return procfs_counts(&r->fs, p->counts, err);
 }
 
@@ -348,9 +341,9 @@ static int record_while(struct recording *r, struct error *err)
 	uint64_t deadline = UINT64_MAX;
 
 	if (r->options->duration_s > 0)
-		deadline = now_ns() + (uint64_t)(r->options->duration_s * 1e9);
+		deadline = monotonic_ns() + (uint64_t)(r->options->duration_s * 1e9);
 	for (;;) {
-		uint64_t now = now_ns();
+		uint64_t now = monotonic_ns();
 		int rc;
 
 		if (now >= deadline || tracer_failure(r->tracer))
@@ -367,12 +360,12 @@ static int record_while(struct recording *r, struct error *err)
 /* A command that outlives the recording is ended, as timeout(1) does it. */
 static void end_command(struct recording *r)
 {
-	uint64_t deadline = now_ns() + TERMINATE_MS * UINT64_C(1000000);
+	uint64_t deadline = monotonic_ns() + TERMINATE_MS * UINT64_C(1000000);
 
 	if (!r->child)
 		return;
 	kill(r->child, SIGTERM);
-	while (r->child && now_ns() < deadline)
+	while (r->child && monotonic_ns() < deadline)
 		if (next_wish(r, POLL_MS) == WISH_STOP)
 			break;
 	if (r->child) {
@@ -436,7 +429,7 @@ static int spool_failed(const struct recording *r, const char *when, struct erro
 
 static int capture(struct recording *r, struct error *err)
 {
-	uint64_t managed[MACHINE_ZONES_MAX], began = now_ns();
+	uint64_t managed[MACHINE_ZONES_MAX], began = monotonic_ns();
 	int rc = 0;
 
 	if (r->burn_in) {
@@ -447,7 +440,7 @@ static int capture(struct recording *r, struct error *err)
 		rc = tracer_start(r->tracer, err);
 	if (rc == 0 && r->burn_in) {
 		rc = release_lists(r, err);
-		r->stats->burn_in_s = (double)(now_ns() - began) / 1e9;
+		r->stats->burn_in_s = (double)(monotonic_ns() - began) / 1e9;
 	}
 	enter_phase(r, "snapshot of all frames");
 	if (rc == 0)
