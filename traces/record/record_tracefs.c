@@ -488,7 +488,8 @@ static int start_readers(struct tracer *t, struct error *err)
 			continue;
 		code = pthread_create(&r->thread, NULL, reader_main, r);
 		if (code)
-			return error_set(err, code, "record: no thread: %s", strerror(code));
+			return error_set(err, code, "record: cannot start %u threads: %s",
+					 t->nr_cpus, strerror(code));
 		r->running = true;
 	}
 	return 0;
