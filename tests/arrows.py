@@ -25,7 +25,7 @@ ROOMS = {
     "traces": {"": {""}, "file": {"", "file"}, "record": {"", "file", "record"},
                "import": {"", "file", "record", "import"}, "generate": {"", "file", "generate"}},
     "analysis": {"": {""}, "store": {"", "store"}, "report": {"", "report"}},
-    "replay": {"": {""}, "bench": {"", "bench"}, "fidelity": {"", "fidelity"}},
+    "replay": {"": {""}, "bench": {"", "bench"}, "fidelity": {"", "fidelity"}, "run": {"", "run"}},
 }
 INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.M)
 # SQLite belongs to analysis alone, tracing libraries to traces, and so on.

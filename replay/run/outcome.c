@@ -1,0 +1,299 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <inttypes.h>
+#include <math.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+#include "base/bits.h"
+#include "replay/run/run.h"
+
+/*
+ * Where the back end placed as the kernel did: how far is our free memory from the kernel's own at the
+ * end? Frames free here but in none of the kernel's free lists are parked on its per-CPU lists, or
+ * were given out unseen; taken away from ours, the rest should be the kernel's free lists, order by
+ * order. Destroys the engine's map.
+ */
+static int compare_end(struct run *r)
+{
+	struct memory_state *s = engine_state(r->engine);
+	uint64_t kernel[NR_ORDERS] = {0}, explained[NR_ORDERS];
+	uint64_t parked = 0, missed = 0, pcp = 0;
+	struct frame_map *map;
+	int rc = trace_reader_snapshot(r->reader, TRACE_END, &map, r->err);
+
+	if (rc == -ENOENT)
+		return 0;
+	if (rc == -EBADMSG && r->config.salvage)
+		return tell_warning(&r->tell, "%s", r->err->text);
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < map->nr_runs; i++) {
+		const struct frame_run *run = &map->runs[i];
+
+		if (!frame_state_managed(run->state))
+			continue;
+		for (pfn_t pfn = run->start; pfn < run->start + run->frames; pfn++) {
+			bool is_free = memory_state_is_free(s, pfn, 0);
+
+			if (run->state == FRAME_FREE) {
+				missed += !is_free;
+			} else if (is_free) {
+				parked++;
+				memory_state_hold(s, pfn, 0, false);
+			}
+		}
+	}
+	for (unsigned int z = 0; map->zones && z < r->header->machine->nr_zones; z++) {
+		for (unsigned int o = 0; o < NR_ORDERS; o++)
+			kernel[o] += map->zones[z].nr_free[o];
+		for (unsigned int cpu = 0; cpu < r->header->machine->nr_cpus; cpu++)
+			pcp += map->zones[z].pcp[cpu].count;
+	}
+	memory_state_free_blocks(s, explained);
+	if (map->zones)
+		rc = tell_freelist(&r->tell, r->next_sample - 1, FREELIST_KERNEL, kernel);
+	if (!rc)
+		rc = tell_freelist(&r->tell, r->next_sample - 1, FREELIST_EXPLAINED, explained);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_end_parked_frames, (double)parked);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_end_missed_frames, (double)missed);
+	if (!rc && map->zones)
+		rc = tell_metric(&r->tell, METRIC_end_pcp_frames, (double)pcp);
+	frame_map_destroy(map);
+	return rc;
+}
+
+static int send_counts(struct run *r)
+{
+	const struct engine_counts counted = engine_counts(r->engine), *c = &counted;
+	const struct {
+		enum metric metric;
+		uint64_t value;
+	} counts[] = {
+		{METRIC_events, c->events},
+		{METRIC_ops, c->ops},
+		{METRIC_allocs, c->allocs},
+		{METRIC_frees, c->frees},
+		{METRIC_lost_events, c->lost_events},
+		{METRIC_orphan_frees, c->orphan_frees},
+		{METRIC_implicit_frees, c->implicit_frees},
+		{METRIC_ghost_frees, c->ghost_frees},
+		{METRIC_split_frees, c->split_frees},
+		{METRIC_deferred_frames, c->deferred_frames},
+		{METRIC_recorded_failures, c->recorded_failures},
+		{METRIC_rescued_failures, c->rescued_failures},
+		{METRIC_alloc_failures, c->alloc_failures},
+		{METRIC_prefill_failures, c->prefill_failures},
+		{METRIC_compaction_moves, c->compaction_moves},
+		{METRIC_compaction_returns, c->compaction_returns},
+		{METRIC_compaction_unplaced, c->compaction_unplaced},
+		{METRIC_unreplayable, c->unreplayable},
+		{METRIC_hotplug_refusals, c->hotplug_refusals},
+		{METRIC_oracle_violations, c->oracle_violations},
+		{METRIC_metadata_bytes, r->world->instance->metadata_bytes},
+	};
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < ARRAY_SIZE(counts); i++)
+		rc = tell_metric(&r->tell, counts[i].metric, (double)counts[i].value);
+	/* Zones are looked at only with the oracle. */
+	if (!rc && engine_has_oracle(r->engine))
+		rc = tell_metric(&r->tell, METRIC_zone_mismatches, (double)c->zone_mismatches);
+	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
+		rc = tell_metric(&r->tell, METRIC_STATE_FIRST + i, r->last[i]);
+	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
+		rc = tell_metric(&r->tell, METRIC_STATE_END + i,
+				 r->summed[i] ? r->sum[i] / r->summed[i] : NAN);
+	return rc ? rc : tell_counters(&r->tell, r->config.spec, &r->stats, RESULT_AT_END);
+}
+
+static int send_flags(struct run *r)
+{
+	uint64_t allocs[FLAG_KINDS];
+	int rc = 0;
+
+	engine_flags(r->engine, allocs);
+	for (unsigned int f = 0; !rc && f < FLAG_KINDS; f++) {
+		const struct result_record record = {.kind = RESULT_FLAG,
+						     .flag = {.flag = f, .allocs = allocs[f]}};
+
+		rc = tell_record(&r->tell, &record);
+	}
+	return rc;
+}
+
+/* The figures of an operation's times: the mean, the quantiles, the largest. */
+static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+
+METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
+
+/* Latencies of one operation, order class and cpu, however it was served. */
+static int send_histogram(struct run *r, struct result_latency *which, struct histogram *all)
+{
+	struct result_record record = {.kind = RESULT_LATENCY};
+	struct histogram *sum = malloc(sizeof(*sum));
+	int rc = 0;
+
+	if (!sum)
+		return error_set(r->err, ENOMEM, "no memory for a histogram");
+	histogram_init(sum);
+	for (unsigned int p = 0; p < LATENCY_PATHS; p++) {
+		const struct histogram *h =
+			engine_latency(r->engine, which->op, p, which->order_class, which->cpu);
+
+		if (h)
+			histogram_merge(sum, h);
+	}
+	histogram_merge(all, sum);
+	which->histogram = sum;
+	record.latency = *which;
+	if (sum->count)
+		rc = tell_record(&r->tell, &record);
+	free(sum);
+	return rc;
+}
+
+/* Histograms as they are, per cpu, and the figures of all of one operation together. */
+static int send_latency_of(struct run *r, enum latency_op op, struct histogram *all)
+{
+	static const enum metric means[LATENCY_OPS] = {
+		[LATENCY_ALLOC] = METRIC_alloc_ns,
+		[LATENCY_FREE] = METRIC_free_ns,
+		[LATENCY_TOUCH] = METRIC_touch_ns,
+	};
+	const enum metric metric = means[op];
+	int rc = 0;
+
+	histogram_init(all);
+	for (unsigned int c = 0; c < LATENCY_CLASSES; c++) {
+		for (unsigned int cpu = 0; !rc && cpu < r->machine->nr_cpus; cpu++) {
+			struct result_latency which = {.op = op, .order_class = c, .cpu = cpu};
+
+			rc = send_histogram(r, &which, all);
+		}
+	}
+	if (!rc)
+		rc = tell_metric(&r->tell, metric, histogram_mean(all));
+	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
+		rc = tell_metric(&r->tell, metric + 1 + i, histogram_quantile(all, quantile[i]));
+	if (!rc)
+		rc = tell_metric(&r->tell, metric + 1 + ARRAY_SIZE(quantile),
+				 all->count ? (double)all->max : NAN);
+	return rc;
+}
+
+static int send_latency(struct run *r)
+{
+	struct histogram *all = malloc(sizeof(*all));
+	int rc;
+
+	if (!all)
+		return error_set(r->err, ENOMEM, "no memory for a histogram");
+	rc = send_latency_of(r, LATENCY_ALLOC, all);
+	if (!rc)
+		rc = send_latency_of(r, LATENCY_FREE, all);
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = send_latency_of(r, LATENCY_TOUCH, all);
+	free(all);
+	return rc;
+}
+
+/* What real memory was asked for and gave. */
+static int send_memory(struct run *r)
+{
+	const struct engine_touch touch = engine_touch(r->engine);
+	struct memory_usage usage;
+	struct rusage now;
+	int rc;
+
+	if (r->config.backing == BACKING_NONE)
+		return 0;
+	getrusage(RUSAGE_SELF, &now);
+	rc = tell_metric(&r->tell, METRIC_minor_faults, (double)(now.ru_minflt - r->faults));
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = tell_metric(&r->tell, METRIC_touched_frames, (double)touch.frames);
+	if (!rc && r->config.touching != TOUCHING_NONE)
+		rc = tell_metric(&r->tell, METRIC_cleared_bytes,
+				 (double)(touch.cleared_frames << r->machine->page_shift));
+	if (rc || memory_usage(r->world->memory, &usage))
+		return rc;
+	rc = tell_metric(&r->tell, METRIC_resident_bytes, (double)usage.resident_bytes);
+	return rc ? rc : tell_metric(&r->tell, METRIC_huge_page_bytes, (double)usage.huge_bytes);
+}
+
+static int send_rates(struct run *r)
+{
+	double seconds = (double)r->elapsed_ns / 1e9;
+	struct engine_counts counts = engine_counts(r->engine);
+	struct rusage usage;
+	int rc;
+
+	getrusage(RUSAGE_SELF, &usage);
+	rc = tell_metric(&r->tell, METRIC_events_per_second,
+			 seconds > 0 ? (double)counts.events / seconds : NAN);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_ops_per_second,
+				 seconds > 0 ? (double)counts.ops / seconds : NAN);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->world->clock));
+	return rc;
+}
+
+static int send_doubts(struct run *r, const struct engine_counts *counts)
+{
+	doubts_refusals(&r->doubts, counts->allocs, counts->alloc_failures,
+			r->world->ops->capabilities & ALLOCATOR_PADS);
+	r->doubts.count[DOUBT_hotplug_refusals] = counts->hotplug_refusals;
+	r->doubts.count[DOUBT_prefill_failures] = counts->prefill_failures;
+	r->doubts.count[DOUBT_prefill_packed] = run_prefill_falls_short(r);
+	r->doubts.count[DOUBT_oracle_violations] = counts->oracle_violations;
+	return tell_doubts(&r->tell, &r->doubts);
+}
+
+int run_tell_outcome(struct run *r)
+{
+	const struct allocator_ops *ops = r->world->ops;
+	struct engine_counts counts;
+	int rc;
+
+	position_enter(r->config.position, PHASE_ENDS);
+	rc = run_sample_now(r);
+	counts = engine_counts(r->engine);
+
+	if (!rc)
+		rc = send_counts(r);
+	if (!rc)
+		rc = send_flags(r);
+	if (!rc)
+		rc = send_latency(r);
+	if (!rc)
+		rc = send_memory(r);
+	if (!rc)
+		rc = send_rates(r);
+	if (!rc && counts.oracle_violations)
+		rc = tell_warning(&r->tell, "%" PRIu64 " oracle violations; the first at %s",
+				  counts.oracle_violations, engine_first_violation(r->engine));
+	if (!rc && counts.hotplug_refusals)
+		rc = tell_warning(&r->tell,
+				  "%s refused %" PRIu64
+				  " changes of memory (online, offline); its memory is "
+				  "not what the trace's was",
+				  ops->name, counts.hotplug_refusals);
+	if (!rc && counts.lost_events)
+		rc = tell_warning(&r->tell,
+				  "%" PRIu64 " events were lost, by the recorder or to damage",
+				  counts.lost_events);
+	if (!rc)
+		rc = tell_check(&r->tell, ops, r->world->a, &r->doubts);
+	if (!rc)
+		rc = send_doubts(r, &counts);
+	if (!rc && (ops->capabilities & ALLOCATOR_ECHO) && r->config.prefill == PREFILL_RECORDED)
+		rc = compare_end(r);
+	return rc ? rc : tell_done(&r->tell);
+}
