@@ -246,7 +246,12 @@ SELECT v_latest.run_id, substr(mode, 7) AS bench, allocator, options, label,
 	max(value) FILTER (WHERE name = 'free_share_16m')    AS free_share_16m,
 	max(value) FILTER (WHERE name = 'free_share_128m')   AS free_share_128m,
 	max(value) FILTER (WHERE name = 'free_share_1g')     AS free_share_1g,
-	out_for
+	out_for,
+	backing,
+	max(value) FILTER (WHERE name = 'touch_ns')          AS touch_ns,
+	max(value) FILTER (WHERE name = 'touched_frames')    AS touched_frames,
+	max(value) FILTER (WHERE name = 'alloc_ns_spread')   AS alloc_ns_spread,
+	max(value) FILTER (WHERE name = 'free_ns_spread')    AS free_ns_spread
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
 LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''

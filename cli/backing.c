@@ -26,3 +26,20 @@ int cli_backing_read(const char *verb, const struct option_set *options,
 	*backing = (struct cli_backing){.kind = (enum backing_kind)kind};
 	return EXIT_OK;
 }
+
+int cli_pool_grow(const char *verb, const struct option_set *options,
+		  const struct cli_backing *backing, struct hugetlb_pool **pool)
+{
+	const uint64_t bytes = option_uint(options, "grow-hugetlb");
+	struct error err = {0};
+
+	*pool = NULL;
+	if (!bytes)
+		return EXIT_OK;
+	if (backing->kind != BACKING_HUGETLB)
+		return cli_usage("%s: --grow-hugetlb: only --backing hugetlb uses the pool", verb);
+	if (!hugetlb_pool_grow(bytes, pool, &err))
+		return EXIT_OK;
+	error_prefix(&err, "%s", verb);
+	return cli_fail(EXIT_RUN, &err);
+}

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/bits.h"
+#include "cli/backing.h"
 #include "cli/job.h"
 #include "cli/machine.h"
 #include "replay/bench/bench.h"
@@ -46,7 +47,7 @@ static const struct option bench_options[] = {
 	 .type = OPTION_STRING,
 	 .argument = "N[,N...]",
 	 .fallback = "0",
-	 .help = "blocks of 2^N frames"},
+	 .help = "blocks of 2^N frames; 0-10 is every order from 0 to 10"},
 	{.name = "fill",
 	 .type = OPTION_STRING,
 	 .argument = "P[,P...]",
@@ -64,6 +65,9 @@ static const struct option bench_options[] = {
 	 .help = "how often each point is measured, all points in turn; times are the median "
 		 "(default 5; frag, which is exact: 1)"},
 	{.name = "seed", .type = OPTION_UINT, .fallback = "1", .help = "of everything random"},
+	CLI_OPTION_BACKING_NO_FILE,
+	CLI_OPTION_TOUCH,
+	CLI_OPTION_GROW_HUGETLB,
 	CLI_OPTION_MACHINE,
 	{.name = "oracle",
 	 .type = OPTION_BOOL,
@@ -91,13 +95,47 @@ struct bench_job {
 	uint32_t cpus, repetitions;
 	uint64_t memory_bytes;
 	struct cli_machine machine;
+	struct cli_backing backing;
+	struct hugetlb_pool *pool; /* NULL: as the host has it */
 	struct bench_point *points;
 	size_t nr_points;
 };
 
 /* ---- the command line ---- */
 
-/* "1,2,4": numbers of at most four digits. What they may be in detail, bench_fits() knows. */
+/* A number of at most four digits at *@at, which goes behind it. Return: false: there is none. */
+static bool parse_number(const char **at, uint32_t *value)
+{
+	*value = 0;
+	if (!isdigit((unsigned char)**at))
+		return false;
+	for (size_t digits = 0; isdigit((unsigned char)**at) && digits < 4; digits++)
+		*value = *value * 10 + (uint32_t)(*(*at)++ - '0');
+	return true;
+}
+
+/* "1" or "0-10" at *@at, which goes behind it. Return: false: it is neither, or is too much. */
+static bool parse_values(const char **at, struct list *list)
+{
+	uint32_t first, last;
+
+	if (!parse_number(at, &first))
+		return false;
+	last = first;
+	if (**at == '-') {
+		++*at;
+		if (!parse_number(at, &last) || last < first)
+			return false;
+	}
+	for (; first <= last; first++) {
+		if (list->n == LIST_MAX)
+			return false;
+		list->value[list->n++] = first;
+	}
+	return true;
+}
+
+/* "1,2,4" or "0-10" or both. What the numbers may be in detail, bench_fits() knows. */
 static int parse_list(const struct option_set *options, const char *name, const char *fallback,
 		      struct list *list)
 {
@@ -105,21 +143,15 @@ static int parse_list(const struct option_set *options, const char *name, const 
 
 	if (!text)
 		text = fallback;
-	for (at = text; isdigit((unsigned char)*at) && list->n < LIST_MAX; at++) {
-		uint32_t value = 0;
-
-		for (size_t digits = 0; isdigit((unsigned char)*at) && digits < 4; digits++)
-			value = value * 10 + (uint32_t)(*at++ - '0');
-		list->value[list->n++] = value;
+	for (at = text; parse_values(&at, list); at++) {
+		if (!*at)
+			return EXIT_OK;
 		if (*at != ',')
 			break;
 	}
-	if (*at || at == text || at[-1] == ',')
-		return cli_usage(
-			"bench: --%s: '%s' is not a list of up to %d whole numbers without "
-			"blanks, such as 1,2",
-			name, text, LIST_MAX);
-	return EXIT_OK;
+	return cli_usage("bench: --%s: '%s' is not a list of up to %d whole numbers without "
+			 "blanks, such as 1,2 or 0-3",
+			 name, text, LIST_MAX);
 }
 
 static int parse_numbers(struct bench_job *job)
@@ -163,6 +195,8 @@ static struct bench_point point_of(const struct bench_job *job, const struct all
 		.machine = job->machine.machine,
 		.machine_name = job->machine.name,
 		.cpus = job->cpus,
+		.backing = job->backing.kind,
+		.touching = option_choice(o, "touch"),
 		.threads = threads,
 		.order = order,
 		.fill = fill,
@@ -297,7 +331,13 @@ static int prepare(struct bench_job *job)
 
 	if (code == EXIT_OK)
 		code = read_machine(job);
-	return code == EXIT_OK ? make_points(job) : code;
+	if (code == EXIT_OK)
+		code = cli_backing_read("bench", job->job.options, &job->backing);
+	if (code == EXIT_OK)
+		code = make_points(job);
+	if (code == EXIT_OK)
+		code = cli_pool_grow("bench", job->job.options, &job->backing, &job->pool);
+	return code;
 }
 
 static int run(const struct option_set *options, int n, char **operands)
@@ -316,6 +356,7 @@ static int run(const struct option_set *options, int n, char **operands)
 			measure(&job);
 	}
 	code = job_end(&job.job);
+	hugetlb_pool_restore(job.pool);
 	free(job.points);
 	cli_machine_release(&job.machine);
 	return code;
@@ -325,20 +366,20 @@ const struct verb verb_bench = {
 	.name = "bench",
 	.summary = "measure back ends without a trace: cost per operation, fragmentation",
 	.operands = "bulk|repeat|rand|frag",
-	.details =
-		"  bulk    allocate half of what is free, then free it in the same order\n"
-		"  repeat  free a block and allocate one, again and again\n"
-		"  rand    as bulk, freed in random order\n"
-		"  frag    rounds of random frees and allocations: how does memory fragment?\n\n"
-		"--threads, --order and --fill take lists; every combination with every back end "
-		"is one\n"
-		"row. Repetitions are interleaved over the rows, each in a process of its own. "
-		"Times "
-		"are\n"
-		"the median over them, also in units of one uncontended compare-and-swap of the "
-		"same "
-		"run.\n"
-		"frag is exact: the same seed gives the same figures anywhere.\n",
+	.details = "  bulk    allocate half of what is free, then free it in the same order\n"
+		   "  repeat  free a block and allocate one, again and again\n"
+		   "  rand    as bulk, freed in random order\n"
+		   "  frag    rounds of random frees and allocations: how does memory fragment?\n\n"
+		   "--threads, --order and --fill take lists and ranges (0,3,9 or 0-10); every "
+		   "combination with every back end "
+		   "is one\n"
+		   "row. Repetitions are interleaved over the rows, each in a process of its own. "
+		   "Times "
+		   "are\n"
+		   "the median over them, also in units of one uncontended compare-and-swap of the "
+		   "same "
+		   "run.\n"
+		   "frag is exact: the same seed gives the same figures anywhere.\n",
 	.options = bench_options,
 	.min_operands = 1,
 	.max_operands = 1,

@@ -7,7 +7,6 @@
 #include "cli/job.h"
 #include "cli/machine.h"
 #include "replay/replay.h"
-#include "sim/backing/pool.h"
 
 static const struct option replay_options[] = {
 	{.name = "allocator",
@@ -23,19 +22,8 @@ static const struct option replay_options[] = {
 	 .fallback = "sequential",
 	 .help = "one thread plays all cpus in trace order: exact"},
 	CLI_OPTION_BACKING,
-	{.name = "touch",
-	 .type = OPTION_CHOICE,
-	 .choices = touching_names,
-	 .fallback = "none",
-	 .help = "use what was handed out, timed apart: write each frame when it is first handed "
-		 "out, "
-		 "or clear all of every block; needs --backing"},
-	{.name = "grow-hugetlb",
-	 .type = OPTION_SIZE,
-	 .fallback = "0",
-	 .help = "make the host's pool of huge pages larger by that much for a while, for "
-		 "--backing "
-		 "hugetlb; it is given back in any case"},
+	CLI_OPTION_TOUCH,
+	CLI_OPTION_GROW_HUGETLB,
 	{.name = "touch-prefill",
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
@@ -168,20 +156,6 @@ static int check_touch(const struct option_set *o, const struct cli_backing *bac
 	return EXIT_OK;
 }
 
-/* The one thing that changes the host, once all else is judged. Return: as below. */
-static bool grow_pool(struct replay_job *r)
-{
-	const uint64_t bytes = option_uint(r->job.options, "grow-hugetlb");
-	struct error err = {0};
-
-	if (bytes && r->backing.kind != BACKING_HUGETLB)
-		r->job.code =
-			cli_usage("replay: --grow-hugetlb: only --backing hugetlb uses the pool");
-	else if (bytes && hugetlb_pool_grow(bytes, &r->pool, &err))
-		job_fail(&r->job, &err);
-	return r->job.code == EXIT_OK;
-}
-
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
 static bool prepare(struct replay_job *r, const struct option_set *o, int traces)
 {
@@ -206,7 +180,8 @@ static int run(const struct option_set *options, int n, char **traces)
 	struct replay_job r = {0};
 	int code;
 
-	if (job_begin(&r.job, "replay", options) && prepare(&r, options, n) && grow_pool(&r) &&
+	if (job_begin(&r.job, "replay", options) && prepare(&r, options, n) &&
+	    (r.job.code = cli_pool_grow("replay", options, &r.backing, &r.pool)) == EXIT_OK &&
 	    job_open(&r.job, RUNS_REPLAY))
 		job_run_traces(&r.job, n, traces, &runner);
 	code = job_end(&r.job);

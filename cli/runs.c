@@ -23,6 +23,12 @@
 	{                                                                                          \
 		.path = "metrics." #name, .style = EMITTER_##how, .priority = (rank)               \
 	}
+/* One that is there only where real memory was touched. */
+#define TOUCHED(name, how, rank)                                                                   \
+	{                                                                                          \
+		.path = "metrics." #name, .style = EMITTER_##how, .priority = (rank),              \
+		.show = EMITTER_IF_TOLD                                                            \
+	}
 /* What a run is told apart by, and what stands against it: never left out. */
 #define WHICH_RUN                                                                                  \
 	{.path = "trace", .show = EMITTER_IF_DIFFERS},                                             \
@@ -59,10 +65,12 @@ static const struct emitter_column times_columns[] = {
 	{.path = "threads"},
 	{.path = "order"},
 	{.path = "settings.fill", .unit = "%"},
+	{.path = "settings.backing", .show = EMITTER_IF_DIFFERS},
 	FIGURE(alloc_ns, FIXED1, 1),
 	FIGURE(free_ns, FIXED1, 2),
 	FIGURE(pair_ns, FIXED1, 3),
 	FIGURE(pair_ns_spread, PERCENT, 4),
+	TOUCHED(touch_ns, FIXED1, 3),
 	{.path = "metrics.alloc_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 5},
 	{.path = "metrics.free_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 6},
 	{.path = "metrics.pair_cas", .unit = "cas_ns", .style = EMITTER_FIXED1, .priority = 7},

@@ -12,6 +12,7 @@
 #include "allocators/registry.h"
 #include "base/error.h"
 #include "replay/isolate.h"
+#include "replay/touching.h"
 #include "results/result.h"
 #include "sim/memory.h"
 
@@ -37,19 +38,11 @@ enum holders_at {
 	HOLDERS_AT_NONE, /* births are not kept, either */
 };
 
-/* What is done to real memory that the back end has handed out. */
-enum touching {
-	TOUCHING_NONE,
-	TOUCHING_FIRST, /* a frame is written when it is first handed out */
-	TOUCHING_ALL,	/* each block is cleared, as a kernel does for user pages */
-};
-
 /* Names for options, in the order of the enums, NULL-terminated. */
 extern const char *const replay_mode_names[];
 extern const char *const prefill_names[];
 extern const char *const sample_by_names[];
 extern const char *const holders_at_names[];
-extern const char *const touching_names[];
 
 struct replay_config {
 	const char *trace;

@@ -14,8 +14,10 @@ static void state_settings(const struct bench_point *p, const struct machine *m,
 {
 	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
-	settings_text(s, SETTING_QUESTION, "backing", backing_kind_names[BACKING_NONE],
+	settings_text(s, SETTING_QUESTION, "backing", backing_kind_names[p->backing],
 		      backing_kind_names[BACKING_NONE]);
+	settings_text(s, SETTING_QUESTION, "touch", touching_names[p->touching],
+		      touching_names[TOUCHING_NONE]);
 	settings_text(s, SETTING_QUESTION, "machine", p->machine ? p->machine_name : "memory",
 		      "memory");
 	settings_number(s, SETTING_QUESTION, "memory", p->memory_bytes, "bytes");

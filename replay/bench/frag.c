@@ -3,6 +3,8 @@
  * How memory fragments under churn: the protocol of traces/generate/churn.h, played by one thread in a
  * fixed order, so that the same seed gives the same bits anywhere.
  */
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "replay/bench/kinds.h"
@@ -12,6 +14,7 @@
 struct frag {
 	struct churn_player player; /* first: the callbacks find the rest by it */
 	struct bench_rig *rig;
+	struct toucher *toucher; /* NULL: nothing is touched */
 	uint64_t ops;
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 };
@@ -62,6 +65,12 @@ static int frag_alloc(struct churn_player *player, uint32_t cpu, pfn_t *block)
 	*block = bench_rig_alloc(f->rig, cpu);
 	f->rig->allocs++;
 	f->rig->refused += *block == PFN_NONE;
+	if (*block != PFN_NONE && f->toucher) {
+		toucher_use(f->toucher, *block);
+		if (f->toucher->failed)
+			return error_set(f->rig->err, -f->toucher->failed, "touching: %s",
+					 f->toucher->why.text);
+	}
 	return count_op(f);
 }
 
@@ -84,13 +93,13 @@ static int tell(struct frag *f)
 	const double samples = f->rig->point->rounds + 1.0;
 	int rc = 0;
 
-	/* No times: nothing here is to differ from run to run. */
+	/* No times of the back end: nothing but the touching is to differ from run to run. */
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++) {
 		rc = tell_metric(&f->rig->tell, METRIC_STATE_FIRST + i, f->last[i]);
 		if (!rc)
 			rc = tell_metric(&f->rig->tell, METRIC_STATE_END + i, f->sum[i] / samples);
 	}
-	return rc;
+	return rc ? rc : bench_touch_tell(&f->rig->touch, &f->toucher, 1, &f->rig->tell);
 }
 
 int bench_frag(struct bench_rig *rig)
@@ -100,7 +109,18 @@ int bench_frag(struct bench_rig *rig)
 		.player = {.alloc = frag_alloc, .free = frag_free, .round_over = frag_round_over},
 		.rig = rig,
 	};
-	int rc = churn_play(&plan, &f.player, rig->err);
+	int rc;
 
-	return rc ? rc : tell(&f);
+	if (rig->point->touching != TOUCHING_NONE) {
+		f.toucher = toucher_create(&rig->touch);
+		if (!f.toucher)
+			return error_set(rig->err, ENOMEM, "no memory for a histogram");
+		f.toucher->stamp_ticks = bench_stamp_ticks();
+	}
+	bench_touch_begin(&rig->touch);
+	rc = churn_play(&plan, &f.player, rig->err);
+	if (!rc)
+		rc = tell(&f);
+	free(f.toucher);
+	return rc;
 }

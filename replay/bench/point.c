@@ -126,6 +126,36 @@ static int check_blocks(const struct bench_point *p, const struct machine *m, st
 	return 0;
 }
 
+uint64_t bench_touched_at_once(const struct bench_point *p, const struct machine *m)
+{
+	const struct churn_plan plan = bench_churn_plan(p, m);
+	const uint64_t used = churn_first_blocks(&plan);
+	uint64_t blocks = (plan.blocks - used) / 2;
+
+	if (p->touching == TOUCHING_NONE)
+		return 0;
+	if (p->kind == BENCH_FRAG)
+		blocks = used;
+	else if (p->kind == BENCH_REPEAT)
+		blocks = min_u64(blocks, (uint64_t)BENCH_REPEAT_BLOCKS * p->threads);
+	return blocks << p->order;
+}
+
+/* Real memory, and how it is touched. */
+static int check_backing(const struct bench_point *p, struct error *err)
+{
+	if (p->backing == BACKING_FILE)
+		return error_set(err, EINVAL,
+				 "backing file: is the memory of one run, and each repetition is a "
+				 "run of its own; choose memfd, which is shared memory as well");
+	if (p->touching != TOUCHING_NONE && p->backing == BACKING_NONE)
+		return error_set(err, EINVAL,
+				 "touch %s: there is no memory to touch; choose a backing, such as "
+				 "thp",
+				 touching_names[p->touching]);
+	return 0;
+}
+
 static int check_memory(const struct bench_point *p, struct error *err)
 {
 	struct machine *m;
@@ -135,8 +165,11 @@ static int check_memory(const struct bench_point *p, struct error *err)
 		return rc;
 	rc = check_blocks(p, m, err);
 	if (!rc) {
-		const struct footprint f = bench_footprint(p, m);
+		struct footprint f = bench_footprint(p, m);
 
+		f.bytes += bench_touched_at_once(p, m) << m->page_shift;
+		if (p->touching != TOUCHING_NONE)
+			f.remedy = "lower memory, or touch nothing";
 		rc = footprint_check(&f, err);
 	}
 	machine_destroy(m);
@@ -179,6 +212,8 @@ int bench_fits(const struct bench_point *p, struct error *err)
 				 "oracle off: frag reads fragmentation off the oracle's map, and "
 				 "times nothing; leave it on");
 	rc = check_threads(p, err);
+	if (!rc)
+		rc = check_backing(p, err);
 	if (!rc)
 		rc = check_memory(p, err);
 	return rc ? rc : check_backend(p, err);

@@ -11,7 +11,9 @@
 #include "allocators/registry.h"
 #include "base/error.h"
 #include "replay/footprint.h"
+#include "replay/touching.h"
 #include "sim/machine.h"
+#include "sim/memory.h"
 #include "traces/generate/churn.h"
 
 enum bench_kind {
@@ -26,6 +28,8 @@ extern const char *const bench_kind_names[];
 
 #define BENCH_REPETITIONS_MAX 1000
 
+#define BENCH_REPEAT_BLOCKS 64 /* repeat: that a thread holds, freed and allocated again in turn */
+
 #define BENCH_LEAST_BLOCKS (UINT64_C(1) << 16) /* of a phase of about 2 ms */
 
 struct bench_point {
@@ -35,6 +39,8 @@ struct bench_point {
 	uint32_t cpus;		       /* of the simulated machine */
 	const struct machine *machine; /* NULL: as above; else this one, which the two describe */
 	const char *machine_name;      /* of such a one: what tables call it */
+	enum backing_kind backing;     /* not BACKING_FILE: each repetition would need its own */
+	enum touching touching;	       /* only NONE without backing */
 	uint32_t threads; /* thread i allocates and frees as cpu i; frag: 1, which plays all cpus */
 	uint32_t order;
 	uint32_t
@@ -54,7 +60,8 @@ struct bench_point {
  * bench_fits - can this point be measured?
  * Return: 0; -EINVAL: the parameters make no sense together, or not on this host (more threads than
  * CPUs we may use); -ENOTSUP: they do, but not for this back end (several threads and not CONCURRENT;
- * an ECHO one; frag and an UNCHECKED one); -ENOMEM: this host has not the memory for it. The message
+ * an ECHO one; frag and an UNCHECKED one); -ENOMEM: this host has not the memory for it: that of the
+ * run's own arrays, or what is alive at once of what is touched. The message
  * names the parameter and a remedy.
  */
 int bench_fits(const struct bench_point *point, struct error *err);
@@ -67,6 +74,9 @@ struct footprint bench_footprint(const struct bench_point *point, const struct m
  * The caller owns it: machine_destroy(). Return: 0; -ENOMEM; -EINVAL: no machine has such memory.
  */
 int bench_machine(const struct bench_point *point, struct machine **m, struct error *err);
+
+/** Frames that are in use at once of those that a point touches, whatever back end: 0 if it touches none. */
+uint64_t bench_touched_at_once(const struct bench_point *point, const struct machine *m);
 
 /** Blocks of the point's order that its machine @m has room for. */
 uint64_t bench_blocks(const struct bench_point *point, const struct machine *m);

@@ -37,11 +37,15 @@ int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 	tell_init(&rig->tell, sink, err);
 	rc = bench_machine(point, &rig->machine, err);
 	if (!rc)
-		rc = world_create(
-			&(struct world_config){.machine = rig->machine, .spec = point->spec},
-			&rig->world, err);
+		rc = world_create(&(struct world_config){.machine = rig->machine,
+							 .spec = point->spec,
+							 .backing = {.kind = point->backing}},
+				  &rig->world, err);
 	if (!rc && point->oracle && !(rig->ops->capabilities & ALLOCATOR_UNCHECKED))
 		rc = memory_state_create(rig->machine, &rig->state, err);
+	if (!rc)
+		rc = bench_touch_create(&rig->touch, point->touching, point->order, rig->world,
+					err);
 	if (rc)
 		return rc;
 	rig->a = rig->world->a;
@@ -59,6 +63,7 @@ int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 void bench_rig_destroy(struct bench_rig *rig)
 {
 	memory_state_destroy(rig->state);
+	bench_touch_destroy(&rig->touch);
 	world_destroy(rig->world);
 	machine_destroy(rig->machine);
 }

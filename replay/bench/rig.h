@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "replay/bench/point.h"
+#include "replay/bench/touch.h"
 #include "replay/memory_state.h"
 #include "replay/position.h"
 #include "replay/tell.h"
@@ -26,6 +27,7 @@ struct bench_rig {
 	struct alloc_request request; /* what is asked for, but as which cpu */
 	uint64_t blocks;	      /* of 2^order frames in the machine */
 	struct memory_state *state;   /* frames handed out; NULL: nobody looks */
+	struct bench_touch touch;     /* of what is handed out in what is measured */
 	uint64_t allocs, frees;	      /* asked for in what is measured */
 	uint64_t refused;	      /* allocations of them */
 	uint64_t violations;

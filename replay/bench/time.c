@@ -21,10 +21,15 @@
 /* A back end that is out of memory may take long to say so, each time. */
 #define REFUSALS_MAX 16
 
-/* repeat: blocks a thread holds, freed and allocated again in turn; they stay in the first cache. */
-#define REPEAT_BLOCKS 64
 #define REPEAT_PAIRS  (UINT64_C(1) << 20) /* in the loop without time stamps */
 #define REPEAT_STAMPS (UINT64_C(1) << 18) /* in the one with */
+
+/* repeat: memory that a thread uses in the loop that does, and the least pairs of it. */
+#define REPEAT_TOUCHED_FRAMES (UINT64_C(1) << 18)
+#define REPEAT_TOUCHES_LEAST  UINT64_C(256)
+
+/* bulk, rand: where shares are allocated again and again, so much is used of all, and at least one share. */
+#define BULK_TOUCHED_FRAMES (UINT64_C(1) << 18)
 
 #define FILL_ALIVE_EVERY 65536 /* operations between two looks at the clock */
 
@@ -41,6 +46,7 @@ struct worker {
 	double phase_ns;	  /* mean time of an operation in the last phase */
 	double alloc_ns, free_ns; /* repeat: by time stamps, their own cost taken off */
 	struct random random;
+	struct toucher *toucher; /* NULL: nothing is touched */
 	void (*phase)(struct worker *w);
 	pthread_t thread;
 	bool pinned;
@@ -215,23 +221,13 @@ static void repeat_pairs(struct worker *w)
 		drop_block(w, i);
 }
 
-/* Ticks from one time stamp to the next with nothing in between. */
-static double stamp_cost(void)
-{
-	uint64_t first = clock_stamp(), last = first;
-
-	for (uint64_t i = 0; i < REPEAT_STAMPS; i++)
-		last = clock_stamp();
-	return (double)(last - first) / (double)REPEAT_STAMPS;
-}
-
 static void repeat_stamped(struct worker *w)
 {
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
 	uint64_t n = 0, i = 0, bad = 0, got = w->got, alloc_ticks = 0, free_ticks = 0, before;
 	const double tick_ns = (double)w->crew->rig->world->clock.multiplier / 4294967296.0;
-	const double stamp_ns = stamp_cost() * tick_ns;
+	const double stamp_ns = bench_stamp_ticks() * tick_ns;
 	pfn_t *frames = w->frames;
 
 	before = clock_stamp();
@@ -258,7 +254,59 @@ static void repeat_stamped(struct worker *w)
 	w->free_ns = n ? fmax(0, (double)free_ticks * tick_ns / (double)n - stamp_ns) : (double)NAN;
 }
 
+/* A block is used as soon as it has been handed out, while what the last owner left of it is still in the cache. */
+static void repeat_touched(struct worker *w)
+{
+	const struct allocator_ops *ops = w->crew->rig->ops;
+	struct allocator *a = w->crew->rig->a;
+	const uint64_t touches =
+		max_u64(REPEAT_TOUCHED_FRAMES >> w->request.order, REPEAT_TOUCHES_LEAST);
+	uint64_t n = 0, i = 0, bad = 0, got = w->got;
+	pfn_t *frames = w->frames;
+
+	w->toucher->stamp_ticks = bench_stamp_ticks();
+	for (; got && n < touches; n++) {
+		bad += ops->free(a, frames[i], &w->request) != 0;
+		frames[i] = ops->alloc(a, &w->request).pfn;
+		if (frames[i] == PFN_NONE)
+			break;
+		toucher_use(w->toucher, frames[i]);
+		i = i + 1 == got ? 0 : i + 1;
+	}
+	w->asked += min_u64(n + 1, touches);
+	w->bad_frees += bad;
+	if (n < touches && got)
+		drop_block(w, i);
+}
+
+/* Everything a thread was given, in the order in which it was. */
+static void touch_share(struct worker *w)
+{
+	w->toucher->stamp_ticks = bench_stamp_ticks();
+	for (uint64_t i = 0; i < w->got; i++)
+		toucher_use(w->toucher, w->frames[i]);
+}
+
 /* ---- between the phases ---- */
+
+/* Whether the host had memory for what was touched. */
+static int touch_outcome(const struct crew *crew)
+{
+	for (uint32_t t = 0; t < crew->n; t++) {
+		const struct toucher *by = crew->workers[t].toucher;
+
+		if (by && by->failed)
+			return error_set(crew->rig->err, -by->failed, "touching: %s", by->why.text);
+	}
+	return 0;
+}
+
+static int touch_phase(struct crew *crew, void (*phase)(struct worker *w))
+{
+	int rc = run_phase(crew, phase);
+
+	return rc ? rc : touch_outcome(crew);
+}
 
 /* Everything the workers hold is theirs, or a violation, which is dropped. */
 static void check_held(struct crew *crew)
@@ -367,6 +415,12 @@ static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t
 		if (!w->frames)
 			return error_set(rig->err, ENOMEM, "no memory for %" PRIu64 " blocks",
 					 share);
+		if (rig->point->touching != TOUCHING_NONE) {
+			w->toucher = toucher_create(&rig->touch);
+			if (!w->toucher)
+				return error_set(rig->err, ENOMEM, "no memory for %u threads",
+						 crew->n);
+		}
 		random_seed(&w->random, rig->point->seed, t);
 	}
 	return 0;
@@ -374,15 +428,17 @@ static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t
 
 static void destroy_crew(struct crew *crew)
 {
-	for (uint32_t t = 0; crew->workers && t < crew->n; t++)
+	for (uint32_t t = 0; crew->workers && t < crew->n; t++) {
 		free(crew->workers[t].frames);
+		free(crew->workers[t].toucher);
+	}
 	free(crew->workers);
 }
 
 /* ---- the kinds ---- */
 
-/* Allocate everyone's share and free it. */
-static int bulk_once(struct crew *crew)
+/* Allocate everyone's share and free it; @touches: and use it in between. */
+static int bulk_once(struct crew *crew, bool touches)
 {
 	int rc = run_phase(crew, allocate_share);
 
@@ -390,6 +446,10 @@ static int bulk_once(struct crew *crew)
 		return rc;
 	crew->alloc_ns = crew_mean(crew);
 	check_held(crew);
+	if (touches)
+		rc = touch_phase(crew, touch_share);
+	if (rc)
+		return rc;
 	for (uint32_t t = 0; t < crew->n; t++) {
 		struct worker *w = &crew->workers[t];
 
@@ -403,19 +463,32 @@ static int bulk_once(struct crew *crew)
 	return rc;
 }
 
+/* Caches are warm now, and memory is there: what that took does not count, unless it is all that was asked for. */
+static void forget_touches(struct crew *crew)
+{
+	if (crew->rig->point->touching == TOUCHING_FIRST)
+		return;
+	for (uint32_t t = 0; t < crew->n; t++)
+		if (crew->workers[t].toucher)
+			toucher_forget_times(crew->workers[t].toucher);
+}
+
 static int bulk(struct crew *crew)
 {
 	const uint64_t least = crew->rig->point->least_blocks, share = crew->workers[0].share;
 	const uint64_t timed = share < least && share > 0 ? div_round_up(least, share) : 1;
+	const bool touches = crew->rig->point->touching != TOUCHING_NONE;
+	const uint64_t frames = share * crew->n << crew->rig->point->order; /* of all shares */
 	double alloc_ns = 0, free_ns = 0;
 	int rc = 0;
 
 	/* A few hundred operations are over before the caches of a thread that has done nothing yet
 	   are warm. */
 	if (share < least && share > 0)
-		rc = bulk_once(crew);
+		rc = bulk_once(crew, touches);
+	forget_touches(crew);
 	for (uint64_t i = 0; !rc && i < timed; i++) {
-		rc = bulk_once(crew);
+		rc = bulk_once(crew, touches && i * frames < BULK_TOUCHED_FRAMES);
 		alloc_ns += crew->alloc_ns / (double)timed;
 		free_ns += crew->free_ns / (double)timed;
 		if (!rc)
@@ -463,12 +536,30 @@ static int repeat(struct crew *crew)
 	crew->pair_ns = crew_mean(crew);
 	if (!rc)
 		rc = repeat_phase(crew, repeat_stamped);
+	if (!rc && crew->rig->point->touching != TOUCHING_NONE)
+		rc = repeat_phase(crew, repeat_touched);
+	if (!rc)
+		rc = touch_outcome(crew);
 	for (uint32_t t = 0; t < crew->n; t++) {
 		crew->alloc_ns += crew->workers[t].alloc_ns / crew->n;
 		crew->free_ns += crew->workers[t].free_ns / crew->n;
 		/* Each pair began with a free. */
 		crew->rig->frees += crew->workers[t].asked;
 	}
+	return rc;
+}
+
+static int tell_touches(struct crew *crew)
+{
+	struct toucher **touchers = calloc(crew->n, sizeof(struct toucher *));
+	int rc;
+
+	if (!touchers)
+		return error_set(crew->rig->err, ENOMEM, "no memory for %u threads", crew->n);
+	for (uint32_t t = 0; t < crew->n; t++)
+		touchers[t] = crew->workers[t].toucher;
+	rc = bench_touch_tell(&crew->rig->touch, touchers, crew->n, &crew->rig->tell);
+	free(touchers);
 	return rc;
 }
 
@@ -490,6 +581,8 @@ static int tell(struct crew *crew)
 
 	for (size_t i = 0; !rc && i < ARRAY_SIZE(values); i++)
 		rc = tell_metric(&crew->rig->tell, values[i].metric, values[i].value);
+	if (!rc)
+		rc = tell_touches(crew);
 	for (uint32_t t = 0; !rc && t < crew->n; t++)
 		if (!crew->workers[t].pinned)
 			rc = tell_warning(&crew->rig->tell,
@@ -509,7 +602,7 @@ int bench_time(struct bench_rig *rig)
 	int rc;
 
 	if (p->kind == BENCH_REPEAT)
-		share = min_u64(share, REPEAT_BLOCKS);
+		share = min_u64(share, BENCH_REPEAT_BLOCKS);
 	if (sched_getaffinity(0, sizeof(host), &host))
 		return error_set(rig->err, errno, "CPUs of this process: %s", strerror(errno));
 	/* What this thread does meanwhile warms the first worker's caches, always. */
@@ -519,6 +612,7 @@ int bench_time(struct bench_rig *rig)
 		rc = create_crew(&crew, rig, &host, share);
 	if (!rc) {
 		measure_cas(&crew);
+		bench_touch_begin(&rig->touch);
 		rc = p->kind == BENCH_REPEAT ? repeat(&crew) : bulk(&crew);
 		measure_cas(&crew);
 		gather_counts(&crew);

@@ -206,23 +206,14 @@ static int send_latency(struct run *r)
 static int send_memory(struct run *r)
 {
 	const struct engine_touch touch = engine_touch(r->engine);
-	struct memory_usage usage;
-	struct rusage now;
-	int rc;
+	const struct touching_done done = {
+		.touching = r->config.touching,
+		.frames = touch.frames,
+		.cleared_frames = touch.cleared_frames,
+		.faults = touching_faults() - r->faults,
+	};
 
-	if (r->config.backing == BACKING_NONE)
-		return 0;
-	getrusage(RUSAGE_SELF, &now);
-	rc = tell_metric(&r->tell, METRIC_minor_faults, (double)(now.ru_minflt - r->faults));
-	if (!rc && r->config.touching != TOUCHING_NONE)
-		rc = tell_metric(&r->tell, METRIC_touched_frames, (double)touch.frames);
-	if (!rc && r->config.touching != TOUCHING_NONE)
-		rc = tell_metric(&r->tell, METRIC_cleared_bytes,
-				 (double)(touch.cleared_frames << r->machine->page_shift));
-	if (rc || memory_usage(r->world->memory, &usage))
-		return rc;
-	rc = tell_metric(&r->tell, METRIC_resident_bytes, (double)usage.resident_bytes);
-	return rc ? rc : tell_metric(&r->tell, METRIC_huge_page_bytes, (double)usage.huge_bytes);
+	return tell_real_memory(&r->tell, r->world->memory, &done);
 }
 
 static int send_rates(struct run *r)

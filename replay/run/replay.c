@@ -5,7 +5,6 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/resource.h>
 
 #include "base/bits.h"
 #include "base/monotonic.h"
@@ -19,7 +18,6 @@ const char *const replay_mode_names[] = {"sequential", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
 const char *const sample_by_names[] = {"events", "time", NULL};
 const char *const holders_at_names[] = {"end", "all", "none", NULL};
-const char *const touching_names[] = {"none", "first", "all", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
@@ -362,12 +360,10 @@ static int play(struct run *r)
 {
 	uint64_t started = monotonic_ns(), sampled_ns = r->sampling_ns;
 	const struct event *events;
-	struct rusage before;
 	size_t n;
 	int rc;
 
-	getrusage(RUSAGE_SELF, &before);
-	r->faults = before.ru_minflt;
+	r->faults = touching_faults();
 
 	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
 		if (rc == -EBADMSG && r->config.salvage)

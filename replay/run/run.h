@@ -41,7 +41,7 @@ struct run {
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
-	long faults; /* of the process, before it played */
+	uint64_t faults; /* of the process, before it played */
 	struct progress progress;
 };
 

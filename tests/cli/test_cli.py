@@ -1965,10 +1965,39 @@ def a_benchmark_that_makes_no_sense_is_refused():
             (USAGE, ("'nul'", "null"), ("bulk", "-a", "nul")),
             (USAGE, ("--threads 0", "from 1"), ("bulk", "--threads", "0")),
             (USAGE, ("recorded", "no recording"), ("bulk", "-a", "recorded", "--memory", "64M")),
-            (USAGE, ("null", "fragmentation"), ("frag", "-a", "null", "--memory", "64M"))):
+            (USAGE, ("null", "fragmentation"), ("frag", "-a", "null", "--memory", "64M")),
+            (USAGE, ("--order", "'3-1'"), ("bulk", "--order", "3-1")),
+            (USAGE, ("--order", "'0-'"), ("bulk", "--order", "0-")),
+            (USAGE, ("--threads", "up to 64"), ("bulk", "--threads", "1-65")),
+            (USAGE, ("--backing file", "memfd"), ("bulk", "--backing", "file:x")),
+            (USAGE, ("--touch all", "--backing"), ("bulk", "--touch", "all")),
+            (USAGE, ("--grow-hugetlb", "--backing hugetlb"),
+             ("bulk", "--memory", "64M", "--grow-hugetlb", "2M"))):
         for output in ("table", "json"):
             refuses(code, words, "bench", *args, "--format", output)
     same(files(), [], "files left")
+
+
+def a_benchmark_uses_real_memory():
+    orders = succeeds("bench", "bulk", "-a", "llfree", "--memory", "64M", "--order", "0-2,10",
+                      "--repetitions", "1", "--backing", "memfd", "--touch", "first", "--db", "r.db",
+                      "--format", "json").json()["runs"]
+    same([run["order"] for run in orders], [0, 1, 2, 10], "a range of orders")
+    for run in orders:
+        metrics, order = run["metrics"], run["order"]
+        same((run["settings"]["backing"], run["settings"]["touch"]), ("memfd", "first"), "settings")
+        check(metrics["touched_frames"] >= 8192, f"order {order}: {metrics['touched_frames']}")
+        same(metrics["cleared_bytes"], 0, f"order {order}")
+        check(0 < metrics["touch_ns"] <= metrics["touch_ns_max"], f"order {order}")
+        check(metrics["resident_bytes"] >= metrics["touched_frames"] << 12, f"order {order}")
+    for run in succeeds("bench", "repeat", "-a", "llfree", "-a", "buddy", "--memory", "64M", "--backing",
+                        "small", "--touch", "all", "--repetitions", "1", "--format", "json").json()["runs"]:
+        same(run["metrics"]["cleared_bytes"], 1 << 30, f"{run['spec']}: cleared")
+    table = succeeds("bench", "bulk", "-a", "llfree", "--memory", "64M", "--backing", "small", "--touch",
+                     "all", "--repetitions", "1")
+    check("touch_ns" in table.out or "touch_" in table.out, "a column for it")
+    same(rows("r.db", "SELECT count(*) FROM v_bench WHERE backing = 'memfd' AND touch_ns > 0"
+                      " AND touched_frames >= 8192"), [(4,)], "stored")
 
 
 def what_one_back_end_cannot_do_the_others_do():
@@ -2277,6 +2306,7 @@ TESTS = [
     a_machine_too_large_is_refused_at_once,
     a_machine_too_large_for_the_host_is_refused_before_it_is_made,
     a_benchmark_that_makes_no_sense_is_refused,
+    a_benchmark_uses_real_memory,
     what_one_back_end_cannot_do_the_others_do,
     bench_json_has_the_documented_keys,
     bench_frag_tells_every_round_and_the_same_each_time,

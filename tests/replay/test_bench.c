@@ -709,6 +709,173 @@ static void without_the_oracle_nobody_looks(void **state)
 	assert_int_equal(r->run.role, ROLE_HARNESS);
 }
 
+/* ---- real memory ---- */
+
+static struct bench_point touching(enum bench_kind kind, unsigned int backend,
+				   enum touching touching)
+{
+	struct bench_point p = point_of(kind, backend);
+
+	p.backing = BACKING_SMALL;
+	p.touching = touching;
+	return p;
+}
+
+/* Pages of 4 KiB: each frame that was touched is resident, and no other. */
+static void expect_resident(const struct kept_run *r, double frames)
+{
+	expect(r, METRIC_touched_frames, frames);
+	expect(r, METRIC_resident_bytes, frames * 4096);
+	expect(r, METRIC_huge_page_bytes, 0);
+	assert_true(r->metric[METRIC_minor_faults] >= frames);
+	assert_true(r->metric[METRIC_touch_ns] > 0);
+	assert_true(r->metric[METRIC_touch_ns_p50] <= r->metric[METRIC_touch_ns_p9999]);
+	assert_true(r->metric[METRIC_touch_ns_p9999] <= r->metric[METRIC_touch_ns_max]);
+}
+
+static void what_is_handed_out_is_used_and_timed_apart(void **state)
+{
+	const enum bench_kind kinds[] = {BENCH_BULK, BENCH_RAND};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct bench_point p = touching(kinds[i], SINGLE, TOUCHING_ALL);
+		struct kept_run *r = run_point(&p);
+
+		expect_setting(r, "backing=small");
+		expect_setting(r, "touch=all");
+		expect(r, METRIC_allocs, FRAMES / 2);
+		expect(r, METRIC_cleared_bytes, (double)MEMORY / 2);
+		expect_resident(r, FRAMES / 2);
+		/* A fault and 4 KiB to clear take longer than a bitmap does, and neither has the other's. */
+		expect(r, METRIC_pair_ns, r->metric[METRIC_alloc_ns] + r->metric[METRIC_free_ns]);
+	}
+}
+
+/* Once per frame, however often shares are allocated. */
+static void a_frame_is_first_used_once(void **state)
+{
+	struct bench_point p = touching(BENCH_BULK, SINGLE, TOUCHING_FIRST);
+	struct kept_run *r;
+
+	(void)state;
+	p.order = 9;
+	p.least_blocks = 100;
+	r = run_point(&p);
+	assert_true(r->metric[METRIC_allocs] > BLOCKS);
+	expect(r, METRIC_cleared_bytes, 0);
+	expect_resident(r, (double)BLOCKS / 2 * HUGE_FRAMES);
+}
+
+static void blocks_of_every_order_are_used_whole(void **state)
+{
+	(void)state;
+	for (uint32_t order = 0; order <= 10; order++) {
+		struct bench_point p = touching(BENCH_BULK, SINGLE, TOUCHING_ALL);
+		struct kept_run *r;
+
+		p.order = order;
+		r = run_point(&p);
+		expect(r, METRIC_cleared_bytes, (double)MEMORY / 2);
+		expect_resident(r, FRAMES / 2);
+	}
+}
+
+static void repeat_uses_each_block_that_it_gets(void **state)
+{
+	struct bench_point p = touching(BENCH_REPEAT, SINGLE, TOUCHING_ALL);
+	struct kept_run *r = run_point(&p), untouched;
+
+	(void)state;
+	/* The lowest free block is what was freed last: the same 64 all the time. */
+	expect_resident(r, 64);
+	untouched = *r;
+	p.touching = TOUCHING_NONE;
+	r = run_point(&p);
+	expect(&untouched, METRIC_cleared_bytes,
+	       (untouched.metric[METRIC_allocs] - r->metric[METRIC_allocs]) * 4096);
+	expect_setting(r, "backing=small");
+	expect_setting(r, "touch=none");
+	assert_true(isnan(r->metric[METRIC_touch_ns]));
+	assert_true(isnan(r->metric[METRIC_touched_frames]));
+	expect(r, METRIC_resident_bytes, 0);
+}
+
+static void frag_is_as_exact_on_real_memory(void **state)
+{
+	struct bench_point p = touching(BENCH_FRAG, SINGLE, TOUCHING_FIRST);
+	struct kept_run *r = run_point(&p);
+	const double moves = r->metric[METRIC_moves_to_compact];
+
+	(void)state;
+	/* Nine tenths at first, and holes are filled before memory that nobody had. */
+	expect_resident(r, FRAMES * 9 / 10);
+	p.touching = TOUCHING_NONE;
+	p.backing = BACKING_NONE;
+	r = run_point(&p);
+	expect(r, METRIC_moves_to_compact, moves);
+	assert_true(isnan(r->metric[METRIC_minor_faults]));
+}
+
+static void threads_use_what_each_of_them_got(void **state)
+{
+	struct bench_point p = touching(BENCH_BULK, GOOD, TOUCHING_ALL);
+	struct kept_run *r;
+
+	(void)state;
+	if (bench_host_cpus() < 2)
+		skip_because("one CPU");
+	p.threads = p.cpus = 2;
+	p.repetitions = 2;
+	r = run_point(&p);
+	assert_int_equal(r->status, RUN_DONE);
+	expect(r, METRIC_cleared_bytes, (double)MEMORY / 2);
+	expect(r, METRIC_resident_bytes, (double)MEMORY / 2);
+	/* Which frames several threads get is chance: no exact figure. */
+	assert_true(isnan(r->metric[METRIC_touched_frames]));
+	assert_null(strstr(r->warnings, "touched"));
+}
+
+static void frames_outside_the_machine_are_left_alone(void **state)
+{
+	const enum bench_kind kinds[] = {BENCH_BULK, BENCH_REPEAT};
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		struct bench_point p = touching(kinds[i], OUTSIDE, TOUCHING_ALL);
+		struct kept_run *r;
+
+		p.oracle = false;
+		r = run_point(&p);
+		assert_int_equal(r->status, RUN_DONE);
+		assert_true(r->metric[METRIC_cleared_bytes] > 0);
+	}
+}
+
+static void memory_that_cannot_be_had_is_refused(void **state)
+{
+	struct bench_point p = touching(BENCH_BULK, SINGLE, TOUCHING_ALL);
+	struct error err = {0};
+
+	(void)state;
+	/* The run's own arrays, and what is touched of it on top. */
+	p.host_bytes = MEMORY / 4;
+	assert_int_equal(bench_fits(&p, &err), -ENOMEM);
+	assert_non_null(strstr(err.text, "lower memory, or touch nothing"));
+	p.touching = TOUCHING_NONE;
+	assert_int_equal(bench_fits(&p, &err), 0);
+	p.touching = TOUCHING_ALL;
+	p.kind = BENCH_REPEAT;
+	assert_int_equal(bench_fits(&p, &err), 0);
+	p.backing = BACKING_NONE;
+	assert_int_equal(bench_fits(&p, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "touch all: there is no memory"));
+	p = touching(BENCH_BULK, SINGLE, TOUCHING_NONE);
+	p.backing = BACKING_FILE;
+	assert_int_equal(bench_fits(&p, &err), -EINVAL);
+	assert_non_null(strstr(err.text, "backing file"));
+}
+
 /* ---- many points ---- */
 
 static void repetitions_are_interleaved(void **state)
@@ -905,7 +1072,7 @@ static void points_that_make_no_sense_are_refused(void **state)
 static void a_point_is_known_by_all_its_parameters(void **state)
 {
 	struct bench_point p = point_of(BENCH_FRAG, GOOD), other;
-	char id[10][33];
+	char id[13][33];
 	size_t n = 0;
 
 	(void)state;
@@ -927,6 +1094,9 @@ static void a_point_is_known_by_all_its_parameters(void **state)
 	ID(other.repetitions = 2);
 	ID(other.oracle = false);
 	ID(other.memory_bytes *= 2);
+	ID(other.backing = BACKING_SMALL);
+	ID((other.backing = BACKING_SMALL, other.touching = TOUCHING_FIRST));
+	ID((other.backing = BACKING_SMALL, other.touching = TOUCHING_ALL));
 	ID(other.spec = &specs[OTHER]);
 #undef ID
 	for (size_t i = 0; i < n; i++) {
@@ -951,6 +1121,14 @@ int main(void)
 		cmocka_unit_test_setup(frag_follows_the_protocol, set_up),
 		cmocka_unit_test_setup(the_oracle_catches_what_must_not_be_handed_out, set_up),
 		cmocka_unit_test_setup(without_the_oracle_nobody_looks, set_up),
+		cmocka_unit_test_setup(what_is_handed_out_is_used_and_timed_apart, set_up),
+		cmocka_unit_test_setup(a_frame_is_first_used_once, set_up),
+		cmocka_unit_test_setup(blocks_of_every_order_are_used_whole, set_up),
+		cmocka_unit_test_setup(repeat_uses_each_block_that_it_gets, set_up),
+		cmocka_unit_test_setup(frag_is_as_exact_on_real_memory, set_up),
+		cmocka_unit_test_setup(threads_use_what_each_of_them_got, set_up),
+		cmocka_unit_test_setup(frames_outside_the_machine_are_left_alone, set_up),
+		cmocka_unit_test_setup(memory_that_cannot_be_had_is_refused, set_up),
 		cmocka_unit_test_setup(repetitions_are_interleaved, set_up),
 		cmocka_unit_test_setup(a_crash_a_hang_and_a_failure_cost_only_their_points, set_up),
 		cmocka_unit_test_setup(what_is_stopped_is_told_as_interrupted, set_up),
