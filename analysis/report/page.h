@@ -34,7 +34,19 @@ int page_put_trace(struct page *page, size_t trace, const char *plots, struct er
 void page_put_head(struct page *page);
 void page_put_unfinished(struct page *page);
 void page_put_fidelity(struct page *page);
+
+/* ---- again.c */
+
 void page_put_foot(struct page *page);
+
+/* ---- figure.c */
+
+/** Up to where the alternative text is to be written, as part of an attribute. */
+void page_begin_figure(FILE *out, unsigned int height);
+/** The rest. @svg: the drawing; @caption: HTML; @name: of its files. */
+void page_end_figure(FILE *out, const char *svg, const char *caption, const char *name);
+
+/* ---- page.c */
 
 #define PLOT_NAME_MAX 64
 

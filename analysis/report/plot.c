@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 #include "analysis/report/plot.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <math.h>
-#include <spawn.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
+#include "analysis/report/gnuplot.h"
 #include "analysis/text.h"
 #include "base/bits.h"
-#include "base/outfile.h"
-#include "base/text_stream.h"
-
-extern char **environ;
 
 /*
  * Okabe and Ito's palette for all kinds of colour vision, its yellow darkened to be seen on white;
@@ -32,8 +22,6 @@ static const char *const palette[] = {
 
 /* Points of a latency curve: enough for the eye at any size on a page. */
 #define CURVE_STEPS 400
-
-static const char *const extensions[] = {".gp", ".dat", ".svg"};
 
 const char *plot_kind_name(enum plot_kind kind)
 {
@@ -55,13 +43,12 @@ const char *plot_colour(const struct report_run *run)
 	return palette[run->colour % ARRAY_SIZE(palette)];
 }
 
-/* gnuplot's 'black' becomes the colour of the reader's text, see finish_svg(). */
-static const char *gnuplot_colour(const struct report_run *run)
+const char *plot_gnuplot_colour(const struct report_run *run)
 {
 	return run->role == ROLE_REFERENCE ? "black" : plot_colour(run);
 }
 
-static int dash_type(const struct report_run *run)
+int plot_dash(const struct report_run *run)
 {
 	if (run->role == ROLE_REFERENCE)
 		return 2;
@@ -119,9 +106,9 @@ static bool has_data(const struct report_trace *trace, enum plot_kind kind)
 	return false;
 }
 
-static void put_preamble(const struct drawing *d, unsigned int width, unsigned int height)
+void plot_put_preamble(FILE *gp, const char *name, unsigned int width, unsigned int height)
 {
-	fprintf(d->gp,
+	fprintf(gp,
 		"# Redraw with: gnuplot %s.gp\n"
 		"set encoding utf8\n"
 		"set terminal svg size %u,%u dynamic noenhanced font 'sans-serif,15'\n"
@@ -130,10 +117,10 @@ static void put_preamble(const struct drawing *d, unsigned int width, unsigned i
 		"set tics nomirror out\n"
 		"set grid ytics lc rgb '#909090' lw 0.5 dt 1\n"
 		"set key outside right top Left reverse noautotitle samplen 2 spacing 1.2\n",
-		d->name, width, height, d->name);
+		name, width, height, name);
 }
 
-static void put_number(FILE *out, double v)
+void plot_put_number(FILE *out, double v)
 {
 	if (isfinite(v))
 		fprintf(out, " %.9g", v);
@@ -146,8 +133,8 @@ static void put_curve(const struct drawing *d, const struct report_run *run, siz
 		      bool first, const char *with)
 {
 	fprintf(d->gp, "%s'%s.dat' index %zu using 1:2 with %s lw 2 dt %d lc rgb '%s' title ",
-		first ? "plot " : ", \\\n     ", d->name, index, with, dash_type(run),
-		gnuplot_colour(run));
+		first ? "plot " : ", \\\n     ", d->name, index, with, plot_dash(run),
+		plot_gnuplot_colour(run));
 	text_gnuplot(d->gp, run->name);
 }
 
@@ -189,7 +176,7 @@ static void draw_free_huge(const struct drawing *d)
 {
 	size_t index = 0;
 
-	put_preamble(d, 960, 400);
+	plot_put_preamble(d->gp, d->name, PLOT_WIDTH, PLOT_HEIGHT);
 	fputs("set xlabel 'trace time (s)'\n"
 	      "set ylabel 'free huge frames (2 MiB)'\n"
 	      "set format y '%.0f'\n",
@@ -203,8 +190,8 @@ static void draw_free_huge(const struct drawing *d)
 		put_curve(d, run, index, index == 0, "lines");
 		put_block_title(d, index++, "seconds, free huge frames", run);
 		for (size_t s = 0; s < run->n_samples; s++) {
-			put_number(d->dat, run->samples[s].seconds);
-			put_number(d->dat, run->samples[s].free_huge);
+			plot_put_number(d->dat, run->samples[s].seconds);
+			plot_put_number(d->dat, run->samples[s].free_huge);
 			fputc('\n', d->dat);
 		}
 	}
@@ -216,7 +203,7 @@ static void draw_shares(const struct drawing *d)
 	static const char *const sizes[] = {"2 MiB", "16 MiB", "128 MiB", "1 GiB"};
 	unsigned int column = 2;
 
-	put_preamble(d, 960, 400);
+	plot_put_preamble(d->gp, d->name, PLOT_WIDTH, PLOT_HEIGHT);
 	fputs("set ylabel 'share of free memory (%)'\n"
 	      "set xlabel 'lying in wholly free aligned blocks of'\n"
 	      "set yrange [0:100]\n"
@@ -234,7 +221,8 @@ static void draw_shares(const struct drawing *d)
 		if (!run_has_data(run, d->kind))
 			continue;
 		fprintf(d->gp, "%s'%s.dat' using %u:xtic(1) lc rgb '%s' title ",
-			column > 2 ? ", \\\n     " : "plot ", d->name, column, gnuplot_colour(run));
+			column > 2 ? ", \\\n     " : "plot ", d->name, column,
+			plot_gnuplot_colour(run));
 		text_gnuplot(d->gp, run->name);
 		fputs(", ", d->dat);
 		text_gnuplot(d->dat, run->name);
@@ -247,7 +235,7 @@ static void draw_shares(const struct drawing *d)
 			const struct report_run *run = &d->trace->runs[i];
 
 			if (run_has_data(run, d->kind))
-				put_number(d->dat, 100 * run->value[share_metrics[m]]);
+				plot_put_number(d->dat, 100 * run->value[share_metrics[m]]);
 		}
 	}
 	fputc('\n', d->dat);
@@ -311,7 +299,7 @@ static void draw_latency(const struct drawing *d)
 
 	for (unsigned int op = 0; op < LATENCY_OPS; op++)
 		panels += was_timed(d->trace, op);
-	put_preamble(d, 960, 400);
+	plot_put_preamble(d->gp, d->name, PLOT_WIDTH, PLOT_HEIGHT);
 	fprintf(d->gp,
 		"set multiplot layout 1,%u margins 0.09,0.79,0.2,0.95 spacing 0.04\n"
 		"set logscale x\n"
@@ -351,273 +339,21 @@ static void draw_latency(const struct drawing *d)
 	fputs("unset multiplot\n", d->gp);
 }
 
-/* ---- files and the program ----------------------------------------------------------------- */
-
-static int file_path(char path[PATH_MAX], const char *directory, const char *name,
-		     const char *extension, struct error *err)
-{
-	if (snprintf(path, PATH_MAX, "%s/%s%s", directory, name, extension) >= PATH_MAX)
-		return error_set(err, ENAMETOOLONG, "%s: name too long", directory);
-	return 0;
-}
-
-void plot_remove(const char *directory, const char *name)
-{
-	char path[PATH_MAX];
-
-	for (size_t i = 0; i < ARRAY_SIZE(extensions); i++) {
-		if (file_path(path, directory, name, extensions[i], NULL) == 0)
-			unlink(path);
-	}
-}
-
-static int write_file(const char *directory, const char *name, const char *extension,
-		      const char *text, size_t size, struct error *err)
-{
-	char path[PATH_MAX];
-	struct outfile *file;
-	int rc;
-
-	rc = file_path(path, directory, name, extension, err);
-	if (rc)
-		return rc;
-	rc = outfile_create(path, true, &file, err);
-	if (rc)
-		return rc;
-	rc = outfile_write(file, text, size, err);
-	if (rc) {
-		outfile_abort(file);
-		return rc;
-	}
-	return outfile_commit(file, err);
-}
-
-/* Script and data of the figure, into memory first so that a full disk shows in one place. */
-static int write_sources(enum plot_kind kind, const struct report_trace *trace,
-			 const char *directory, const char *name, struct error *err)
+int plot_draw(enum plot_kind kind, const struct report_trace *trace, const char *directory,
+	      const char *name, char **svg, struct error *err)
 {
 	static void (*const draw[PLOT_KINDS])(const struct drawing *) = {
 		[PLOT_FREE_HUGE] = draw_free_huge,
 		[PLOT_SHARES] = draw_shares,
 		[PLOT_LATENCY] = draw_latency,
 	};
-	struct drawing d = {.kind = kind, .trace = trace, .name = name};
-	struct text_stream gp_stream, dat_stream;
-	size_t gp_size, dat_size;
-	char *gp, *dat;
-	int rc;
-
-	d.gp = text_stream_begin(&gp_stream);
-	d.dat = text_stream_begin(&dat_stream);
-	if (d.gp && d.dat)
-		draw[kind](&d);
-	gp = text_stream_end(&gp_stream, &gp_size);
-	dat = text_stream_end(&dat_stream, &dat_size);
-	rc = gp && dat ? write_file(directory, name, ".dat", dat, dat_size, err)
-		       : error_set(err, ENOMEM, "%s: out of memory", name);
-	if (!rc)
-		rc = write_file(directory, name, ".gp", gp, gp_size, err);
-	free(gp);
-	free(dat);
-	return rc;
-}
-
-/* Read @fd to its end; what fits is kept as text. */
-static void drain(int fd, char *text, size_t size)
-{
-	char waste[512];
-	size_t used = 0;
-	ssize_t n;
-
-	do {
-		const bool room = used + 1 < size;
-
-		n = read(fd, room ? text + used : waste, room ? size - 1 - used : sizeof(waste));
-		if (n > 0 && room)
-			used += (size_t)n;
-	} while (n > 0 || (n < 0 && errno == EINTR));
-	text[used] = '\0';
-}
-
-/* gnuplot prints the script's line, a caret, and then what is wrong: the last line says it. */
-static const char *last_line(char *text)
-{
-	size_t end = strlen(text);
-	char *line;
-
-	while (end && strchr("\n\r \t", text[end - 1]))
-		end--;
-	text[end] = '\0';
-	line = strrchr(text, '\n');
-	return line ? line + 1 : text;
-}
-
-static int spawn_gnuplot(const char *directory, const char *script, int err_fd, pid_t *pid)
-{
-	char *const argv[] = {(char[]){"gnuplot"}, (char[]){"-d"}, (char *)script, NULL};
-	posix_spawn_file_actions_t actions;
-	int rc;
-
-	rc = posix_spawn_file_actions_init(&actions);
-	if (rc)
-		return rc;
-	rc = posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
-	rc = rc ? rc
-		: posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY,
-						   0);
-	rc = rc ? rc : posix_spawn_file_actions_adddup2(&actions, err_fd, STDERR_FILENO);
-	rc = rc ? rc : posix_spawn_file_actions_addchdir_np(&actions, directory);
-	rc = rc ? rc : posix_spawnp(pid, argv[0], &actions, NULL, argv, environ);
-	posix_spawn_file_actions_destroy(&actions);
-	return rc;
-}
-
-static int not_found(struct error *err)
-{
-	return error_set(err, ENOEXEC,
-			 "gnuplot: not found; install it ('apt-get install gnuplot-nox')");
-}
-
-int plot_check(struct error *err)
-{
-	const char *path = getenv("PATH");
-
-	/* As posix_spawnp() searches. */
-	for (path = path ? path : "/bin:/usr/bin"; path; path = strchr(path, ':')) {
-		char program[PATH_MAX];
-		size_t length;
-
-		path += *path == ':';
-		length = strcspn(path, ":");
-		if (snprintf(program, sizeof(program), "%.*s/gnuplot", length ? (int)length : 1,
-			     length ? path : ".") < (int)sizeof(program) &&
-		    access(program, X_OK) == 0)
-			return 0;
-	}
-	return not_found(err);
-}
-
-/* No shell: the script's name is an argument, the directory the working directory. */
-static int run_gnuplot(const char *directory, const char *name, struct error *err)
-{
-	char script[NAME_MAX + 1], text[2048];
-	int fds[2], status, rc;
-	pid_t pid;
-
-	if (snprintf(script, sizeof(script), "%s.gp", name) >= (int)sizeof(script))
-		return error_set(err, ENAMETOOLONG, "%s: name too long", name);
-	if (pipe2(fds, O_CLOEXEC) != 0)
-		return error_set(err, errno, "gnuplot: pipe: %s", strerror(errno));
-	rc = spawn_gnuplot(directory, script, fds[1], &pid);
-	close(fds[1]);
-	if (rc) {
-		close(fds[0]);
-		if (rc == ENOENT)
-			return not_found(err);
-		return error_set(err, rc, "gnuplot: cannot be run: %s", strerror(rc));
-	}
-	drain(fds[0], text, sizeof(text));
-	close(fds[0]);
-	while (waitpid(pid, &status, 0) < 0) {
-		if (errno != EINTR)
-			return error_set(err, errno, "gnuplot: %s", strerror(errno));
-	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
-	/* Old C libraries report a missing program by this exit code. */
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
-		return not_found(err);
-	return error_set(err, ENOEXEC, "%s/%s: gnuplot failed: %s", directory, script,
-			 text[0] ? last_line(text) : "it said nothing");
-}
-
-static int read_file(const char *path, char **text, struct error *err)
-{
-	FILE *file;
-	size_t size = 0;
-	ssize_t n = -1;
-	int code;
-
-	*text = NULL;
-	errno = 0;
-	file = fopen(path, "re");
-	if (file)
-		n = getdelim(text, &size, '\0', file);
-	code = errno;
-	if (file)
-		fclose(file);
-	if (n > 0)
-		return 0;
-	free(*text);
-	*text = NULL;
-	if (code && code != ENOENT)
-		return error_set(err, code, "%s: cannot be read again: %s", path, strerror(code));
-	return error_set(err, ENOEXEC, "%s: gnuplot drew nothing; is its version 5.4 or later?",
-			 path);
-}
-
-/*
- * Give the drawing a title of its own and a style by which everything gnuplot drew in black (text,
- * axes, the reference) follows the reader's colour scheme, also where it is shown as an image.
- */
-static int finish_svg(const char *directory, const char *name, const struct report_trace *trace,
-		      char **svg, struct error *err)
-{
-	static const char style[] =
-		"<style>@media (prefers-color-scheme: dark) {"
-		" [color=\"black\"] { color: #e6e6e6 }"
-		" [stroke=\"black\"], [stroke=\"rgb(  0,   0,   0)\"] { stroke: #e6e6e6 }"
-		" [fill=\"black\"], [fill=\"rgb(  0,   0,   0)\"] { fill: #e6e6e6 } }</style>";
-	char path[PATH_MAX], *drawn, *from, *to, *text;
-	struct text_stream stream;
-	size_t size;
-	FILE *out;
-	int rc;
-
-	rc = file_path(path, directory, name, ".svg", err);
-	if (!rc)
-		rc = read_file(path, &drawn, err);
-	if (rc)
-		return rc;
-	from = strstr(drawn, "<title>");
-	to = strstr(drawn, "</desc>");
-	if (!from || !to || to < from) {
-		free(drawn);
-		return error_set(err, ENOEXEC, "%s: not as gnuplot 5.4 draws; use that version",
-				 path);
-	}
-	out = text_stream_begin(&stream);
-	if (out) {
-		fwrite(drawn, 1, (size_t)(from - drawn), out);
-		fprintf(out, "<title>%s: ", name);
-		text_html(out, trace->name);
-		fprintf(out, "</title>\n%s%s", style, to + strlen("</desc>"));
-	}
-	free(drawn);
-	text = text_stream_end(&stream, &size);
-	if (!text)
-		return error_set(err, ENOMEM, "%s: out of memory", path);
-	rc = write_file(directory, name, ".svg", text, size, err);
-	if (!rc && svg)
-		*svg = text;
-	else
-		free(text);
-	return rc;
-}
-
-int plot_draw(enum plot_kind kind, const struct report_trace *trace, const char *directory,
-	      const char *name, char **svg, struct error *err)
-{
+	struct gnuplot g;
 	int rc;
 
 	if (!has_data(trace, kind))
 		return 0;
-	rc = write_sources(kind, trace, directory, name, err);
-	if (!rc)
-		rc = run_gnuplot(directory, name, err);
-	if (!rc)
-		rc = finish_svg(directory, name, trace, svg, err);
-	if (rc)
-		plot_remove(directory, name);
+	if (gnuplot_begin(&g))
+		draw[kind](&(struct drawing){kind, trace, name, g.gp, g.dat});
+	rc = gnuplot_draw(&g, directory, name, trace->name, svg, err);
 	return rc ? rc : 1;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The report's figures, drawn by the gnuplot program. Its script and data stay beside each SVG, so
+ * The report's figures of traces, drawn by the gnuplot program; those of benchmarks: plot_bench.c. Its script and data stay beside each SVG, so
  * that a figure can be redone, in another size or style, for a paper: "gnuplot NAME.gp" in that
  * directory. Private to analysis/report/.
  *
@@ -10,6 +10,8 @@
  */
 #ifndef ANALYSIS_REPORT_PLOT_H
 #define ANALYSIS_REPORT_PLOT_H
+
+#include <stdio.h>
 
 #include "analysis/report/data.h"
 #include "base/error.h"
@@ -37,13 +39,18 @@ const char *plot_colour(const struct report_run *run);
 int plot_draw(enum plot_kind kind, const struct report_trace *trace, const char *directory,
 	      const char *name, char **svg, struct error *err);
 
-/**
- * plot_check - can anything be drawn: is there a gnuplot?
- * Return: 0, or -ENOEXEC (the message tells how to get it).
- */
-int plot_check(struct error *err);
+/* ---- what all figures have in common */
 
-/** Remove what plot_draw() wrote under @name, if anything. */
-void plot_remove(const char *directory, const char *name);
+#define PLOT_WIDTH  960U
+#define PLOT_HEIGHT 400U
+
+/** Size, output, axes and key of a script. */
+void plot_put_preamble(FILE *gp, const char *name, unsigned int width, unsigned int height);
+/** " 1.5", or what gnuplot takes for no number. */
+void plot_put_number(FILE *out, double v);
+/** As plot_colour(); gnuplot's 'black' becomes the colour of the reader's text, see gnuplot.c. */
+const char *plot_gnuplot_colour(const struct report_run *run);
+/** gnuplot's number of a run's dashes. */
+int plot_dash(const struct report_run *run);
 
 #endif

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "analysis/report/gnuplot.h"
 #include "analysis/report/page.h"
 #include "analysis/report/read.h"
 #include "base/outfile.h"
@@ -80,7 +81,7 @@ static void remove_plots(const struct report_data *data, const char *plots)
 	for (size_t t = 0; t < data->n_traces; t++) {
 		for (unsigned int kind = 0; kind < PLOT_KINDS; kind++) {
 			page_plot_name(name, t, (enum plot_kind)kind);
-			plot_remove(plots, name);
+			gnuplot_remove(plots, name);
 		}
 	}
 }
@@ -98,7 +99,7 @@ static int write_all(const struct report_options *options, const struct report_d
 		return rc;
 	/* Before the old page is given up for a new one. */
 	if (options->overwrite && access(index, F_OK) == 0) {
-		rc = plot_check(err);
+		rc = gnuplot_check(err);
 		if (rc)
 			return rc;
 	}
