@@ -118,46 +118,64 @@ static void put_again(struct page *page)
 	free(text);
 }
 
-/* A list of the different values of a member that is a string, in order of appearance. */
+/* Values in order of appearance, each once. */
+struct distinct {
+	FILE *out;
+	const char *seen[8];
+	size_t n;
+};
+
+static void put_distinct_of(struct distinct *d, const struct report_run *runs, size_t n,
+			    size_t offset)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *value;
+		size_t k = 0;
+
+		memcpy(&value, (const char *)&runs[i] + offset, sizeof(value));
+		while (k < d->n && strcmp(d->seen[k], value) != 0)
+			k++;
+		if (k < d->n || d->n == ARRAY_SIZE(d->seen))
+			continue;
+		fputs(d->n ? "<br>" : "", d->out);
+		text_html(d->out, value);
+		d->seen[d->n++] = value;
+	}
+}
+
+/* A list of the different values of a member that is a string. */
 static void put_distinct(struct page *page, const char *term, size_t offset)
 {
 	const struct report_data *data = page->data;
-	const char *seen[8];
-	size_t n = 0;
+	struct distinct d = {.out = page->out};
 
 	fprintf(page->out, "<div class=\"wide\"><dt>%s</dt><dd>", term);
-	for (size_t t = 0; t < data->n_traces; t++) {
-		for (size_t i = 0; i < data->traces[t].n_runs; i++) {
-			const char *value;
-			size_t k = 0;
-
-			memcpy(&value, (const char *)&data->traces[t].runs[i] + offset,
-			       sizeof(value));
-			while (k < n && strcmp(seen[k], value) != 0)
-				k++;
-			if (k < n || n == ARRAY_SIZE(seen))
-				continue;
-			fputs(n ? "<br>" : "", page->out);
-			text_html(page->out, value);
-			seen[n++] = value;
-		}
-	}
+	for (size_t t = 0; t < data->n_traces; t++)
+		put_distinct_of(&d, data->traces[t].runs, data->traces[t].n_runs, offset);
+	put_distinct_of(&d, data->bench, data->n_bench, offset);
 	fputs("</dd></div>\n", page->out);
+}
+
+/* The first and the last of when @n runs began. */
+static void extend(const struct report_run *runs, size_t n, const char **first, const char **last)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *started = runs[i].started;
+
+		*first = !*first || strcmp(started, *first) < 0 ? started : *first;
+		*last = !*last || strcmp(started, *last) > 0 ? started : *last;
+	}
 }
 
 void page_put_foot(struct page *page)
 {
+	const struct report_data *data = page->data;
 	const char *first = NULL, *last = NULL;
 	FILE *out = page->out;
 
-	for (size_t t = 0; t < page->data->n_traces; t++) {
-		for (size_t i = 0; i < page->data->traces[t].n_runs; i++) {
-			const char *started = page->data->traces[t].runs[i].started;
-
-			first = !first || strcmp(started, first) < 0 ? started : first;
-			last = !last || strcmp(started, last) > 0 ? started : last;
-		}
-	}
+	for (size_t t = 0; t < data->n_traces; t++)
+		extend(data->traces[t].runs, data->traces[t].n_runs, &first, &last);
+	extend(data->bench, data->n_bench, &first, &last);
 	fputs("</main>\n<footer>\n<h2>Where this comes from</h2>\n<dl class=\"facts\">\n", out);
 	page_put_fact(out, "report by", "quire " QUIRE_VERSION, false);
 	if (first) {
@@ -172,6 +190,7 @@ void page_put_foot(struct page *page)
 	      "sqlite3 -header -column ",
 	      out);
 	text_shell_html(out, text_base_name(page->options->database));
-	fputs(" &#39;SELECT * FROM v_comparison&#39;</code></pre>\n</footer>\n</body>\n</html>\n",
-	      out);
+	fputs(" &#39;SELECT * FROM ", out);
+	fputs(data->n_traces || !data->n_bench ? "v_comparison" : "v_bench", out);
+	fputs("&#39;</code></pre>\n</footer>\n</body>\n</html>\n", out);
 }

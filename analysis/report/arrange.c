@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "analysis/report/bench.h"
 #include "base/text_stream.h"
 
 /* ---- names ------------------------------------------------------------------------------------ */
@@ -42,6 +43,7 @@ static bool part_same(const struct report_run *a, const struct report_run *b, en
 struct company {
 	const struct report_run *runs;
 	size_t n;
+	bool points; /* of benchmarks: only the back end is named, all else is where a point lies */
 };
 
 static bool differs_in(const struct company *c, const struct report_run *run, enum part part)
@@ -95,6 +97,10 @@ static void put_name(FILE *out, const struct company *c, const struct report_run
 	if (run->label && differs_in(c, run, PART_LABEL)) {
 		open_bracket(out, &any);
 		fputs(run->label, out);
+	}
+	if (c->points) {
+		fputs(any ? ")" : "", out);
+		return;
 	}
 	if (differs_in(c, run, PART_MODE)) {
 		open_bracket(out, &any);
@@ -159,7 +165,7 @@ static int number_twins(struct report_data *data, struct report_run *runs, size_
 
 static int name_runs(struct report_data *data, struct report_run *runs, size_t n)
 {
-	const struct company company = {runs, n};
+	const struct company company = {.runs = runs, .n = n};
 
 	for (size_t i = 0; i < n; i++) {
 		if (name_run(data, &company, &runs[i]) != 0)
@@ -224,6 +230,20 @@ static int compare_runs(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
+/* The next candidate's name after @after among @n runs, if it is before @next; else @next. */
+static const char *next_name(const struct report_run *runs, size_t n, const char *after,
+			     const char *next)
+{
+	for (size_t i = 0; i < n; i++) {
+		const char *name = runs[i].name;
+
+		if (runs[i].role == ROLE_CANDIDATE && (!after || strcmp(name, after) > 0) &&
+		    (!next || strcmp(name, next) < 0))
+			next = name;
+	}
+	return next;
+}
+
 /* The colour of @name is its rank among the candidates' names of the whole report. */
 static unsigned int colour_of(const struct report_data *data, const char *name)
 {
@@ -231,18 +251,10 @@ static unsigned int colour_of(const struct report_data *data, const char *name)
 	unsigned int rank = 0;
 
 	for (;;) {
-		const char *next = NULL;
+		const char *next = next_name(data->bench, data->n_bench, after, NULL);
 
-		for (size_t t = 0; t < data->n_traces; t++) {
-			for (size_t i = 0; i < data->traces[t].n_runs; i++) {
-				const struct report_run *run = &data->traces[t].runs[i];
-
-				if (run->role == ROLE_CANDIDATE &&
-				    (!after || strcmp(run->name, after) > 0) &&
-				    (!next || strcmp(run->name, next) < 0))
-					next = run->name;
-			}
-		}
+		for (size_t t = 0; t < data->n_traces; t++)
+			next = next_name(data->traces[t].runs, data->traces[t].n_runs, after, next);
 		if (!next || strcmp(next, name) >= 0)
 			return rank;
 		after = next;
@@ -266,8 +278,22 @@ static int name_fidelity(struct report_data *data)
 	return 0;
 }
 
+/* By back end alone: there are many points of one name. */
+static int name_bench(struct report_data *data)
+{
+	const struct company company = {.runs = data->bench, .n = data->n_bench, .points = true};
+
+	for (size_t i = 0; i < data->n_bench; i++) {
+		if (name_run(data, &company, &data->bench[i]) != 0)
+			return -ENOMEM;
+	}
+	return 0;
+}
+
 int report_arrange(struct report_data *data)
 {
+	if (name_bench(data) != 0)
+		return -ENOMEM;
 	for (size_t t = 0; t < data->n_traces; t++) {
 		struct report_trace *trace = &data->traces[t];
 
@@ -283,6 +309,10 @@ int report_arrange(struct report_data *data)
 			run->colour = colour_of(data, run->name);
 		}
 	}
+	for (size_t i = 0; i < data->n_bench; i++)
+		data->bench[i].colour = colour_of(data, data->bench[i].name);
+	if (bench_arrange(data) != 0)
+		return -ENOMEM;
 	for (size_t i = 0; i < data->n_unfinished; i++)
 		data->unfinished[i].name = data->unfinished[i].spec;
 	return tell_traces_apart(data) ? -ENOMEM : name_fidelity(data);

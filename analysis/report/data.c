@@ -76,6 +76,6 @@ const char *report_next_key(const struct report_run *runs, size_t n, const char 
 bool report_comparable(const struct report_run *a, const struct report_run *b, enum metric metric)
 {
 	return strcmp(a->asked, b->asked) == 0 && strcmp(a->mode, b->mode) == 0 &&
-	       a->threads == b->threads &&
+	       a->threads == b->threads && a->order == b->order &&
 	       (metric_table[metric].kind == METRIC_EXACT || strcmp(a->host, b->host) == 0);
 }

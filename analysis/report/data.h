@@ -17,7 +17,7 @@
 
 struct report_sample {
 	double seconds; /* trace time since the run's first sample */
-	double free_huge;
+	double free_huge, moves_to_compact;
 };
 
 struct report_run {
@@ -35,6 +35,7 @@ struct report_run {
 	const char *asked; /* settings that make a question of their own, "a=b,c=d" */
 	uint64_t seed;
 	uint32_t threads;
+	int32_t order;			 /* of a benchmark's blocks, else -1 */
 	struct result_setting *settings; /* by key */
 	size_t n_settings;
 	enum run_role role;
@@ -79,6 +80,7 @@ struct report_trace {
 };
 
 struct report_arena;
+struct bench_figure; /* bench.h */
 
 struct report_data {
 	struct report_trace *traces;
@@ -86,6 +88,11 @@ struct report_data {
 	/* Fidelity runs: by trace, back end and options; only id to settings, metrics and warnings. */
 	struct report_run *fidelity;
 	size_t n_fidelity;
+	/* Benchmarks, by what was asked; and the figures there are of them. */
+	struct report_run *bench;
+	size_t n_bench;
+	struct bench_figure *figures;
+	size_t n_figures;
 	/* Runs that did not finish, and no other like them since: no settings, metrics, warnings. */
 	struct report_run *unfinished;
 	size_t n_unfinished;

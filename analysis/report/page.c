@@ -142,6 +142,24 @@ static int put_figure(struct page *page, size_t t, enum plot_kind kind, const ch
 
 /* ---- the page ------------------------------------------------------------------------------ */
 
+/* Links to the sections, where there is more than one. */
+static void put_contents(const struct page *page)
+{
+	FILE *out = page->out;
+
+	if (page->data->n_traces + (page->data->n_bench > 0) < 2)
+		return;
+	fputs("<nav aria-label=\"sections\"><ul>\n", out);
+	for (size_t t = 0; t < page->data->n_traces; t++) {
+		fprintf(out, "<li><a href=\"#trace-%zu\">", t + 1);
+		text_html(out, page->data->traces[t].name);
+		fputs("</a></li>\n", out);
+	}
+	if (page->data->n_bench)
+		fputs("<li><a href=\"#benchmarks\">Benchmarks</a></li>\n", out);
+	fputs("</ul></nav>\n", out);
+}
+
 void page_put_head(struct page *page)
 {
 	size_t runs = 0;
@@ -158,6 +176,9 @@ void page_put_head(struct page *page)
 	text_html(page->out, text_base_name(page->options->database));
 	fprintf(page->out, ": %zu run%s on %zu trace%s", runs, runs == 1 ? "" : "s",
 		page->data->n_traces, page->data->n_traces == 1 ? "" : "s");
+	if (page->data->n_bench)
+		fprintf(page->out, ", %zu benchmark%s", page->data->n_bench,
+			page->data->n_bench == 1 ? "" : "s");
 	if (page->options->label) {
 		fputs(", labelled ", page->out);
 		text_html(page->out, page->options->label);
@@ -169,15 +190,7 @@ void page_put_head(struct page *page)
 			"finish</a>",
 			page->data->n_unfinished, page->data->n_unfinished == 1 ? "" : "s");
 	fputs(".</p>\n", page->out);
-	if (page->data->n_traces > 1) {
-		fputs("<nav aria-label=\"traces\"><ul>\n", page->out);
-		for (size_t t = 0; t < page->data->n_traces; t++) {
-			fprintf(page->out, "<li><a href=\"#trace-%zu\">", t + 1);
-			text_html(page->out, page->data->traces[t].name);
-			fputs("</a></li>\n", page->out);
-		}
-		fputs("</ul></nav>\n", page->out);
-	}
+	put_contents(page);
 	fputs("</header>\n<main>\n", page->out);
 }
 
@@ -297,6 +310,16 @@ static void put_text_cell(FILE *out, const char *text)
 	fputs("</td>", out);
 }
 
+/* The trace, or which of many points of a benchmark. */
+static void put_question_cell(FILE *out, const struct report_run *run)
+{
+	char text[64];
+
+	snprintf(text, sizeof(text), "%s, order %d, threads %u", run->mode, run->order,
+		 run->threads);
+	put_text_cell(out, run->order < 0 ? run->trace : text);
+}
+
 static void put_unfinished_row(FILE *out, const struct report_run *run)
 {
 	fprintf(out, "<tr data-run=\"%lld\"><th scope=\"row\">", (long long)run->id);
@@ -312,7 +335,7 @@ static void put_unfinished_row(FILE *out, const struct report_run *run)
 	text_html(out, run->status);
 	fputs("</td>", out);
 	put_text_cell(out, run->out_for);
-	put_text_cell(out, run->trace);
+	put_question_cell(out, run);
 	put_text_cell(out, run->started);
 	put_text_cell(out, run->latest ? "yes, above" : "");
 	fputs("<td class=\"text why\">", out);
@@ -336,7 +359,7 @@ void page_put_unfinished(struct page *page)
 	      "<table><caption class=\"hidden\">Runs that did not finish</caption>\n<thead><tr>"
 	      "<th scope=\"col\">allocator</th><th scope=\"col\" class=\"text\">status</th>"
 	      "<th scope=\"col\" class=\"text\">out_for</th>"
-	      "<th scope=\"col\" class=\"text\">trace</th>"
+	      "<th scope=\"col\" class=\"text\">trace or benchmark</th>"
 	      "<th scope=\"col\" class=\"text\">started (UTC)</th>"
 	      "<th scope=\"col\" class=\"text\">finished before</th>"
 	      "<th scope=\"col\" class=\"text\">why</th></tr></thead>\n<tbody>\n",

@@ -48,8 +48,6 @@ void page_end_figure(FILE *out, const char *svg, const char *caption, const char
 
 /* ---- page.c */
 
-#define PLOT_NAME_MAX 64
-
 /** The name of a trace's figure. */
 void page_plot_name(char name[PLOT_NAME_MAX], size_t trace, enum plot_kind kind);
 
@@ -65,8 +63,17 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 void page_put_matrix(FILE *out, const struct report_trace *trace, const char *caption,
 		     const enum metric *metrics, size_t n);
 
+/** A run's name with its colour, what it is, and what became of newer ones; and the cell of what stands against it. */
+void page_put_run_name(FILE *out, const struct report_run *run);
+void page_put_out_for(FILE *out, const struct report_run *run);
+
 /** Whether @run may not be called best for @metric, among other reasons or alone. */
 bool page_out_for(const struct report_run *run, enum metric metric);
+
+/* ---- bench_page.c */
+
+/** All benchmarks, their figures onto disk below @plots; nothing where there are none. Return: 0 or as gnuplot_draw(). */
+int page_put_bench(struct page *page, const char *plots, struct error *err);
 
 /* ---- ways.c: what back ends say of their own work; each writes nothing where no run has any */
 

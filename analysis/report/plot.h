@@ -41,6 +41,8 @@ int plot_draw(enum plot_kind kind, const struct report_trace *trace, const char 
 
 /* ---- what all figures have in common */
 
+#define PLOT_NAME_MAX 64 /* of a figure, without its folder and extension */
+
 #define PLOT_WIDTH  960U
 #define PLOT_HEIGHT 400U
 

@@ -65,6 +65,13 @@ static const char *column_names(struct reader *r, sqlite3_stmt *stmt, int column
 	return copy;
 }
 
+static double column_real(sqlite3_stmt *stmt, int column)
+{
+	return sqlite3_column_type(stmt, column) == SQLITE_NULL
+		       ? NAN
+		       : sqlite3_column_double(stmt, column);
+}
+
 static uint64_t column_u64(sqlite3_stmt *stmt, int column)
 {
 	return (uint64_t)sqlite3_column_int64(stmt, column);
@@ -143,12 +150,12 @@ static int read_samples(struct reader *r, struct report_run *run)
 	if (!run->samples)
 		return error_set(r->err, ENOMEM, "%s: out of memory", r->database.path);
 	rc = prepare_for_run(r,
-			     "SELECT sample.time_ns, value FROM sample LEFT JOIN sample_metric ON"
-			     " sample_metric.run_id = sample.run_id AND"
-			     " sample_metric.sample = sample.sample AND metric_id ="
-			     " (SELECT id FROM metric_info"
-			     " WHERE source = '' AND name = 'free_huge')"
-			     " WHERE sample.run_id = ?1 ORDER BY sample.sample",
+			     "SELECT time_ns,"
+			     " max(value) FILTER (WHERE name = 'free_huge'),"
+			     " max(value) FILTER (WHERE name = 'moves_to_compact')"
+			     " FROM sample LEFT JOIN sample_metric USING (run_id, sample)"
+			     " LEFT JOIN metric_info ON metric_info.id = metric_id AND source = ''"
+			     " WHERE run_id = ?1 GROUP BY sample ORDER BY sample",
 			     run->id, &stmt);
 	if (rc)
 		return rc;
@@ -159,9 +166,8 @@ static int read_samples(struct reader *r, struct report_run *run)
 		if (run->n_samples++ == 0)
 			first = now;
 		s->seconds = (double)(int64_t)(now - first) / 1e9;
-		s->free_huge = sqlite3_column_type(stmt, 1) == SQLITE_NULL
-				       ? NAN
-				       : sqlite3_column_double(stmt, 1);
+		s->free_huge = column_real(stmt, 1);
+		s->moves_to_compact = column_real(stmt, 2);
 	}
 	return finish(r, stmt, got, 0);
 }
@@ -345,13 +351,14 @@ static enum run_role role_of(const char *name)
 	" r.build_id, r.seed, r.threads, r.role, r.may_compete,"                                   \
 	" host.cpu_model || ', ' || host.cores || ' CPUs, ' || (host.memory_bytes >> 20) ||"       \
 	" ' MiB, Linux ' || host.kernel || ', THP ' || host.thp || ', governor ' ||"               \
-	" host.governor, r.settings, r.status, r.status_text, r.out_for"
+	" host.governor, r.settings, r.status, r.status_text, r.out_for, r.block_order"
 
 #define RUNS_ORDER " ORDER BY trace.path IS NULL, trace.path, 2, r.allocator, r.options, r.run_id"
 
 #define REPLAYS	   RUNS_FROM("v_latest", "= 'replay'")
 #define FIDELITY   RUNS_FROM("v_latest", "= 'fidelity'")
-#define UNFINISHED RUNS_FROM("v_unfinished", "<> 'bench'")
+#define BENCHES	   RUNS_FROM("v_latest", "= 'bench'")
+#define UNFINISHED RUNS_FROM("v_unfinished", "IS NOT NULL")
 
 /* The number of some runs, and the runs. */
 struct runs_sql {
@@ -361,6 +368,7 @@ struct runs_sql {
 static const struct runs_sql replays = {"SELECT count(*)" REPLAYS, RUNS_COLUMNS REPLAYS RUNS_ORDER};
 static const struct runs_sql fidelities = {"SELECT count(*)" FIDELITY,
 					   RUNS_COLUMNS FIDELITY RUNS_ORDER};
+static const struct runs_sql benches = {"SELECT count(*)" BENCHES, RUNS_COLUMNS BENCHES RUNS_ORDER};
 static const struct runs_sql unfinished = {"SELECT count(*)" UNFINISHED,
 					   RUNS_COLUMNS ", r.latest" UNFINISHED RUNS_ORDER};
 
@@ -384,6 +392,7 @@ static void read_run_row(struct reader *r, sqlite3_stmt *stmt, struct report_run
 	run->status = column_word(r, stmt, 19);
 	run->why = column_names(r, stmt, 20, TEXT_PROSE);
 	run->out_for = column_word(r, stmt, 21);
+	run->order = (int32_t)sqlite3_column_int64(stmt, 22);
 }
 
 /* All selected runs into one array, cut into traces where the trace changes. */
@@ -462,7 +471,7 @@ static int read_others(struct reader *r, const struct runs_sql *sql, const char 
 		run->trace = text_base_name(column_word(r, stmt, 2));
 		read_run_row(r, stmt, run);
 		if (sql == &unfinished)
-			run->latest = sqlite3_column_int64(stmt, 22);
+			run->latest = sqlite3_column_int64(stmt, 23);
 		got = SQLITE_DONE;
 	}
 	return finish(r, stmt, got, 0);
@@ -478,6 +487,21 @@ static int read_fidelity(struct reader *r, const char *label)
 		rc = rc ? rc : read_metrics(r, &data->fidelity[i]);
 		rc = rc ? rc : read_warnings(r, &data->fidelity[i]);
 		rc = rc ? rc : read_doubts(r, &data->fidelity[i]);
+	}
+	return rc;
+}
+
+static int read_bench(struct reader *r, const char *label)
+{
+	struct report_data *data = r->data;
+	int rc = read_others(r, &benches, label, &data->bench, &data->n_bench);
+
+	for (size_t i = 0; !rc && i < data->n_bench; i++) {
+		rc = read_settings(r, &data->bench[i]);
+		rc = rc ? rc : read_metrics(r, &data->bench[i]);
+		rc = rc ? rc : read_samples(r, &data->bench[i]);
+		rc = rc ? rc : read_warnings(r, &data->bench[i]);
+		rc = rc ? rc : read_doubts(r, &data->bench[i]);
 	}
 	return rc;
 }
@@ -498,6 +522,7 @@ static void note_all_newer(struct report_data *data)
 			note_newer(data->traces[t].runs, data->traces[t].n_runs,
 				   &data->unfinished[u]);
 		note_newer(data->fidelity, data->n_fidelity, &data->unfinished[u]);
+		note_newer(data->bench, data->n_bench, &data->unfinished[u]);
 	}
 }
 
@@ -509,12 +534,14 @@ static int read_all(struct reader *r, const char *label)
 	if (!rc)
 		rc = read_others(r, &unfinished, label, &r->data->unfinished,
 				 &r->data->n_unfinished);
+	if (!rc)
+		rc = read_bench(r, label);
 	if (rc)
 		return rc;
-	if (n == 0 && r->data->n_unfinished == 0)
+	if (n == 0 && r->data->n_unfinished == 0 && r->data->n_bench == 0)
 		return error_set(r->err, ENOENT,
-				 "%s: no finished replay%s%s%s (benchmarks are not drawn: see the "
-				 "view v_bench; fidelity without a replay: v_fidelity)",
+				 "%s: no finished replay or benchmark%s%s%s (fidelity without a "
+				 "replay: see the view v_fidelity)",
 				 r->database.path, label ? " labelled '" : "", label ? label : "",
 				 label ? "'" : "");
 	rc = read_runs(r, label, n);
@@ -557,13 +584,6 @@ static int grow_grid(struct reader *r, struct report_grid *grid, size_t n_runs)
 	grid->cells = cells;
 	grid->room = room;
 	return 0;
-}
-
-static double column_real(sqlite3_stmt *stmt, int column)
-{
-	return sqlite3_column_type(stmt, column) == SQLITE_NULL
-		       ? NAN
-		       : sqlite3_column_double(stmt, column);
 }
 
 /* One row of @sql (source, name, unit, help, model, value, beside) into the column of run @i. */

@@ -11,6 +11,7 @@
 
 #include "analysis/report/gnuplot.h"
 #include "analysis/report/page.h"
+#include "analysis/report/plot_bench.h"
 #include "analysis/report/read.h"
 #include "base/outfile.h"
 #include "base/text_stream.h"
@@ -29,6 +30,8 @@ static int compose(const struct report_options *options, const struct report_dat
 	page_put_head(&page);
 	for (size_t t = 0; !rc && t < data->n_traces; t++)
 		rc = page_put_trace(&page, t, plots, err);
+	if (!rc)
+		rc = page_put_bench(&page, plots, err);
 	if (!rc) {
 		page_put_unfinished(&page);
 		page_put_fidelity(&page);
@@ -83,6 +86,10 @@ static void remove_plots(const struct report_data *data, const char *plots)
 			page_plot_name(name, t, (enum plot_kind)kind);
 			gnuplot_remove(plots, name);
 		}
+	}
+	for (size_t f = 0; f < data->n_figures; f++) {
+		bench_plot_name(name, &data->figures[f]);
+		gnuplot_remove(plots, name);
 	}
 }
 

@@ -45,7 +45,7 @@ static bool is_best(const struct report_trace *trace, const struct report_run *r
 	return beats;
 }
 
-static void put_run_name(FILE *out, const struct report_run *run)
+void page_put_run_name(FILE *out, const struct report_run *run)
 {
 	static const char *const tags[] = {
 		[ROLE_REFERENCE] = "reference",
@@ -120,7 +120,7 @@ static void put_value_cell(FILE *out, const struct report_trace *trace,
 }
 
 /* One word a line: a run may have many. */
-static void put_out_for(FILE *out, const struct report_run *run)
+void page_put_out_for(FILE *out, const struct report_run *run)
 {
 	fputs(run->role == ROLE_CANDIDATE && run->out_for[0] ? "<td class=\"text bad\">"
 							     : "<td class=\"text\">",
@@ -159,9 +159,9 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 
 		fprintf(out, "<tr data-run=\"%lld\"%s><th scope=\"row\">", (long long)run->id,
 			classes[run->role]);
-		put_run_name(out, run);
+		page_put_run_name(out, run);
 		fputs("</th>", out);
-		put_out_for(out, run);
+		page_put_out_for(out, run);
 		for (size_t c = 0; c < n; c++)
 			put_value_cell(out, trace, run, &columns[c]);
 		fputs("</tr>\n", out);
