@@ -93,7 +93,10 @@ struct emitter {
 	size_t blanks; /* of the current line, not written before something follows them */
 	bool held;     /* some column is as wide as needed */
 	struct text held_text;
-	struct text left_out; /* headings, "a, b", terminated */
+	struct text apart;     /* a byte for each row that is held: is it to be set apart? */
+	const char *apart_why; /* NULL: none is */
+	bool row_apart;	       /* the current one */
+	struct text left_out;  /* headings, "a, b", terminated */
 };
 
 /* ---- writing ---- */
@@ -812,6 +815,8 @@ static void table_row(struct emitter *e)
 			table_text(e, i, buffer); /* for the alignment */
 		table_heading(e);
 	}
+	if (e->held)
+		text_add(e, &e->apart, e->row_apart ? "\1" : "\0", 1);
 	for (size_t i = 0; i < e->nr_columns && !e->failure.code; i++) {
 		const char *text = table_text(e, i, buffer);
 
@@ -831,7 +836,8 @@ static void table_begin(struct emitter *e)
 	free(e->layout);
 	e->layout = layout;
 	e->held = false;
-	e->held_text.used = 0;
+	e->held_text.used = e->apart.used = 0;
+	e->apart_why = NULL;
 	if (!layout) {
 		fail_memory(e);
 		return;
@@ -844,16 +850,66 @@ static void table_begin(struct emitter *e)
 	}
 }
 
-static void table_end(struct emitter *e)
+/* A row that is not put now. Return: what follows its cells. */
+static const char *skip_row(const struct emitter *e, const char *text)
+{
+	for (size_t i = 0; i < e->nr_columns; i++)
+		text += strlen(text) + 1;
+	return text;
+}
+
+/* Those rows that are set apart, or those that are not. */
+static void table_put_rows(struct emitter *e, bool apart)
 {
 	const char *text = e->held_text.data;
+
+	for (uint64_t row = 0; row < e->nr_rows && !e->failure.code; row++)
+		text = (e->apart.data[row] != 0) == apart ? table_put_row(e, text)
+							  : skip_row(e, text);
+}
+
+static bool all_apart(const struct emitter *e)
+{
+	for (uint64_t row = 0; row < e->nr_rows; row++)
+		if (!e->apart.data[row])
+			return false;
+	return true;
+}
+
+/* Words in as many lines as it takes. */
+static void put_why(struct emitter *e)
+{
+	const char *rest = e->apart_why;
+
+	put(e, "\n");
+	while (*rest) {
+		size_t shown = strlen(rest), taken = shown;
+
+		if (e->width)
+			taken = table_line(rest, e->width, " ", &shown);
+		put_bytes(e, rest, shown);
+		put(e, "\n");
+		rest += taken;
+	}
+}
+
+static void table_end(struct emitter *e)
+{
 
 	/* Headings above nothing tell nothing. */
 	if (e->nr_columns == 0 || !e->held || e->nr_rows == 0)
 		return;
 	table_heading(e);
-	for (uint64_t row = 0; row < e->nr_rows && !e->failure.code; row++)
-		text = table_put_row(e, text);
+	if (e->failure.code)
+		return;
+	if (!e->apart_why || all_apart(e)) {
+		memset(e->apart.data, 0, e->apart.used);
+		table_put_rows(e, false);
+		return;
+	}
+	table_put_rows(e, false);
+	put_why(e);
+	table_put_rows(e, true);
 }
 
 /* ---- structure ---- */
@@ -989,6 +1045,7 @@ int emitter_end(struct emitter *e, struct error *err)
 	free(e->name_at);
 	free(e->layout);
 	free(e->held_text.data);
+	free(e->apart.data);
 	free(e->left_out.data);
 	free(e);
 	return rc;
@@ -1087,10 +1144,18 @@ void emitter_row_begin(struct emitter *e)
 	push(e, NULL, false);
 	e->levels[e->depth - 1].in_array = false; /* of the row's own */
 	e->in_row = true;
+	e->row_apart = false;
 	if (e->aside)
 		return; /* what the document's one row has so far stays */
 	e->nr_cells = 0;
 	e->row_text.used = 0;
+}
+
+void emitter_row_apart(struct emitter *e, const char *why)
+{
+	assert(e->in_row);
+	e->row_apart = true;
+	e->apart_why = why;
 }
 
 void emitter_row_end(struct emitter *e)

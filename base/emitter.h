@@ -135,6 +135,12 @@ void emitter_rows_begin(struct emitter *e, const char *key, const struct emitter
 void emitter_aside_begin(struct emitter *e, const char *key, const struct emitter_column *columns,
 			 size_t n);
 void emitter_row_begin(struct emitter *e);
+/**
+ * emitter_row_apart - inside a row: it is not to be read together with the others
+ * A table that is held shows such rows below the others, behind @why, which is the same for all of a list and
+ * has to live until emitter_rows_end(). Where all rows are so, none is. JSON and CSV keep their order.
+ */
+void emitter_row_apart(struct emitter *e, const char *why);
 void emitter_row_end(struct emitter *e);
 void emitter_rows_end(struct emitter *e);
 

@@ -38,6 +38,17 @@ static const struct option *option_of(const char *key)
 	return NULL;
 }
 
+/* Memory that was packed for want of another way had not been asked for. */
+static bool is_told(const struct report_replay *replay, const struct result_setting *s)
+{
+	if (strcmp(s->key, "prefill") != 0)
+		return true;
+	for (size_t i = 0; i < replay->n_settings; i++)
+		if (strcmp(replay->settings[i].key, "prefill_fallback") == 0)
+			return false;
+	return true;
+}
+
 static void put_setting(FILE *out, const struct result_setting *s)
 {
 	const struct option *o = option_of(s->key);
@@ -70,7 +81,8 @@ static void put_command(FILE *out, const struct report_options *options,
 	}
 	fputs(" \\\n   ", out);
 	for (size_t i = 0; i < replay->n_settings; i++)
-		put_setting(out, &replay->settings[i]);
+		if (is_told(replay, &replay->settings[i]))
+			put_setting(out, &replay->settings[i]);
 	fprintf(out, " --seed %" PRIu64, replay->seed);
 	if (replay->label) {
 		fputs(" --label ", out);

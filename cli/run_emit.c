@@ -142,6 +142,12 @@ static void emit_holders(struct emitter *e, const struct kept_run *k)
 	emitter_array_end(e);
 }
 
+/* Other memory at the start is no flaw of a run, but its figures are of something else. */
+static const char apart_why[] =
+	"Set apart, not to be compared with the rows above: who can neither adopt the start "
+	"snapshot nor "
+	"allocate at a place began with packed memory. With --prefill packed all do.";
+
 /* What stands against it, and so whether it may be called best: as in the view v_standing. */
 static void emit_standing(struct emitter *e, const struct kept_run *k, enum run_status status)
 {
@@ -154,6 +160,9 @@ static void emit_standing(struct emitter *e, const struct kept_run *k, enum run_
 		 ended, (role[0] || ended[0]) && doubts[0] ? "," : "", doubts);
 	emitter_bool(e, "may_compete", !out_for[0]);
 	emitter_string(e, "out_for", out_for[0] ? out_for : NULL);
+	emitter_bool(e, "set_apart", k->doubts.count[DOUBT_prefill_packed] > 0);
+	if (k->doubts.count[DOUBT_prefill_packed])
+		emitter_row_apart(e, apart_why);
 	emitter_object_begin(e, "doubts");
 	for (unsigned int i = 0; i < DOUBT_KINDS; i++)
 		if (k->doubts.count[i] || emitter_format(e) == EMITTER_CSV)

@@ -151,6 +151,25 @@ void copy_arena_decay(unsigned int arena, uint64_t now_ns)
 	told_ns = 0;
 }
 
+static size_t read_statistic(unsigned int arena, const char *what)
+{
+	char name[64];
+	size_t value = 0, size = sizeof(value);
+
+	snprintf(name, sizeof(name), "stats.arenas.%u.%s", arena, what);
+	return quire_jemalloc_mallctl(name, &value, &size, NULL, 0) ? 0 : value;
+}
+
+size_t copy_arena_own_bytes(unsigned int arena)
+{
+	uint64_t epoch = 1;
+
+	/* What follows is of the moment this is written. */
+	if (quire_jemalloc_mallctl("epoch", NULL, NULL, &epoch, sizeof(epoch)))
+		return 0;
+	return read_statistic(arena, "base") + read_statistic(arena, "internal");
+}
+
 int copy_cache_create(unsigned int *cache)
 {
 	size_t size = sizeof(*cache);

@@ -43,6 +43,8 @@ void copy_arena_destroy(unsigned int arena);
 /** Give back what the arena keeps of free memory: all of it, or what trace time @now_ns leaves of it. */
 void copy_arena_purge(unsigned int arena);
 void copy_arena_decay(unsigned int arena, uint64_t now_ns);
+/** Bytes that an arena's own structures take, beside the frames; 0: this build of jemalloc keeps no statistics. */
+size_t copy_arena_own_bytes(unsigned int arena);
 
 /** copy_cache_create - a cache of small blocks for one user at a time. Return: 0; -ENOMEM. */
 int copy_cache_create(unsigned int *cache);

@@ -52,6 +52,7 @@ enum {
 	RECLAIMS = EXTENTS_COUNTS,
 	PASSED,
 	PADDING,
+	OWN_BYTES,
 	NR_COUNTERS,
 };
 
@@ -70,6 +71,9 @@ static const struct metric_info counters[NR_COUNTERS + 1] = {
 	[PADDING] = {"padding_frames", "frames",
 		     "that live blocks have beyond their own, now: lost by rounding up",
 		     METRIC_LOWER},
+	[OWN_BYTES] = {"own_bytes", "bytes",
+		       "of jemalloc's own structures for these arenas, now; not in metadata_bytes",
+		       METRIC_LOWER},
 };
 
 static const struct option options[] = {
@@ -385,7 +389,16 @@ static uint64_t held_frames(const uint64_t live[NR_ORDERS])
 	return frames;
 }
 
-static void tell_counters(const struct allocator *a, const uint64_t live[NR_ORDERS],
+static uint64_t own_bytes(const struct allocator *a)
+{
+	uint64_t bytes = 0;
+
+	for (unsigned int i = 0; i < a->nr_arenas; i++)
+		bytes += copy_arena_own_bytes(a->arenas[i]);
+	return bytes;
+}
+
+static void tell_counters(const struct allocator *a, const uint64_t live[NR_ORDERS], uint64_t own,
 			  struct allocator_stats *stats)
 {
 	uint64_t values[NR_COUNTERS];
@@ -396,6 +409,7 @@ static void tell_counters(const struct allocator *a, const uint64_t live[NR_ORDE
 	values[PADDING] = 0;
 	for (unsigned int order = 0; order <= MAX_ORDER; order++)
 		values[PADDING] += live[order] * a->padding[order];
+	values[OWN_BYTES] = own;
 	for (unsigned int i = 0; i < NR_COUNTERS; i++) {
 		stats->counters[i].name = counters[i].name;
 		stats->counters[i].value = values[i];
@@ -409,7 +423,7 @@ static int stats(const struct allocator *a, unsigned int zone, struct allocator_
 	const struct block_map *map = &a->extents.map;
 	struct spin *lock = (struct spin *)(uintptr_t)&a->extents.lock;
 	pfn_t start = map->base, end = map->base + map->frames;
-	uint64_t live[NR_ORDERS] = {0}, held, managed;
+	uint64_t live[NR_ORDERS] = {0}, held, managed, own = 0;
 
 	if (zone != ALLOCATOR_ALL_ZONES && zone >= a->machine->nr_zones)
 		return -EINVAL;
@@ -419,11 +433,14 @@ static int stats(const struct allocator *a, unsigned int zone, struct allocator_
 	}
 	memset(stats, 0, sizeof(*stats));
 	managed = machine_managed_in(a->machine, start, end);
+	/* Before the lock: jemalloc takes its own, under which it comes to ask us for extents. */
+	if (zone == ALLOCATOR_ALL_ZONES)
+		own = own_bytes(a);
 	spin_lock(lock);
 	stats->free_frames = block_map_count(map, start, end, stats->free_blocks[MIGRATE_MOVABLE]);
 	count_live(a, start, end, live);
 	if (zone == ALLOCATOR_ALL_ZONES)
-		tell_counters(a, live, stats);
+		tell_counters(a, live, own, stats);
 	spin_unlock(lock);
 	held = held_frames(live) + stats->free_frames;
 	stats->cached_frames = managed > held ? managed - held : 0;

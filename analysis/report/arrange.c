@@ -225,6 +225,8 @@ static int compare_runs(const void *a, const void *b)
 {
 	const struct report_run *x = a, *y = b;
 
+	if (report_set_apart(x) != report_set_apart(y))
+		return report_set_apart(x) ? 1 : -1;
 	if (x->role != y->role)
 		return x->role < y->role ? -1 : 1;
 	return strcmp(x->name, y->name);

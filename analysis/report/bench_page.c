@@ -268,7 +268,7 @@ static int put_figure(struct page *page, const struct bench_figure *figure, cons
 	if (caption) {
 		page_begin_figure(page->out, bench_plot_height(figure));
 		put_alt(page->out, figure);
-		page_end_figure(page->out, svg, caption, name);
+		page_end_figure(page->out, svg, caption, "", name);
 	} else {
 		page->no_memory = true;
 	}

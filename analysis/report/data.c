@@ -47,6 +47,11 @@ const struct result_setting *report_setting(const struct report_run *run, const 
 	return NULL;
 }
 
+bool report_set_apart(const struct report_run *run)
+{
+	return run->doubts.count[DOUBT_prefill_packed] > 0;
+}
+
 bool report_setting_same(const struct report_run *a, const struct report_run *b, const char *key)
 {
 	const struct result_setting *x = report_setting(a, key), *y = report_setting(b, key);

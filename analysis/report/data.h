@@ -71,7 +71,8 @@ struct report_grid {
 struct report_trace {
 	const char *name; /* of the file, and what tells it from others of that name */
 	const char *file, *digest, *note; /* all "": a trace without a digest, with one run */
-	struct report_run *runs;	  /* reference first, harness last, by name between */
+	struct report_run *
+		runs; /* reference first, harness last, by name between; behind them those set apart */
 	size_t n_runs;
 	struct report_grid metrics, counters;
 	struct report_grid flags; /* beside: share of all allocations */
@@ -109,6 +110,9 @@ void *report_alloc(struct report_data *data, size_t n, size_t size);
 
 /** The setting of @run called @key; NULL: not said, as if at its usual value. */
 const struct result_setting *report_setting(const struct report_run *run, const char *key);
+
+/** Whether a run began with other memory than was asked for, so that its row stands apart from the others. */
+bool report_set_apart(const struct report_run *run);
 
 /** Whether two runs had the same value of @key, or the usual one where one does not say. */
 bool report_setting_same(const struct report_run *a, const struct report_run *b, const char *key);

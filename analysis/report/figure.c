@@ -37,13 +37,14 @@ void page_begin_figure(FILE *out, unsigned int height)
 		PLOT_WIDTH, height);
 }
 
-void page_end_figure(FILE *out, const char *svg, const char *caption, const char *name)
+void page_end_figure(FILE *out, const char *svg, const char *caption, const char *more,
+		     const char *name)
 {
 	fputs("\" src=\"data:image/svg+xml;base64,", out);
 	put_base64(out, svg);
 	fprintf(out,
-		"\"></div>\n<figcaption>%s Redraw it: <a href=\"plots/%s.svg\">SVG</a>, "
+		"\"></div>\n<figcaption>%s%s Redraw it: <a href=\"plots/%s.svg\">SVG</a>, "
 		"<a href=\"plots/%s.gp\">gnuplot script</a>, <a href=\"plots/%s.dat\">data</a>."
 		"</figcaption></figure>\n",
-		caption, name, name, name);
+		caption, more, name, name, name);
 }

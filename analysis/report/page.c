@@ -120,6 +120,8 @@ static int put_figure(struct page *page, size_t t, enum plot_kind kind, const ch
 			"harness allocate nothing: what they take is the floor, the cost of "
 			"measuring.",
 	};
+	static const char apart[] = " Who is set apart in the table is not drawn: it began with "
+				    "other memory.";
 	const struct report_trace *trace = &page->data->traces[t];
 	char name[PLOT_NAME_MAX], *svg = NULL;
 	int rc;
@@ -135,7 +137,7 @@ static int put_figure(struct page *page, size_t t, enum plot_kind kind, const ch
 	}
 	page_begin_figure(page->out, PLOT_HEIGHT);
 	put_alt(page->out, trace, kind);
-	page_end_figure(page->out, svg, captions[kind], name);
+	page_end_figure(page->out, svg, captions[kind], page_sets_apart(trace) ? apart : "", name);
 	free(svg);
 	return 0;
 }

@@ -43,8 +43,9 @@ void page_put_foot(struct page *page);
 
 /** Up to where the alternative text is to be written, as part of an attribute. */
 void page_begin_figure(FILE *out, unsigned int height);
-/** The rest. @svg: the drawing; @caption: HTML; @name: of its files. */
-void page_end_figure(FILE *out, const char *svg, const char *caption, const char *name);
+/** The rest. @svg: the drawing; @caption, @more: HTML, one behind the other; @name: of its files. */
+void page_end_figure(FILE *out, const char *svg, const char *caption, const char *more,
+		     const char *name);
 
 /* ---- page.c */
 
@@ -66,6 +67,9 @@ void page_put_matrix(FILE *out, const struct report_trace *trace, const char *ca
 /** A run's name with its colour, what it is, and what became of newer ones; and the cell of what stands against it. */
 void page_put_run_name(FILE *out, const struct report_run *run);
 void page_put_out_for(FILE *out, const struct report_run *run);
+
+/** Whether some of a trace's rows are set apart from others. */
+bool page_sets_apart(const struct report_trace *trace);
 
 /** Whether @run may not be called best for @metric, among other reasons or alone. */
 bool page_out_for(const struct report_run *run, enum metric metric);

@@ -73,8 +73,17 @@ static const enum metric share_metrics[] = {
 	METRIC_free_share_1g,
 };
 
-static bool run_has_data(const struct report_run *run, enum plot_kind kind)
+/* Beside whom a run is set apart, it would stretch axes, and be compared after all. */
+static bool is_drawn(const struct report_trace *trace, const struct report_run *run)
 {
+	return !report_set_apart(run) || report_set_apart(&trace->runs[0]);
+}
+
+static bool run_has_data(const struct report_trace *trace, const struct report_run *run,
+			 enum plot_kind kind)
+{
+	if (!is_drawn(trace, run))
+		return false;
 	switch (kind) {
 	case PLOT_FREE_HUGE:
 		for (size_t i = 0; i < run->n_samples; i++) {
@@ -100,7 +109,7 @@ static bool run_has_data(const struct report_run *run, enum plot_kind kind)
 static bool has_data(const struct report_trace *trace, enum plot_kind kind)
 {
 	for (size_t i = 0; i < trace->n_runs; i++) {
-		if (run_has_data(&trace->runs[i], kind))
+		if (run_has_data(trace, &trace->runs[i], kind))
 			return true;
 	}
 	return false;
@@ -157,7 +166,7 @@ static void put_huge_range(const struct drawing *d)
 	for (size_t i = 0; i < d->trace->n_runs; i++) {
 		const struct report_run *run = &d->trace->runs[i];
 
-		for (size_t s = 0; s < run->n_samples; s++) {
+		for (size_t s = 0; is_drawn(d->trace, run) && s < run->n_samples; s++) {
 			const double v = run->samples[s].free_huge;
 
 			if (isfinite(v)) {
@@ -185,7 +194,7 @@ static void draw_free_huge(const struct drawing *d)
 	for (size_t i = 0; i < d->trace->n_runs; i++) {
 		const struct report_run *run = &d->trace->runs[i];
 
-		if (!run_has_data(run, d->kind))
+		if (!run_has_data(d->trace, run, d->kind))
 			continue;
 		put_curve(d, run, index, index == 0, "lines");
 		put_block_title(d, index++, "seconds, free huge frames", run);
@@ -218,7 +227,7 @@ static void draw_shares(const struct drawing *d)
 	for (size_t i = 0; i < d->trace->n_runs; i++) {
 		const struct report_run *run = &d->trace->runs[i];
 
-		if (!run_has_data(run, d->kind))
+		if (!run_has_data(d->trace, run, d->kind))
 			continue;
 		fprintf(d->gp, "%s'%s.dat' using %u:xtic(1) lc rgb '%s' title ",
 			column > 2 ? ", \\\n     " : "plot ", d->name, column,
@@ -234,7 +243,7 @@ static void draw_shares(const struct drawing *d)
 		for (size_t i = 0; i < d->trace->n_runs; i++) {
 			const struct report_run *run = &d->trace->runs[i];
 
-			if (run_has_data(run, d->kind))
+			if (run_has_data(d->trace, run, d->kind))
 				plot_put_number(d->dat, 100 * run->value[share_metrics[m]]);
 		}
 	}
@@ -270,7 +279,7 @@ static void put_latency_range(const struct drawing *d)
 		for (unsigned int op = 0; op < LATENCY_OPS; op++) {
 			const struct histogram *h = d->trace->runs[i].latency[op];
 
-			if (h && h->count) {
+			if (h && h->count && is_drawn(d->trace, &d->trace->runs[i])) {
 				low = fmin(low, histogram_quantile(h, 0.0001));
 				high = fmax(high, histogram_quantile(h, 0.9995));
 			}
@@ -286,7 +295,7 @@ static bool was_timed(const struct report_trace *trace, unsigned int op)
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		const struct histogram *h = trace->runs[i].latency[op];
 
-		if (h && h->count)
+		if (h && h->count && is_drawn(trace, &trace->runs[i]))
 			return true;
 	}
 	return false;
@@ -323,7 +332,7 @@ static void draw_latency(const struct drawing *d)
 		for (size_t i = 0; i < d->trace->n_runs; i++) {
 			const struct report_run *run = &d->trace->runs[i];
 
-			if (!run_has_data(run, d->kind))
+			if (!run_has_data(d->trace, run, d->kind))
 				continue;
 			/* An empty block would end the plot: one undefined point stands for it. */
 			put_block_title(d, index, name, run);

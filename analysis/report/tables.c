@@ -134,6 +134,26 @@ void page_put_out_for(FILE *out, const struct report_run *run)
 	fputs(run->out_for[0] ? "</td>" : "\xe2\x80\x93</td>", out);
 }
 
+bool page_sets_apart(const struct report_trace *trace)
+{
+	return trace->n_runs && !report_set_apart(&trace->runs[0]) &&
+	       report_set_apart(&trace->runs[trace->n_runs - 1]);
+}
+
+/* Above the first row that is set apart. */
+static void put_apart(FILE *out, const struct report_trace *trace, size_t i, size_t columns)
+{
+	if (!page_sets_apart(trace) || !report_set_apart(&trace->runs[i]) ||
+	    report_set_apart(&trace->runs[i - 1]))
+		return;
+	fprintf(out,
+		"<tr><th class=\"point\" scope=\"rowgroup\" colspan=\"%zu\">Set apart, not to be "
+		"compared with the rows above: who can neither adopt the start snapshot nor "
+		"allocate at a place began with packed memory. A fair table is one of prefill "
+		"<code>packed</code> for all.</th></tr>\n",
+		columns);
+}
+
 void page_put_comparison(FILE *out, const struct report_trace *trace, const char *caption,
 			 const struct column *columns, size_t n)
 {
@@ -157,6 +177,7 @@ void page_put_comparison(FILE *out, const struct report_trace *trace, const char
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		const struct report_run *run = &trace->runs[i];
 
+		put_apart(out, trace, i, 2 + n);
 		fprintf(out, "<tr data-run=\"%lld\"%s><th scope=\"row\">", (long long)run->id,
 			classes[run->role]);
 		page_put_run_name(out, run);

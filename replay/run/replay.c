@@ -161,6 +161,8 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_uint(s, SETTING_QUESTION, "list_seed", c->list_seed, "", 0);
 	settings_text(s, SETTING_QUESTION, "prefill", prefill_names[c->prefill],
 		      prefill_names[PREFILL_RECORDED]);
+	/* Who began with packed memory because it could not do otherwise was asked something else. */
+	settings_bool(s, SETTING_QUESTION, "prefill_fallback", run_prefill_falls_short(r), false);
 	settings_bool(s, SETTING_QUESTION, "salvage", is_damaged(r), false);
 	settings_uint(s, SETTING_CARE, "samples", c->samples, "", 100);
 	settings_text(s, SETTING_CARE, "sample_by", sample_by_names[c->sample_by],

@@ -10,6 +10,7 @@
 
 #include "analysis/report.h"
 #include "base/bits.h"
+#include "results/doubt.h"
 
 #define NARROW "\xe2\x80\xaf"
 
@@ -302,6 +303,65 @@ static void where_all_refused_nobody_is_best(void **state)
 	free(html);
 }
 
+static void send_packed(struct store *store, bool fell_back)
+{
+	struct result_record run = run_record("stranger");
+
+	run.run.options = "";
+	must_take(store, &run);
+	send_setting(store, SETTING_QUESTION, "prefill", "packed", "", false);
+	send_setting(store, SETTING_QUESTION, "prefill_fallback", fell_back ? "true" : "false", "",
+		     !fell_back);
+	send_metric(store, METRIC_free_huge, 7777);
+	send_sample(store, 0, false, 7777);
+	send_sample(store, 1, true, 7777);
+	if (fell_back)
+		must_take(store, &(struct result_record){
+					 .kind = RESULT_DOUBT,
+					 .doubt = {.doubt = DOUBT_prefill_packed, .count = 1}});
+	send_done(store, RUN_DONE, NULL);
+}
+
+static void who_began_otherwise_is_set_apart_and_told_why(void **state)
+{
+	const struct fixture *f = *state;
+	struct store *store = must_open(f);
+	char *html, *row;
+
+	send_packed(store, true);
+	must_close(store);
+	/* From nobody. */
+	html = must_report(f);
+	assert_int_equal(count(html, "Set apart"), 0);
+	assert_int_equal(count(html, ">stranger</th>"), 2 + 2);
+	free(html);
+	store = must_open(f);
+	send_candidate(store, "honest", 2, METRIC_COUNT, 0);
+	send_candidate(store, "zealous", 1, METRIC_COUNT, 0);
+	must_close(store);
+	html = must_report(f);
+	/* Behind all others, whatever its name. */
+	row = cut(html, ">zealous</th>", "</table>");
+	assert_non_null(strstr(row, "Set apart, not to be compared with the rows above"));
+	assert_non_null(strstr(row, "prefill <code>packed</code>"));
+	assert_non_null(strstr(strstr(row, "Set apart"), ">stranger</th>"));
+	assert_non_null(strstr(row, "prefill_packed"));
+	free(row);
+	assert_non_null(strstr(html, "<strong>honest</strong> with 200"));
+	/* A point of its own: having been asked for packed memory is another row, and no doubt. */
+	assert_answer(
+		f, "SELECT may_compete || settings FROM v_comparison WHERE allocator = 'stranger'",
+		"0prefill=packed,prefill_fallback=true");
+	free(html);
+	store = must_open(f);
+	send_packed(store, false);
+	must_close(store);
+	assert_answer(f,
+		      "SELECT group_concat(may_compete) FROM (SELECT * FROM v_comparison"
+		      " WHERE allocator = 'stranger' ORDER BY run_id)",
+		      "0,1");
+}
+
 static void who_was_asked_something_else_is_no_rival(void **state)
 {
 	const struct fixture *f = *state;
@@ -571,6 +631,7 @@ int main(void)
 		TEST(where_nothing_finished_there_is_a_page_of_why),
 		TEST(no_directory_of_the_machine_is_told),
 		TEST(a_salvaged_trace_is_called_one),
+		TEST(who_began_otherwise_is_set_apart_and_told_why),
 		TEST(an_unknown_setting_flows_through),
 		TEST(what_a_run_brings_is_shown_with_its_source_and_model),
 		TEST(ways_of_allocations_get_a_table_if_any_back_end_tells_them),

@@ -523,6 +523,52 @@ static void a_long_name_of_a_row_costs_no_column(void **state)
 	}
 }
 
+static void emit_apart(struct document *d, const char *name, bool apart)
+{
+	emitter_row_begin(d->e);
+	emitter_string(d->e, "allocator", name);
+	if (apart)
+		emitter_row_apart(d->e, "Set apart: it began with something else.");
+	emitter_row_end(d->e);
+}
+
+static void rows_that_are_set_apart_stand_below_with_the_reason(void **state)
+{
+	static const struct emitter_column named[] = {{.path = "allocator"}};
+	static const struct {
+		enum emitter_format format;
+		size_t width;
+		bool apart[3];
+		const char *text;
+	} cases[] = {
+		{EMITTER_TABLE,
+		 0,
+		 {true, false, true},
+		 "allocator\nb\n\nSet apart: it began with something else.\na\nc\n"},
+		{EMITTER_TABLE,
+		 20,
+		 {false, true, false},
+		 "allocator\na\nc\n\nSet apart: it began\nwith something else.\nb\n"},
+		/* From whom? */
+		{EMITTER_TABLE, 0, {true, true, true}, "allocator\na\nb\nc\n"},
+		{EMITTER_TABLE, 0, {false, false, false}, "allocator\na\nb\nc\n"},
+		{EMITTER_CSV, 0, {true, false, true}, "allocator\na\nb\nc\n"},
+	};
+	struct document d;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		begin(&d, cases[i].format);
+		emitter_set_width(d.e, cases[i].width);
+		emitter_rows_begin(d.e, "runs", named, ARRAY_SIZE(named));
+		emit_apart(&d, "a", cases[i].apart[0]);
+		emit_apart(&d, "b", cases[i].apart[1]);
+		emit_apart(&d, "c", cases[i].apart[2]);
+		emitter_rows_end(d.e);
+		assert_document(&d, cases[i].text);
+	}
+}
+
 static void a_column_that_tells_rows_apart_is_there_if_they_differ(void **state)
 {
 	struct document d;
@@ -868,6 +914,7 @@ int main(void)
 		cmocka_unit_test(what_is_not_a_number_is_null),
 		cmocka_unit_test(bytes_that_are_not_utf_8_are_replaced),
 		cmocka_unit_test(control_characters_stay_out_of_a_table),
+		cmocka_unit_test(rows_that_are_set_apart_stand_below_with_the_reason),
 		cmocka_unit_test(any_sequence_of_calls_renders_in_every_format),
 		cmocka_unit_test(a_full_device_is_told_at_the_end),
 		cmocka_unit_test(what_a_flush_in_between_lost_is_told_at_the_end),

@@ -1978,6 +1978,30 @@ def a_benchmark_that_makes_no_sense_is_refused():
     same(files(), [], "files left")
 
 
+def who_cannot_begin_as_recorded_is_set_apart():
+    if OPTIONAL not in BACKENDS:
+        raise Skip(f"no {OPTIONAL}")
+    sample = os.path.join(SOURCE, "traces", "samples", "compile.quire")
+    argv = ("replay", sample, "-a", OPTIONAL, "-a", "firstfit", "-a", "nextfit", "--samples", "0", "--db", "r.db")
+    table = quire(*argv)
+    same(table.code, OK, "exit code")
+    check(table.out.index("\nnextfit") < table.out.index("Set apart") < table.out.index(f"\n{OPTIONAL}"),
+          f"below the others:\n{table.out}")
+    runs = {run["spec"]: run for run in quire(*argv, "--format", "json").json()["runs"]}
+    fair = {run["spec"]: run for run in succeeds(*argv, "--prefill", "packed", "--format", "json").json()["runs"]}
+    same([(runs[name]["set_apart"], runs[name]["may_compete"], runs[name]["settings"]["prefill_fallback"])
+          for name in (OPTIONAL, "firstfit")], [(True, False, True), (False, True, False)], "as recorded")
+    same([run["set_apart"] or not run["may_compete"] for run in fair.values()], [False] * 3, "packed")
+    check("Set apart" not in succeeds(*argv, "--prefill", "packed").out, "one table")
+    same(runs[OPTIONAL]["metrics"]["free_huge"], fair[OPTIONAL]["metrics"]["free_huge"], "the same memory")
+    check(runs[OPTIONAL]["point_id"] != fair[OPTIONAL]["point_id"], "asked something else")
+    succeeds("report", "r.db", "-o", "page")
+    with open(os.path.join("page", "index.html"), encoding="utf-8") as page:
+        commands = page.read().split("To repeat it")[1].replace("\\\n", " ")
+    line, = (line for line in commands.splitlines() if OPTIONAL in line and "--prefill" not in line)
+    check("quire replay compile.quire" in line, line)
+
+
 def a_benchmark_uses_real_memory():
     orders = succeeds("bench", "bulk", "-a", "llfree", "--memory", "64M", "--order", "0-2,10",
                       "--repetitions", "1", "--backing", "memfd", "--touch", "first", "--db", "r.db",
@@ -2307,6 +2331,7 @@ TESTS = [
     a_machine_too_large_for_the_host_is_refused_before_it_is_made,
     a_benchmark_that_makes_no_sense_is_refused,
     a_benchmark_uses_real_memory,
+    who_cannot_begin_as_recorded_is_set_apart,
     what_one_back_end_cannot_do_the_others_do,
     bench_json_has_the_documented_keys,
     bench_frag_tells_every_round_and_the_same_each_time,

@@ -738,8 +738,10 @@ static void a_back_end_that_cannot_place_is_packed_and_says_so(void **unused)
 	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
 	struct allocator_ops ops = *inner->ops;
 	const struct event events[] = {free_event(1, 2048, 9), free_event(2, 3000, 3)};
+	struct replay_config config;
 	struct error err = {0};
-	struct kept k;
+	struct kept k, asked;
+	char path[128];
 
 	(void)unused;
 	write_started_trace("started", events, ARRAY_SIZE(events));
@@ -757,6 +759,22 @@ static void a_back_end_that_cannot_place_is_packed_and_says_so(void **unused)
 	assert_int_equal(k.doubts.count[DOUBT_prefill_packed], 1); /* never called best */
 	expect(&k, METRIC_free_frames, STARTED_FREE + 512 + 8);
 	expect(&k, METRIC_oracle_violations, 0);
+	expect_setting(&k, "prefill_fallback=true");
+	/* Who is asked for packed memory is another point, though all figures are the same. */
+	path_of(path, "started");
+	config = (struct replay_config){.trace = path,
+					.spec = &spec,
+					.samples = 100,
+					.oracle = true,
+					.seed = 1,
+					.prefill = PREFILL_PACKED};
+	keep_init(&asked);
+	assert_int_equal(replay_run(&config, &asked.sink, &err), 0);
+	expect_setting(&asked, "prefill=packed");
+	expect_setting(&asked, "prefill_fallback=false");
+	assert_int_equal(asked.doubts.count[DOUBT_prefill_packed], 0);
+	expect(&asked, METRIC_free_huge, k.metric[METRIC_free_huge]);
+	assert_string_not_equal(asked.point_id, k.point_id);
 	allocator_spec_destroy(inner);
 }
 
@@ -1193,9 +1211,16 @@ static void every_choice_is_told_and_makes_a_point_of_its_own(void **unused)
 		{{.samples = 100, .oracle = true, .seed = 2}, "events=2"},
 	};
 	static const char *const usual[] = {
-		"backing=none", "prefill=recorded",	"salvage=false",
-		"samples=100",	"sample_by=events",	"oracle=true",
-		"cpus=4",	"managed_frames=11776", "events=2",
+		"backing=none",
+		"prefill=recorded",
+		"prefill_fallback=false",
+		"salvage=false",
+		"samples=100",
+		"sample_by=events",
+		"oracle=true",
+		"cpus=4",
+		"managed_frames=11776",
+		"events=2",
 		"ops=2",
 	};
 	const struct event events[] = {free_event(1, 2048, 9), free_event(2, 3000, 3)};
