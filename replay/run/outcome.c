@@ -131,29 +131,23 @@ METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
 
-/* Latencies of one operation, order class and cpu, however it was served. */
-static int send_histogram(struct run *r, struct result_latency *which, struct histogram *all)
+/* Latencies of one operation, order class and cpu, apart by the way the allocation went. */
+static int send_histograms(struct run *r, const struct result_latency *which, struct histogram *all)
 {
-	struct result_record record = {.kind = RESULT_LATENCY};
-	struct histogram *sum = malloc(sizeof(*sum));
+	struct result_record record = {.kind = RESULT_LATENCY, .latency = *which};
 	int rc = 0;
 
-	if (!sum)
-		return error_set(r->err, ENOMEM, "no memory for a histogram");
-	histogram_init(sum);
-	for (unsigned int p = 0; p < LATENCY_PATHS; p++) {
+	for (unsigned int p = 0; !rc && p < LATENCY_PATHS; p++) {
 		const struct histogram *h =
 			engine_latency(r->engine, which->op, p, which->order_class, which->cpu);
 
-		if (h)
-			histogram_merge(sum, h);
-	}
-	histogram_merge(all, sum);
-	which->histogram = sum;
-	record.latency = *which;
-	if (sum->count)
+		if (!h || !h->count)
+			continue;
+		histogram_merge(all, h);
+		record.latency.path = p;
+		record.latency.histogram = h;
 		rc = tell_record(&r->tell, &record);
-	free(sum);
+	}
 	return rc;
 }
 
@@ -173,7 +167,7 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 		for (unsigned int cpu = 0; !rc && cpu < r->machine->nr_cpus; cpu++) {
 			struct result_latency which = {.op = op, .order_class = c, .cpu = cpu};
 
-			rc = send_histogram(r, &which, all);
+			rc = send_histograms(r, &which, all);
 		}
 	}
 	if (!rc)

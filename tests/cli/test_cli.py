@@ -1523,7 +1523,7 @@ def bad_wishes_for_real_memory_are_told():
     for words, args in (
             (("'smal'", "did you mean 'small'"), ("--backing", "smal")),
             (("file:PATH",), ("--backing", "file")), (("file:PATH",), ("--backing", "file:")),
-            (("--touch all", "--backing"), ("--touch", "all")),
+            (("--touch all", "choose a backing"), ("--touch", "all")),
             (("--touch-prefill", "--touch"), ("--touch-prefill", "--backing", "small")),
             (("one back end", "-a"), ("--backing", "file:f")),
             (("--grow-hugetlb", "hugetlb"), ("--grow-hugetlb", "2M", "-a", "llfree"))):
@@ -1995,7 +1995,7 @@ def who_cannot_begin_as_recorded_is_set_apart():
     check("Set apart" not in succeeds(*argv, "--prefill", "packed").out, "one table")
     same(runs[OPTIONAL]["metrics"]["free_huge"], fair[OPTIONAL]["metrics"]["free_huge"], "the same memory")
     check(runs[OPTIONAL]["point_id"] != fair[OPTIONAL]["point_id"], "asked something else")
-    succeeds("report", "r.db", "-o", "page")
+    same(quire("report", "r.db", "-o", "page").code, OK, "the page")
     with open(os.path.join("page", "index.html"), encoding="utf-8") as page:
         commands = page.read().split("To repeat it")[1].replace("\\\n", " ")
     line, = (line for line in commands.splitlines() if OPTIONAL in line and "--prefill" not in line)
