@@ -76,6 +76,8 @@ static int each_object(struct engine *e, const struct frame_map *map, bool held,
 			return error_set(err, ENOMEM, "no memory to prefill");
 		o = object_make(OBJECT_LIVE, class_id, run->order, run->state == FRAME_MOVABLE);
 		for (pfn_t pfn = run->start; pfn < run->start + run->frames; pfn += step) {
+			/* A long prefill is no hang. */
+			e->at->event++;
 			if (held)
 				enter(e, pfn, pfn, o);
 			else

@@ -53,6 +53,11 @@ static int send_holders(struct run *r, uint32_t sample)
 	return rc == -ENOMEM ? error_set(r->err, ENOMEM, "no memory to find who holds it") : rc;
 }
 
+static double state_of(const struct run *r, enum metric metric)
+{
+	return r->last[metric - METRIC_STATE_FIRST];
+}
+
 /* Does the back end tell of itself what is not so? */
 static int note_stats(struct run *r, const struct engine_moment *moment)
 {
@@ -61,8 +66,8 @@ static int note_stats(struct run *r, const struct engine_moment *moment)
 	if (!engine_map_is_sure(r->engine))
 		return 0;
 	snprintf(when, sizeof(when), "after event %" PRIu64, moment->events);
-	return tell_stats_doubt(&r->tell, &r->stats,
-				r->last[METRIC_free_frames - METRIC_STATE_FIRST], when, &r->doubts);
+	return tell_stats_doubt(&r->tell, &r->stats, state_of(r, METRIC_free_frames), when,
+				&r->doubts);
 }
 
 static int send_sample(struct run *r, const struct engine_moment *moment)

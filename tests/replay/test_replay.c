@@ -1393,6 +1393,37 @@ static void a_child_that_dies_costs_only_its_run(void **unused)
 	expect(&k, METRIC_free_frames, FRAMES);
 }
 
+static struct alloc_result (*firstfit_alloc)(struct allocator *a, const struct alloc_request *req);
+
+static struct alloc_result alloc_takes_its_time(struct allocator *a,
+						const struct alloc_request *req)
+{
+	usleep(120000);
+	return firstfit_alloc(a, req);
+}
+
+/* 25 objects of the start snapshot: three seconds in all, where two without progress are a hang. */
+static void a_long_prefill_is_no_hang(void **unused)
+{
+	struct allocator_spec *inner = spec_of("firstfit"), spec = *inner;
+	struct allocator_ops ops = *inner->ops;
+	const struct event events[] = {free_event(1, 2048, 9)};
+	struct error err = {0};
+	struct kept k;
+
+	(void)unused;
+	write_started_trace("started", events, ARRAY_SIZE(events));
+	firstfit_alloc = ops.alloc;
+	ops.alloc = alloc_takes_its_time;
+	ops.adopt = NULL;
+	ops.alloc_at = NULL;
+	spec.ops = &ops;
+	if (replay_with("started", &spec, true, &k, &err))
+		fail_msg("%s", err.text);
+	assert_int_equal(k.status, RUN_DONE);
+	allocator_spec_destroy(inner);
+}
+
 static int adopt_fails(struct allocator *a, const struct frame_map *map)
 {
 	(void)a;
@@ -1488,6 +1519,7 @@ int main(void)
 		cmocka_unit_test(real_memory_changes_no_exact_figure_and_is_touched_as_asked),
 		cmocka_unit_test(every_choice_is_told_and_makes_a_point_of_its_own),
 		cmocka_unit_test(counters_are_told_with_every_sample_and_at_the_end),
+		cmocka_unit_test(a_long_prefill_is_no_hang),
 		cmocka_unit_test(an_error_crosses_the_pipe_as_a_number),
 		cmocka_unit_test(a_missing_trace_is_one_line_and_no_run),
 	};
