@@ -1523,7 +1523,7 @@ def bad_wishes_for_real_memory_are_told():
     for words, args in (
             (("'smal'", "did you mean 'small'"), ("--backing", "smal")),
             (("file:PATH",), ("--backing", "file")), (("file:PATH",), ("--backing", "file:")),
-            (("--touch all", "choose a backing"), ("--touch", "all")),
+            (("--touch all", "--backing"), ("--touch", "all")),
             (("--touch-prefill", "--touch"), ("--touch-prefill", "--backing", "small")),
             (("one back end", "-a"), ("--backing", "file:f")),
             (("--grow-hugetlb", "hugetlb"), ("--grow-hugetlb", "2M", "-a", "llfree"))):
@@ -1970,7 +1970,7 @@ def a_benchmark_that_makes_no_sense_is_refused():
             (USAGE, ("--order", "'0-'"), ("bulk", "--order", "0-")),
             (USAGE, ("--threads", "up to 64"), ("bulk", "--threads", "1-65")),
             (USAGE, ("--backing file", "memfd"), ("bulk", "--backing", "file:x")),
-            (USAGE, ("--touch all", "--backing"), ("bulk", "--touch", "all")),
+            (USAGE, ("--touch all", "choose a backing"), ("bulk", "--touch", "all")),
             (USAGE, ("--grow-hugetlb", "--backing hugetlb"),
              ("bulk", "--memory", "64M", "--grow-hugetlb", "2M"))):
         for output in ("table", "json"):
