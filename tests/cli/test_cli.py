@@ -1613,7 +1613,7 @@ def who_cannot_keep_up_says_so():
     if metrics["late_share"] <= 0.5 and metrics["behind_ns"] <= 10**7:
         raise Skip("this host is too fast")
     same((run["status"], run["may_compete"], run["out_for"]), ("done", False, "fell_behind"), "standing")
-    check("could not keep up at speed 1e+12" in run["warnings"][0], str(run["warnings"]))
+    check(any("could not keep up at speed 1e+12" in text for text in run["warnings"]), str(run["warnings"]))
     # All at once: nothing is to be kept up with.
     name = spread_out("once.quire", 0)
     run, = succeeds("replay", name, "-a", "llfree", "--mode", "timed", "--format", "json").json()["runs"]
