@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The results database, version 5 (PRAGMA user_version): its tables. The views are in views.sql, and
+-- The results database, version 6 (PRAGMA user_version): its tables. The views are in views.sql, and
 -- docs/results.md explains all. When a file of an older version is opened, migrate.sql moves aside what
 -- has changed, the tables that are missing are made from here, and what was moved aside is copied.
 -- Times are nanoseconds; counts that do not fit 63 bits do not occur, except seeds, which are
@@ -92,6 +92,15 @@ CREATE TABLE IF NOT EXISTS metric (
 	PRIMARY KEY (run_id, metric_id)
 ) STRICT, WITHOUT ROWID;
 
+-- How far the repetitions of a run lay apart in a noisy metric, of which the table above has the median. A run
+-- without repetitions has no rows here.
+CREATE TABLE IF NOT EXISTS run_spread (
+	run_id    INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+	metric_id INTEGER NOT NULL REFERENCES metric_info (id),
+	value     REAL    NOT NULL, -- largest less smallest, as a share of the median
+	PRIMARY KEY (run_id, metric_id)
+) STRICT, WITHOUT ROWID;
+
 -- What a back end counted until its end.
 CREATE TABLE IF NOT EXISTS run_counter (
 	run_id    INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
@@ -140,7 +149,7 @@ CREATE TABLE IF NOT EXISTS sample_counter (
 
 CREATE TABLE IF NOT EXISTS latency (
 	run_id      INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
-	op          TEXT    NOT NULL CHECK (op IN ('alloc', 'free', 'touch')),
+	op          TEXT    NOT NULL CHECK (op IN ('alloc', 'free', 'touch', 'late')),
 	order_class TEXT    NOT NULL, -- '0', '1-3', '4-8', '9-10'
 	path        TEXT    NOT NULL, -- 'plain' (the back end says nothing), 'hit', 'refill', 'fallback'
 	cpu         INTEGER NOT NULL,

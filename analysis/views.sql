@@ -113,11 +113,12 @@ VALUES (0, 'Unmovable'), (1, 'Movable'), (2, 'Reclaimable'), (3, 'HighAtomic'), 
 -- model: whose costs a modelled one was computed with.
 DROP VIEW IF EXISTS v_metric;
 CREATE VIEW v_metric AS
-SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, value, unit, direction,
-	kind, source, model, help
+SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, metric.value, unit, direction,
+	kind, source, model, help, run_spread.value AS spread
 FROM v_run
 JOIN metric ON metric.run_id = v_run.run_id
 JOIN metric_info ON metric_info.id = metric.metric_id
+LEFT JOIN run_spread ON run_spread.run_id = v_run.run_id AND run_spread.metric_id = metric_info.id
 WHERE status = 'done';
 
 -- Every metric of every sample by name.

@@ -9,10 +9,11 @@
 #include <stdint.h>
 
 /**
- * host_memory_available - MemAvailable of /proc/meminfo, or the lowest memory limit of the control
- * groups this process is in (either version) if that is less
+ * host_memory_available - MemAvailable of /proc/meminfo, or what the memory limits of the control
+ * groups that this process is in (either version) leave, if that is less
  * @root: "" for this host, a folder holding such files for tests
- * A limit counts as a whole, whatever of it is in use already. Read anew at each call; thread-safe.
+ * A limit leaves what the group does not use; pages of files that it has not needed for a while do not count.
+ * Read anew at each call; thread-safe.
  * Return: bytes; UINT64_MAX: nothing of it can be read, so nothing is known.
  */
 uint64_t host_memory_available(const char *root);

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "cli/cli.h"
 
@@ -111,29 +112,71 @@ static void run_one(struct job *job, const char *trace, const struct allocator_s
 	job_tell_unkept(job);
 }
 
+/*
+ * Is a back end to be run on this trace? Return: 0, and @fits is set, with a line where somebody may wonder; the
+ * trace's error.
+ */
+static int see_fit(struct job *job, const char *trace, const struct allocator_spec *spec,
+		   const struct job_runner *runner, bool *fits, struct error *err)
+{
+	int rc;
+
+	*fits = false;
+	if (job->specs.all && runner->suits && !runner->suits(spec->ops))
+		return 0;
+	rc = runner->fits(job, trace, spec, fits, err);
+	if (rc || *fits)
+		return rc;
+	if (job->specs.all)
+		fprintf(stderr, "quire: %s: left out: %s\n", job->verb, err->text);
+	*fits = !job->specs.all; /* who named it has a row that says why */
+	return 0;
+}
+
+/* All back ends that fit a trace, in turns. */
+static void run_in_turns(struct job *job, const char *trace,
+			 const struct allocator_spec *const *specs, size_t n,
+			 const struct job_runner *runner)
+{
+	struct error err = {0};
+	int rc = runner->run_all(job, trace, specs, n, &err);
+
+	/* Of what was interrupted, each run has told; of what nobody reads, none has to. */
+	if (rc && !job->runs.unread && (rc != -EINTR || job->code != EXIT_RUN))
+		job_fail(job, &err);
+	job_tell_unkept(job);
+}
+
 /* All back ends on one trace. */
 static void run_trace(struct job *job, const char *trace, const struct job_runner *runner)
 {
+	const struct allocator_spec **fitting = calloc(job->specs.n, sizeof(*fitting));
+	size_t n = 0;
 	bool any = false;
 
+	if (!fitting) {
+		job_fail(job, &(struct error){.code = ENOMEM});
+		return;
+	}
 	for (size_t i = 0; i < job->specs.n && !cli_stop; i++) {
 		const struct allocator_spec *spec = job->specs.spec[i];
 		struct error err = {0};
 		bool fits;
 
-		if (job->specs.all && runner->suits && !runner->suits(spec->ops))
-			continue;
-		if (runner->fits(job, trace, spec, &fits, &err)) {
+		if (see_fit(job, trace, spec, runner, &fits, &err)) {
 			job_fail(job, &err);
+			free(fitting);
 			return;
 		}
-		if (!fits && job->specs.all) {
-			fprintf(stderr, "quire: %s: left out: %s\n", job->verb, err.text);
-			continue;
-		}
-		any = true;
-		run_one(job, trace, spec, runner);
+		any |= fits;
+		if (fits && runner->run_all)
+			fitting[n++] = spec;
+		else if (fits)
+			run_one(job, trace, spec, runner);
 	}
+	if (n && !cli_stop)
+		run_in_turns(job, trace, fitting, n, runner);
+	free(fitting);
 	if (!any && !cli_stop) {
 		cli_raise(&job->code, EXIT_RUN);
 		fprintf(stderr, "quire: %s: %s: no built-in back end fits; name another (-a)\n",

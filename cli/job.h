@@ -55,6 +55,12 @@ struct job_runner {
 	 */
 	int (*run)(struct job *job, const char *trace, const struct allocator_spec *spec,
 		   struct error *err);
+	/**
+	 * run_all - instead of run: all @n back ends on one trace, in turns
+	 * Return: 0; an error of what has no row of its own. NULL: one after the other.
+	 */
+	int (*run_all)(struct job *job, const char *trace,
+		       const struct allocator_spec *const *specs, size_t n, struct error *err);
 };
 
 /** How the options say that runs are to be watched. */

@@ -2,6 +2,7 @@
 #include "cli/kept_run.h"
 
 #include <errno.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -97,6 +98,7 @@ static int keep_row(struct kept_run *k, const struct result_metric_row *row)
 	if (!kept)
 		return -ENOMEM;
 	kept->row = *row;
+	kept->spread = (double)NAN;
 	info = &kept->row.info;
 	return own((const char **[]){&kept->row.source, &info->name, &info->unit, &info->help,
 				     &info->model},
@@ -132,6 +134,17 @@ static int keep_of_row(struct kept_run *k, struct kept_list *list, uint32_t metr
 	if (!kept)
 		return -ENOMEM;
 	memcpy(kept, item, bytes);
+	return 0;
+}
+
+static int keep_spread(struct kept_run *k, uint32_t metric, double spread)
+{
+	if (metric < METRIC_COUNT)
+		k->spread[metric] = spread;
+	else if (metric - METRIC_COUNT < k->rows.n)
+		KEPT(k->rows, struct kept_row)[metric - METRIC_COUNT].spread = spread;
+	else
+		return -EPROTO;
 	return 0;
 }
 
@@ -178,6 +191,8 @@ int kept_run_take(struct kept_run *k, const struct result_record *record)
 		return keep_metric(k, record->metric.metric, record->metric.value);
 	case RESULT_SAMPLE:
 		return keep_sample(k, &record->sample);
+	case RESULT_SPREAD:
+		return keep_spread(k, record->spread.metric, record->spread.value);
 	case RESULT_VALUE:
 		return keep_of_row(k, &k->values, record->value.metric, &record->value,
 				   sizeof(record->value));
@@ -239,6 +254,7 @@ void kept_run_init(struct kept_run *k)
 {
 	memset(k, 0, sizeof(*k));
 	metrics_clear(k->metric);
+	metrics_clear(k->spread);
 }
 
 void kept_run_clear(struct kept_run *k)

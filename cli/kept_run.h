@@ -33,6 +33,7 @@ struct kept_row {
 	struct result_metric_row row;
 	bool has_metric;
 	double metric; /* its final value */
+	double spread; /* of the repetitions in it; NaN: not told */
 };
 
 #define KEPT_STRINGS 11 /* in struct result_run */
@@ -41,6 +42,7 @@ struct kept_run {
 	struct result_run run;
 	char *string[KEPT_STRINGS]; /* the copies its strings point to */
 	double metric[METRIC_COUNT];
+	double spread[METRIC_COUNT]; /* NaN: not told */
 	bool has_flag[FLAG_KINDS];
 	uint64_t flag[FLAG_KINDS];
 	struct doubts doubts;

@@ -47,6 +47,8 @@ static const struct {
 	{EFBIG, "spool elsewhere", "--spool"},
 	{ENOMEM, "smaller buffer", "--buffer"},
 	{ENOTSUP, "record one", "quire record"},
+	{ENOMEM, "grow it", "--grow-hugetlb"},
+	{ENOTSUP, "the backing small", "--backing small"},
 	{ENOMEM, "import it anew", "quire import --memory SIZE --drop-beyond"},
 };
 
@@ -67,10 +69,10 @@ int cli_fail(enum exit_code code, const struct error *err)
 	return (int)code;
 }
 
-/* Of the words at @i: how many name back ends or a database, and are not repeated. */
+/* Of the words at @i: how many name back ends, a database or more runs, and are not repeated. */
 static int not_repeated(int i)
 {
-	static const char *const own[] = {"-a", "--allocator", "--db"};
+	static const char *const own[] = {"-a", "--allocator", "--db", "--repetitions"};
 
 	for (size_t o = 0; o < ARRAY_SIZE(own); o++) {
 		const size_t length = strlen(own[o]);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/cli.h"
 
+#include <errno.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #include "cli/backing.h"
@@ -20,7 +22,17 @@ static const struct option replay_options[] = {
 	 .type = OPTION_CHOICE,
 	 .choices = replay_mode_names,
 	 .fallback = "sequential",
-	 .help = "one thread plays all cpus in trace order: exact"},
+	 .help = "one thread plays all cpus in trace order: sequential, each operation at once, "
+		 "which "
+		 "is exact; timed, each when it is due by the trace's times, which tells latencies "
+		 "at "
+		 "that pace and how late what was due began"},
+	{.name = "speed",
+	 .type = OPTION_REAL,
+	 .fallback = "1",
+	 .min = 0.000001,
+	 .max = 1000000000000.0,
+	 .help = "for --mode timed: the trace's times pass that much faster"},
 	CLI_OPTION_BACKING,
 	CLI_OPTION_TOUCH,
 	CLI_OPTION_GROW_HUGETLB,
@@ -51,6 +63,13 @@ static const struct option replay_options[] = {
 	 .fallback = "end",
 	 .help = "tell who holds each 2 MiB block, and since when, at the end, at all samples, or "
 		 "not at all"},
+	{.name = "repetitions",
+	 .type = OPTION_UINT,
+	 .fallback = "1",
+	 .min = 1,
+	 .max = REPLAY_REPETITIONS_MAX,
+	 .help = "how often each run is done, all back ends in turn; times are the median, and how "
+		 "far apart they lay is told"},
 	{.name = "seed",
 	 .type = OPTION_UINT,
 	 .fallback = "1",
@@ -96,6 +115,7 @@ static struct replay_config config_of(const struct job *job, const char *trace,
 		.trace = trace,
 		.spec = spec,
 		.mode = option_choice(o, "mode"),
+		.speed = option_real(o, "speed"),
 		.backing = r->backing.kind,
 		.backing_path = r->backing.path,
 		.touching = option_choice(o, "touch"),
@@ -106,6 +126,7 @@ static struct replay_config config_of(const struct job *job, const char *trace,
 		.sample_by = option_choice(o, "sample-by"),
 		.holders = option_choice(o, "holders"),
 		.samples = (uint32_t)option_uint(o, "samples"),
+		.repetitions = (uint32_t)option_uint(o, "repetitions"),
 		.seed = option_uint(o, "seed"),
 		.list_seed = option_uint(o, "list-seed"),
 		.oracle = option_bool(o, "oracle"),
@@ -124,6 +145,21 @@ static int replay_one(struct job *job, const char *trace, const struct allocator
 	return replay_run_isolated(&config, &job->tee.sink, err);
 }
 
+static int replay_in_turns(struct job *job, const char *trace,
+			   const struct allocator_spec *const *specs, size_t n, struct error *err)
+{
+	struct replay_config *configs = calloc(n, sizeof(*configs));
+	int rc;
+
+	if (!configs)
+		return error_set(err, ENOMEM, "no memory for %zu runs", n);
+	for (size_t i = 0; i < n; i++)
+		configs[i] = config_of(job, trace, specs[i]);
+	rc = replay_run_repeated(configs, n, &job->tee.sink, err);
+	free(configs);
+	return rc;
+}
+
 static int fits(struct job *job, const char *trace, const struct allocator_spec *spec,
 		bool *does_fit, struct error *err)
 {
@@ -135,7 +171,13 @@ static int fits(struct job *job, const char *trace, const struct allocator_spec 
 /* One file is one machine's memory, and stays. Return: an exit code. */
 static int check_file(const struct replay_job *r, int traces)
 {
-	if (r->backing.kind != BACKING_FILE || (r->job.specs.n == 1 && traces == 1))
+	if (r->backing.kind != BACKING_FILE)
+		return EXIT_OK;
+	if (option_uint(r->job.options, "repetitions") > 1)
+		return cli_usage(
+			"replay: --repetitions: --backing file: is the memory of one run, and "
+			"stays; choose another backing, such as memfd, or drop it");
+	if (r->job.specs.n == 1 && traces == 1)
 		return EXIT_OK;
 	return cli_usage("replay: --backing file: is the memory of one run; name one back end (-a) "
 			 "and one trace");
@@ -156,6 +198,15 @@ static int check_touch(const struct option_set *o, const struct cli_backing *bac
 	return EXIT_OK;
 }
 
+/* Return: an exit code. */
+static int check_speed(const struct option_set *o)
+{
+	if (!option_given(o, "speed") || option_choice(o, "mode") == REPLAY_TIMED)
+		return EXIT_OK;
+	return cli_usage("replay: --speed: only --mode timed keeps the trace's times; add that, or "
+			 "drop --speed");
+}
+
 /* Return: whether the command line makes sense; if not, why is told and the code set. */
 static bool prepare(struct replay_job *r, const struct option_set *o, int traces)
 {
@@ -171,12 +222,18 @@ static bool prepare(struct replay_job *r, const struct option_set *o, int traces
 		r->job.code = check_touch(o, &r->backing);
 	if (r->job.code == EXIT_OK)
 		r->job.code = check_file(r, traces);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_speed(o);
 	return r->job.code == EXIT_OK;
 }
 
 static int run(const struct option_set *options, int n, char **traces)
 {
-	static const struct job_runner runner = {.fits = fits, .run = replay_one};
+	const struct job_runner runner = {
+		.fits = fits,
+		.run = replay_one,
+		.run_all = option_uint(options, "repetitions") > 1 ? replay_in_turns : NULL,
+	};
 	struct replay_job r = {0};
 	int code;
 

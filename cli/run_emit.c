@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli/run_emit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "sim/gfp.h"
 #include "sim/machine.h"
@@ -11,7 +13,9 @@ static void emit_setting(struct emitter *e, const struct result_setting *s)
 {
 	switch (s->type) {
 	case SETTING_NUMBER:
-		if (s->value[0])
+		if (s->value[strspn(s->value, "0123456789")])
+			emitter_real(e, s->key, strtod(s->value, NULL));
+		else if (s->value[0])
 			emitter_uint(e, s->key, strtoull(s->value, NULL, 10));
 		else
 			emitter_null(e, s->key);
@@ -43,6 +47,22 @@ static void emit_metrics(struct emitter *e, const struct kept_run *k, bool broug
 
 		if (row->has_metric)
 			emitter_real(e, row->row.info.name, row->metric);
+	}
+	emitter_object_end(e);
+}
+
+/* Of a run that was repeated: how far its noisy metrics lay apart. */
+static void emit_spread(struct emitter *e, const struct kept_run *k)
+{
+	emitter_object_begin(e, "spread");
+	for (unsigned int m = 0; m < METRIC_COUNT; m++)
+		if (!isnan(k->spread[m]))
+			emitter_real(e, metric_table[m].name, k->spread[m]);
+	for (size_t i = 0; i < k->rows.n; i++) {
+		const struct kept_row *row = &KEPT(k->rows, const struct kept_row)[i];
+
+		if (!isnan(row->spread))
+			emitter_real(e, row->row.info.name, row->spread);
 	}
 	emitter_object_end(e);
 }
@@ -212,6 +232,7 @@ void run_emit(struct emitter *e, const struct kept_run *k, const struct run_row 
 		emitter_real(e, "moves_saved", *row->moves_saved);
 	emit_metrics(e, k, all);
 	if (all) {
+		emit_spread(e, k);
 		emit_models(e, k);
 		emit_counters(e, k, RESULT_AT_END, &at);
 		emit_flags(e, k);

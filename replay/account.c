@@ -148,6 +148,8 @@ const struct histogram *engine_latency(const struct engine *e, enum latency_op o
 				       enum latency_path path, enum latency_class c,
 				       unsigned int cpu)
 {
+	if (op == LATENCY_LATE)
+		return path == LATENCY_PLAIN ? *latency_of(e, LANE_LATE, c, cpu) : NULL;
 	if (op == LATENCY_TOUCH)
 		return *latency_of(e, LANE_TOUCH + path, c, cpu);
 	if (op == LATENCY_FREE)
@@ -323,6 +325,16 @@ void account(struct engine *e, struct batch *b, unsigned int from, unsigned int 
 			account_free(e, b, i, b->stamp[i + 1] - b->stamp[i]);
 		else
 			account_rare(e, b, i);
+	}
+}
+
+void account_lateness(struct engine *e, const struct batch *b, unsigned int from, unsigned int to)
+{
+	for (unsigned int i = from; i < to; i++) {
+		const struct op *op = &b->op[i];
+
+		if (op->kind == OP_ALLOC || op->kind == OP_FREE || op->kind == OP_FREE_PART)
+			add_latency(e, &op->req, LANE_LATE, b->late[i]);
 	}
 }
 

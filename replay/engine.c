@@ -13,6 +13,13 @@
 /* So few that they, their objects and what came of them stay in the first caches from pass to pass. */
 #define BATCH_OPS_USUAL 128
 
+/*
+ * Timed: planning one takes little of the time between two operations, and so many are planned that a block of
+ * the trace can be read meanwhile.
+ */
+#define BATCH_OPS_TIMED 32
+#define AHEAD_TIMED	64
+
 static void take_config(struct engine *e, const struct engine_config *config)
 {
 	const struct world *world = config->world;
@@ -20,6 +27,11 @@ static void take_config(struct engine *e, const struct engine_config *config)
 	uint64_t frames;
 
 	e->config = *config;
+	e->timed = config->speed > 0;
+	if (e->timed && !config->batch_ops && !config->ahead) {
+		e->config.batch_ops = BATCH_OPS_TIMED;
+		e->config.ahead = AHEAD_TIMED;
+	}
 	if (!e->config.batch_ops || e->config.batch_ops > ENGINE_BATCH_MAX)
 		e->config.batch_ops = BATCH_OPS_USUAL;
 	e->moves = caps & ALLOCATOR_MOVES;
@@ -44,6 +56,8 @@ static void take_config(struct engine *e, const struct engine_config *config)
 		e->exec.room[o] = frames >= UINT64_C(1) << o ? frames - (UINT64_C(1) << o) + 1 : 0;
 	e->exec.deadline_ns = UINT64_MAX;
 	e->at = config->position ? config->position : &e->unwatched;
+	if (e->timed)
+		pace_init(&e->pace, &world->clock, config->speed, e->at, config->stop);
 }
 
 static int create_ring(struct engine *e, struct error *err)
@@ -177,9 +191,43 @@ static void tick(struct engine *e, const struct batch *b, unsigned int at)
 		moves_follow(e, batch_event(b, at));
 }
 
-static void run(struct engine *e, struct batch *b)
+/* Timed: wait for what comes next. Return: false: there is time to do something else before. */
+static bool await(struct engine *e, const struct batch *b, unsigned int at)
 {
-	unsigned int at = 0;
+	uint64_t due, now;
+
+	if (b->op[at].kind == OP_SAMPLE)
+		return true; /* of what is over */
+	now = clock_stamp();
+	due = pace_due(&e->pace, b->op[at].time_ns, now);
+	if (!e->ring.patient && pace_leaves_time(&e->pace, due, now))
+		return false;
+	pace_wait(&e->pace, due);
+	return true;
+}
+
+/* The passes behind execution. Timed: looking at the state is not replaying. */
+static void follow(struct engine *e, struct batch *b, unsigned int at, unsigned int end)
+{
+	const bool pauses = e->timed && e->pace.begun && b->op[end - 1].kind == OP_SAMPLE;
+	const uint64_t before = pauses ? clock_stamp() : 0;
+
+	if (e->touch.seen.bit)
+		touch(e, b, at, end);
+	if (e->exec.nr_moved)
+		moves_account(e, b, at, end);
+	else
+		account(e, b, at, end);
+	if (e->timed)
+		account_lateness(e, b, at, end);
+	if (pauses)
+		pace_pause(&e->pace, clock_stamp() - before);
+}
+
+/* The oldest batch. Return: false: there is time to do something else before the rest of it is due. */
+static bool run(struct engine *e, struct batch *b)
+{
+	unsigned int at = e->ring.begun;
 
 	e->ring.running = true;
 	e->at->event = 0;
@@ -187,31 +235,48 @@ static void run(struct engine *e, struct batch *b)
 	while (at < b->n) {
 		unsigned int end = until_deadline(e, b, at);
 
+		if (e->timed && !await(e, b, at))
+			break;
 		if (end == at) {
 			tick(e, b, at);
 			continue;
 		}
-		end = execute(e, b, at, end);
+		end = e->timed ? execute_timed(e, b, at, end) : execute(e, b, at, end);
 		e->exec.checked_event = batch_event(b, end - 1);
 		e->ring.left = b->n - end;
-		if (e->touch.seen.bit)
-			touch(e, b, at, end);
-		if (e->exec.nr_moved)
-			moves_account(e, b, at, end);
-		else
-			account(e, b, at, end);
+		follow(e, b, at, end);
 		at = end;
 	}
 	e->ring.running = false;
+	e->ring.begun = at < b->n ? at : 0;
+	return at == b->n;
 }
 
-static void run_oldest(struct engine *e)
+/* Return: run()'s. */
+static bool run_oldest(struct engine *e)
 {
 	struct ring *r = &e->ring;
 
 	r->waiting--;
-	run(e, &r->batch[r->oldest]);
+	if (!run(e, &r->batch[r->oldest])) {
+		r->waiting++;
+		return false;
+	}
 	r->oldest = (r->oldest + 1) % r->size;
+	return true;
+}
+
+/* Timed: what is due; where all that can be planned is, also what has to be waited for. */
+static void run_due(struct engine *e)
+{
+	struct ring *r = &e->ring;
+
+	/* The first operation is due once it and its followers are planned. */
+	if (!e->pace.begun && r->waiting < r->size)
+		return;
+	do {
+		r->patient = r->waiting == r->size;
+	} while (run_oldest(e) && r->waiting);
 }
 
 void engine_submit(struct engine *e)
@@ -219,7 +284,10 @@ void engine_submit(struct engine *e)
 	struct ring *r = &e->ring;
 	struct batch *b;
 
-	if (++r->waiting == r->size)
+	r->waiting++;
+	if (e->timed)
+		run_due(e);
+	else if (r->waiting == r->size)
 		run_oldest(e);
 	b = &r->batch[(r->oldest + r->waiting) % r->size];
 	b->n = 0;
@@ -230,6 +298,7 @@ void engine_submit(struct engine *e)
 int engine_flush(struct engine *e, struct error *err)
 {
 	e->ring.waiting += e->plan.batch->n > 0;
+	e->ring.patient = true;
 	while (e->ring.waiting)
 		run_oldest(e);
 	e->plan.batch = &e->ring.batch[e->ring.oldest];
@@ -242,6 +311,8 @@ int engine_error(const struct engine *e, struct error *err)
 {
 	if (e->account.failed)
 		return e->account.failed;
+	if (e->pace.stopped)
+		return error_set(err, EINTR, "interrupted");
 	if (e->touch.failed)
 		return error_set(err, -e->touch.failed, "backing %s: %s",
 				 backing_kind_names[e->config.world->memory->kind],
@@ -281,6 +352,11 @@ struct engine_counts engine_counts(const struct engine *e)
 		.zone_mismatches = acc->zone_mismatches,
 		.oracle_violations = acc->oracle_violations,
 	};
+}
+
+struct pace_outcome engine_pace(const struct engine *e)
+{
+	return e->timed ? pace_outcome(&e->pace) : (struct pace_outcome){0};
 }
 
 METRIC_RANGE(kernel_unusable_index_o0, kernel_unusable_index_o10, NR_ORDERS);

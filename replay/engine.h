@@ -20,6 +20,7 @@
 #include "base/histogram.h"
 #include "replay/clock.h"
 #include "replay/memory_state.h"
+#include "replay/pace.h"
 #include "replay/position.h"
 #include "replay/replay.h"
 #include "replay/world.h"
@@ -57,9 +58,16 @@ struct engine_config {
 	 * is placed where frames are in use then. Read by engine_create(). NULL: it is not placed.
 	 */
 	const struct frame_map *end;
-	bool births;		       /* since when objects live, as holders and ages need it */
-	unsigned int batch_ops;	       /* 1..ENGINE_BATCH_MAX; 0: the usual number */
-	unsigned int ahead;	       /* batches planned beyond the one that is executed */
+	bool births;		/* since when objects live, as holders and ages need it */
+	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the usual number */
+	unsigned int ahead;	/* batches planned beyond the one that is executed */
+	/*
+	 * Operations are carried out when they are due by the trace's times, which pass that much
+	 * faster; 0: at once. If batch_ops and ahead are 0, they are chosen for that.
+	 */
+	double speed;
+	const volatile sig_atomic_t
+		*stop;		       /* ends waiting for what is not due; NULL: nothing does */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 	/**
 	 * sample - all before a moment asked for by engine_sample_at() has been executed and
@@ -117,7 +125,8 @@ void engine_start(struct engine *e, uint64_t now_ns);
 
 /**
  * engine_play - play @n events, fewer than 2^31; the last ones may be planned, but not executed yet
- * Their times never decrease, from call to call either. Return: 0; -ENOMEM; what sample() returned.
+ * Their times never decrease, from call to call either. Return: 0; -ENOMEM; -EINTR: `stop` was set during a
+ * wait; what sample() returned.
  */
 int engine_play(struct engine *e, const struct event *events, size_t n, struct error *err);
 
@@ -177,6 +186,9 @@ struct engine_touch {
 };
 
 struct engine_touch engine_touch(const struct engine *e);
+
+/** How well a timed replay kept to the trace's times; of any other, all is 0. */
+struct pace_outcome engine_pace(const struct engine *e);
 
 /** Successful allocations by what their results said; one may have said several things. */
 void engine_flags(const struct engine *e, uint64_t of[FLAG_KINDS]);

@@ -12,6 +12,7 @@
 #include "replay/engine.h"
 #include "replay/marks.h"
 #include "replay/objects.h"
+#include "replay/pace.h"
 #include "replay/parts.h"
 #include "replay/targets.h"
 
@@ -57,10 +58,11 @@ struct touch_pass {
 	struct error why;
 };
 
-/* An allocation or its touch by path, or a free: what latency is kept apart by. */
-#define LATENCY_LANES (2 * LATENCY_PATHS + 1)
+/* An allocation or its touch by path, a free, or being late: what latency is kept apart by. */
+#define LATENCY_LANES (2 * LATENCY_PATHS + 2)
 #define LANE_FREE     LATENCY_PATHS
 #define LANE_TOUCH    (LATENCY_PATHS + 1) /* the first of them */
+#define LANE_LATE     (2 * LATENCY_PATHS + 1)
 
 /* Account's. */
 struct accounting {
@@ -85,6 +87,9 @@ struct ring {
 	unsigned int size, oldest, waiting;
 	bool running;	   /* a batch that waits no more, */
 	unsigned int left; /* of which so many operations are not executed yet */
+	/* Timed: so many operations of the oldest one are over, when there was time to plan others; */
+	unsigned int begun;
+	bool patient; /* or there is nothing else to do, and it is waited for what is not due yet */
 };
 
 /* For what nearly every operation goes through: a call's prologue costs as much as its work. */
@@ -101,6 +106,7 @@ struct engine {
 	bool foreign;	  /* the trace was recorded on another machine */
 	bool moves;	  /* the back end may move objects */
 	bool unchecked, oracle, zones, split, echo;
+	bool timed; /* operations have a time at which they are due */
 
 	struct run_position *at; /* the watcher's, or */
 	struct run_position unwatched;
@@ -111,6 +117,7 @@ struct engine {
 	struct execution exec;
 	struct touch_pass touch;
 	struct accounting account;
+	struct pace pace; /* execute's, if timed */
 };
 
 /* ---- engine.c ---- */
@@ -144,6 +151,12 @@ extern const struct targets_calls plan_targets;
  */
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
 
+/*
+ * The same, each operation when it is due; it also stops where it has carried out something, and there is time
+ * for the other passes before the next one is due.
+ */
+unsigned int execute_timed(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+
 /* ---- touch.c ---- */
 
 int touch_create(struct engine *e, struct error *err);
@@ -164,6 +177,9 @@ uint64_t account_bytes(uint32_t cpus);
 
 /* Check and count operations @from to @to, which have been executed; but for what the back end moved. */
 void account(struct engine *e, struct batch *b, unsigned int from, unsigned int to);
+
+/* Timed: sort how late each of them was. */
+void account_lateness(struct engine *e, const struct batch *b, unsigned int from, unsigned int to);
 
 /*
  * Is this placement sound? If not it is counted, and its frames stay out of the map (a stray), but the

@@ -54,7 +54,7 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 		b->placed[i].pfn = pfn = whole.pfn;
 		op->req.order = whole.order;
 		/* Not the back end's time. */
-		b->placed[i].flags = clock_stamp() - b->stamp[i];
+		b->placed[i].flags = clock_stamp() - e->pace.cut - b->stamp[i];
 	}
 	b->refused[i] = e->ops->free(e->a, pfn, &op->req) ? -EINVAL : 0;
 }
@@ -214,4 +214,62 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
 	return e->moves ? execute_loop(e, b, from, to, true) : execute_loop(e, b, from, to, false);
+}
+
+/* ---- the same by the trace's times ---- */
+
+static inline bool is_timed(const struct op *op)
+{
+	return op->kind == OP_ALLOC || op->kind == OP_FREE || op->kind == OP_FREE_PART;
+}
+
+/* One operation. Return: false if account has to come before anything else. */
+static inline bool execute_one(struct engine *e, struct batch *b, unsigned int i)
+{
+	const struct op *op = &b->op[i];
+
+	if (op->kind == OP_ALLOC) {
+		call_alloc(e, b, i);
+	} else if (op->kind == OP_FREE && !e->exec.ghost.n) {
+		const pfn_t pfn = e->start + *place_of(e, op->recorded);
+
+		b->placed[i].pfn = pfn;
+		b->refused[i] = e->ops->free(e->a, pfn, &op->req);
+	} else {
+		return execute_rare(e, b, i);
+	}
+	return true;
+}
+
+unsigned int execute_timed(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
+{
+	struct pace *p = &e->pace;
+	bool on = true;
+
+	b->stamp[from] = clock_stamp();
+	for (unsigned int i = from; i < to; i++) {
+		const struct op *op = &b->op[i];
+		uint64_t now = clock_stamp(), due = now;
+
+		e->at->event = op->event;
+		if (op->kind != OP_SAMPLE)
+			due = pace_due(p, op->time_ns, now);
+		if (i > from && pace_leaves_time(p, due, now))
+			return i;
+		if (now < due)
+			now = pace_wait(p, due);
+		b->late[i] = is_timed(op) ? pace_begin(p, due, now) : 0;
+		/* From the end of the last one to here nothing was done that counts as the back end's. */
+		p->cut = now - b->stamp[i];
+		on = execute_one(e, b, i);
+		now = clock_stamp();
+		b->stamp[i + 1] = now - p->cut;
+		if (op->kind != OP_SAMPLE) {
+			p->last_due = due;
+			p->last_at = now;
+		}
+		if (!on || e->exec.nr_moved)
+			return i + 1;
+	}
+	return to;
 }

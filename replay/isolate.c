@@ -42,9 +42,9 @@ static int pipe_take(struct result_sink *sink, const struct result_record *recor
 
 	if (rc)
 		return rc;
-	if (record->kind != RESULT_RUN && record->kind != RESULT_DONE &&
-	    record->kind != RESULT_ALIVE && p->writer.used < GATHER_BYTES &&
-	    now_ns - p->flushed_ns < GATHER_NS)
+	if (record->kind != RESULT_RUN && record->kind != RESULT_SETTING &&
+	    record->kind != RESULT_DONE && record->kind != RESULT_ALIVE &&
+	    p->writer.used < GATHER_BYTES && now_ns - p->flushed_ns < GATHER_NS)
 		return 0;
 	p->flushed_ns = now_ns;
 	return result_writer_flush(&p->writer, err);
@@ -187,7 +187,7 @@ static bool moved_on(const struct watched *w, struct run_position *last)
 {
 	const struct run_position now = w->shared->at;
 	const bool moved = now.first_event != last->first_event || now.event != last->event ||
-			   now.phase != last->phase;
+			   now.phase != last->phase || now.naps != last->naps;
 
 	*last = now;
 	return moved;
@@ -307,8 +307,8 @@ static int judge_signal(struct watched *w, int number, const char *where, struct
 	if (number == SIGKILL && oom_kills() > w->oom_kills) {
 		relay_doubt(&w->relay, DOUBT_out_of_memory);
 		return error_set(err, ECHILD,
-				 "%s: killed for memory%s: the host had none left; a smaller "
-				 "machine, or a host with more",
+				 "%s: killed for memory%s: the host, or the control group's limit, "
+				 "had none left; a smaller machine, or a host with more",
 				 w->job->name, where);
 	}
 	return error_set(err, ECHILD, "%s: crashed%s: signal %d (%s)", w->job->name, where, number,
@@ -395,7 +395,11 @@ static int run_here(const struct isolated_job *job, struct result_sink *sink, st
 	struct run_position at = {0};
 	int rc = job->body(job->arg, &at, &relay.sink, err);
 
-	return tell_end(&relay, rc ? RUN_FAILED : RUN_DONE, rc, err);
+	return tell_end(&relay,
+			!rc	       ? RUN_DONE
+			: rc == -EINTR ? RUN_INTERRUPTED
+				       : RUN_FAILED,
+			rc, err);
 }
 
 /* Watch it to its end, and say how it was. */

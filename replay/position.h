@@ -27,6 +27,7 @@ struct run_position {
 	volatile uint64_t first_event; /* `event` counts from here */
 	volatile uint32_t event;       /* the operation under way belongs to; from 1 */
 	volatile uint32_t phase;       /* enum run_phase */
+	volatile uint32_t naps;	       /* how often it has slept until something was due (timed) */
 };
 
 static inline void position_enter(struct run_position *at, enum run_phase phase)

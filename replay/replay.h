@@ -18,6 +18,7 @@
 
 enum replay_mode {
 	REPLAY_SEQUENTIAL, /* one thread plays all cpus in trace order: exact */
+	REPLAY_TIMED,	   /* the same, each operation not before its time has come */
 };
 
 enum prefill {
@@ -48,6 +49,7 @@ struct replay_config {
 	const char *trace;
 	const struct allocator_spec *spec;
 	enum replay_mode mode;
+	double speed; /* TIMED: the trace's times pass that much faster; above 0 */
 	enum backing_kind backing;
 	const char *backing_path; /* of the file, for BACKING_FILE */
 	enum touching touching;	  /* only NONE without backing */
@@ -61,15 +63,17 @@ struct replay_config {
 	enum prefill prefill;
 	enum sample_by sample_by;
 	enum holders_at holders;
-	uint32_t samples; /* between start and end; the state at both is always told */
+	uint32_t samples;     /* between start and end; the state at both is always told */
+	uint32_t repetitions; /* that replay_run_repeated() makes of it; 0: as 1 */
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
-	bool salvage;		/* replay what is intact of a damaged trace */
-	uint64_t host_bytes;	/* of memory that may be used; 0: what the host has available */
-	const char *label;	/* NULL: none */
-	bool progress;		/* a status line on stderr when that is a terminal */
-	struct run_watch watch; /* of isolated runs */
+	bool salvage;	     /* replay what is intact of a damaged trace */
+	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
+	const char *label;   /* NULL: none */
+	bool progress;	     /* a status line on stderr when that is a terminal */
+	struct run_watch
+		watch; /* of isolated runs; its `stop` also ends a timed one in this process */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
 };
 
@@ -89,9 +93,19 @@ int replay_fits(const struct replay_config *config, bool *fits, struct error *er
  * RESULT_RUN, no RESULT_DONE is sent. What is the back end's alone (it does not fit, create or adopt
  * failed) comes after RESULT_RUN, what is the trace's before.
  * Return: 0; the trace's error (-EBADMSG, as replay_fits(), ...); -ENOTSUP: the back end does not fit; its
- * own (create or adopt failed); the sink's; -ENOMEM.
+ * own (create or adopt failed); the sink's; -ENOMEM; -EINTR: a timed one was stopped while it waited.
  */
 int replay_run(const struct replay_config *config, struct result_sink *sink, struct error *err);
+
+#define REPLAY_REPETITIONS_MAX 1000
+
+/**
+ * replay_run_repeated - several runs, each repeated, in turns, and isolated
+ * Noisy metrics become the median over the repetitions; replay/repeat.h says what the sink gets and what is
+ * returned.
+ */
+int replay_run_repeated(const struct replay_config *configs, size_t n, struct result_sink *sink,
+			struct error *err);
 
 /**
  * replay_run_isolated - one run in a child process; what the sink gets and what is returned:

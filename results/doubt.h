@@ -20,6 +20,8 @@
 	X(alloc_failures, 0,                                                                       \
 	  "allocations it refused: what it did not hold flatters all its other figures")           \
 	X(check_failures, 1, "its own check of its state failed")                                  \
+	X(fell_behind, 0,                                                                          \
+	  "timed replay that could not keep to the trace's times: so many operations late")        \
 	X(hotplug_refusals, 0,                                                                     \
 	  "ranges that came online or went offline without it: its memory is another one")         \
 	X(hung, 0, "it made no progress and was stopped")                                          \
@@ -31,6 +33,8 @@
 	X(prefill_packed, 0,                                                                       \
 	  "it could not take over the start snapshot, and began with packed memory")               \
 	X(refuses_most, 1, "it refused more than half of the allocations: so many")                \
+	X(repetitions_differ, 0,                                                                   \
+	  "exact metrics that were not the same in all repetitions: so many")                      \
 	X(stats_contradictions, 1,                                                                 \
 	  "samples at which the free frames it tells are not those that nobody holds")
 

@@ -129,6 +129,13 @@
 	TIME_METRICS(X, free, "a free", "frees", "free")                                           \
 	TIME_METRICS(X, touch, "using what an allocation gave, in real memory", "such uses",       \
 		     "such use")                                                                   \
+	TIME_METRICS(X, late,                                                                      \
+		     "being late: timed replay, from when an operation was due until it began",    \
+		     "such delays", "such delay")                                                  \
+	X(late_share, "", LOWER, NOISY,                                                            \
+	  "timed replay: share of the operations that began more than 1 ms late")                  \
+	X(behind_ns, "ns", LOWER, NOISY,                                                           \
+	  "timed replay: so much later than due its last operation was over")                      \
 	X(touched_frames, "frames", LOWER, EXACT,                                                  \
 	  "real memory: frames handed out at least once, how far the back end wanders")            \
 	X(cleared_bytes, "bytes", NEUTRAL, EXACT,                                                  \

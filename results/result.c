@@ -51,7 +51,7 @@ const char *run_status_name(enum run_status status)
 
 const char *latency_op_name(enum latency_op op)
 {
-	static const char *const names[] = {"alloc", "free", "touch"};
+	static const char *const names[] = {"alloc", "free", "touch", "late"};
 
 	return name_of(names, ARRAY_SIZE(names), op);
 }
@@ -317,6 +317,10 @@ static bool pack_small(struct packer *p, const struct result_record *r)
 	case RESULT_METRIC:
 		PACK(p, r->metric.metric);
 		PACK(p, r->metric.value);
+		return true;
+	case RESULT_SPREAD:
+		PACK(p, r->spread.metric);
+		PACK(p, r->spread.value);
 		return true;
 	case RESULT_VALUE:
 		PACK(p, r->value.sample);
@@ -688,6 +692,10 @@ static bool unpack_small(struct unpacker *u, struct result_record *r)
 	case RESULT_METRIC:
 		r->metric.metric = unpack_below(u, METRIC_COUNT + RESULT_ROWS_MAX);
 		UNPACK(u, r->metric.value);
+		return true;
+	case RESULT_SPREAD:
+		r->spread.metric = unpack_below(u, METRIC_COUNT + RESULT_ROWS_MAX);
+		UNPACK(u, r->spread.value);
 		return true;
 	case RESULT_VALUE:
 		UNPACK(u, r->value.sample);

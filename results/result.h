@@ -22,6 +22,7 @@ enum result_kind {
 	RESULT_METRIC_ROW, /* a metric or counter that is not in the table of metrics.h; before its values */
 	RESULT_SAMPLE,	 /* the state metrics at one point */
 	RESULT_METRIC,	 /* one final metric */
+	RESULT_SPREAD,	 /* how far repetitions lay apart in a noisy one */
 	RESULT_VALUE,	 /* a metric told by a row, at one sample */
 	RESULT_COUNTER,	 /* what a back end counted so far, at one sample or at the end */
 	RESULT_FLAG,	 /* how many allocations had one result flag */
@@ -166,6 +167,7 @@ enum latency_op {
 	LATENCY_ALLOC,
 	LATENCY_FREE,
 	LATENCY_TOUCH, /* of what an allocation gave, by its path */
+	LATENCY_LATE,  /* from when an operation was due until it began; timed replay */
 	LATENCY_OPS,
 };
 
@@ -190,7 +192,7 @@ enum latency_path {
 	LATENCY_PATHS,
 };
 
-/** "alloc", "free", "touch"; "0", "1-3", "4-8", "9-10"; "plain", "hit", "refill", "fallback". */
+/** "alloc", "free", "touch", "late"; "0", "1-3", "4-8", "9-10"; "plain", "hit", "refill", "fallback". */
 const char *latency_op_name(enum latency_op op);
 const char *latency_class_name(enum latency_class c);
 const char *latency_path_name(enum latency_path path);
@@ -319,6 +321,10 @@ struct result_record {
 			uint32_t metric; /* enum metric, or of a row */
 			double value;
 		} metric;
+		struct {
+			uint32_t metric; /* likewise */
+			double value;	 /* largest less smallest, as a share of the median */
+		} spread;
 		struct result_value value;
 		struct result_counter counter;
 		struct result_flag flag;

@@ -65,6 +65,19 @@ void settings_uint(struct settings *s, enum setting_role role, const char *key, 
 	s->row[s->n - 1].usual = value == usual;
 }
 
+void settings_real(struct settings *s, enum setting_role role, const char *key, double value,
+		   const char *unit, double usual)
+{
+	struct result_setting *row = append(s, role, key);
+	char *number = s->number[s->n - 1];
+
+	snprintf(number, sizeof(s->number[0]), "%.12g", value);
+	row->type = SETTING_NUMBER;
+	row->value = number;
+	row->unit = unit;
+	row->usual = value == usual;
+}
+
 const struct result_setting *settings_find(const struct settings *s, const char *key)
 {
 	for (size_t i = 0; i < s->n; i++)

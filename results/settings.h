@@ -33,6 +33,9 @@ void settings_bool(struct settings *s, enum setting_role role, const char *key, 
 		   bool usual);
 void settings_uint(struct settings *s, enum setting_role role, const char *key, uint64_t value,
 		   const char *unit, uint64_t usual);
+/** A number that need not be whole; told in as many digits as it takes, at most twelve. */
+void settings_real(struct settings *s, enum setting_role role, const char *key, double value,
+		   const char *unit, double usual);
 /** A number that has no usual value. */
 void settings_number(struct settings *s, enum setting_role role, const char *key, uint64_t value,
 		     const char *unit);

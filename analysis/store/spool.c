@@ -14,6 +14,7 @@ enum statement {
 	SPOOL_SETTING,
 	SPOOL_ROW,
 	SPOOL_METRIC,
+	SPOOL_SPREAD,
 	SPOOL_COUNTER,
 	SPOOL_DOUBT,
 	SPOOL_FLAG,
@@ -35,6 +36,8 @@ static const char *const statement_sql[STATEMENTS] = {
 	[SPOOL_ROW] = "INSERT INTO temp.new_row (number, source, name, position, unit, direction,"
 		      " kind, model, help) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
 	[SPOOL_METRIC] = "INSERT INTO temp.new_metric (run_id, metric_id, value)"
+			 " VALUES (?1, ?2, ?3)",
+	[SPOOL_SPREAD] = "INSERT INTO temp.new_run_spread (run_id, metric_id, value)"
 			 " VALUES (?1, ?2, ?3)",
 	[SPOOL_COUNTER] = "INSERT INTO temp.new_run_counter (run_id, metric_id, value)"
 			  " VALUES (?1, ?2, ?3)",
@@ -109,6 +112,7 @@ static const struct {
 				" model = excluded.model, help = excluded.help",
 		},
 	SPOOLED("metric", BY_METRIC("metric", "run_id")),
+	SPOOLED("run_spread", BY_METRIC("run_spread", "run_id")),
 	SPOOLED("run_counter", BY_METRIC("run_counter", "run_id")),
 	SPOOLED("run_flag", AS_IS("run_flag")),
 	SPOOLED("sample", AS_IS("sample")),
@@ -200,9 +204,11 @@ static int spool_row(struct spool *spool, const struct result_metric_row *row, s
 	return put(spool, SPOOL_ROW, err);
 }
 
-static int spool_metric(struct spool *spool, uint32_t metric, double value, struct error *err)
+/* @which: SPOOL_METRIC, or its spread */
+static int spool_metric(struct spool *spool, enum statement which, uint32_t metric, double value,
+			struct error *err)
 {
-	sqlite3_stmt *stmt = row_of_run(spool, SPOOL_METRIC);
+	sqlite3_stmt *stmt = row_of_run(spool, which);
 	int64_t id;
 	int rc = find_metric(spool, metric, &id, err);
 
@@ -210,7 +216,7 @@ static int spool_metric(struct spool *spool, uint32_t metric, double value, stru
 		return rc;
 	sqlite3_bind_int64(stmt, 2, id);
 	bind_real(stmt, 3, value);
-	return put(spool, SPOOL_METRIC, err);
+	return put(spool, which, err);
 }
 
 static int spool_value(struct spool *spool, const struct result_value *value, struct error *err)
@@ -220,7 +226,7 @@ static int spool_value(struct spool *spool, const struct result_value *value, st
 	int rc;
 
 	if (value->sample == RESULT_AT_END)
-		return spool_metric(spool, value->metric, value->value, err);
+		return spool_metric(spool, SPOOL_METRIC, value->metric, value->value, err);
 	rc = find_metric(spool, value->metric, &id, err);
 	if (rc)
 		return rc;
@@ -457,7 +463,11 @@ int spool_take(struct spool *spool, const struct result_record *record, struct e
 	case RESULT_METRIC_ROW:
 		return spool_row(spool, &record->row, err);
 	case RESULT_METRIC:
-		return spool_metric(spool, record->metric.metric, record->metric.value, err);
+		return spool_metric(spool, SPOOL_METRIC, record->metric.metric,
+				    record->metric.value, err);
+	case RESULT_SPREAD:
+		return spool_metric(spool, SPOOL_SPREAD, record->spread.metric,
+				    record->spread.value, err);
 	case RESULT_VALUE:
 		return spool_value(spool, &record->value, err);
 	case RESULT_COUNTER:

@@ -130,6 +130,7 @@ static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
 METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(late_ns, late_ns_max, ARRAY_SIZE(quantile) + 2);
 
 /* Latencies of one operation, order class and cpu, apart by the way the allocation went. */
 static int send_histograms(struct run *r, const struct result_latency *which, struct histogram *all)
@@ -158,6 +159,7 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 		[LATENCY_ALLOC] = METRIC_alloc_ns,
 		[LATENCY_FREE] = METRIC_free_ns,
 		[LATENCY_TOUCH] = METRIC_touch_ns,
+		[LATENCY_LATE] = METRIC_late_ns,
 	};
 	const enum metric metric = means[op];
 	int rc = 0;
@@ -192,6 +194,8 @@ static int send_latency(struct run *r)
 		rc = send_latency_of(r, LATENCY_FREE, all);
 	if (!rc && r->config.touching != TOUCHING_NONE)
 		rc = send_latency_of(r, LATENCY_TOUCH, all);
+	if (!rc && r->config.mode == REPLAY_TIMED)
+		rc = send_latency_of(r, LATENCY_LATE, all);
 	free(all);
 	return rc;
 }
@@ -217,6 +221,9 @@ static int send_rates(struct run *r)
 	struct rusage usage;
 	int rc;
 
+	/* In timed replay the trace says how many it is to be, not the back end. */
+	if (r->config.mode == REPLAY_TIMED)
+		seconds = 0;
 	getrusage(RUSAGE_SELF, &usage);
 	rc = tell_metric(&r->tell, METRIC_events_per_second,
 			 seconds > 0 ? (double)counts.events / seconds : NAN);
@@ -276,6 +283,8 @@ int run_tell_outcome(struct run *r)
 				  counts.lost_events);
 	if (!rc)
 		rc = tell_check(&r->tell, ops, r->world->a, &r->doubts);
+	if (!rc)
+		rc = run_tell_pace(r);
 	if (!rc)
 		rc = send_doubts(r, &counts);
 	if (!rc && (ops->capabilities & ALLOCATOR_ECHO) && r->config.prefill == PREFILL_RECORDED)

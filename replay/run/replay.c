@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/bits.h"
@@ -12,15 +13,19 @@
 #include "replay/isolate.h"
 #include "replay/objects.h"
 #include "replay/peak.h"
+#include "replay/repeat.h"
 #include "replay/run/run.h"
 
-const char *const replay_mode_names[] = {"sequential", NULL};
+const char *const replay_mode_names[] = {"sequential", "timed", NULL};
 const char *const prefill_names[] = {"recorded", "packed", "none", NULL};
 const char *const sample_by_names[] = {"events", "time", NULL};
 const char *const holders_at_names[] = {"end", "all", "none", NULL};
 
 /* Without an index (a salvaged file) the trace's length is unknown; sample every so many events. */
 #define BLIND_SAMPLE_EVENTS UINT64_C(100000)
+
+/* Timed: a sign of life and the status line after so many, however slowly they go by. */
+#define TIMED_EVENTS_AT_ONCE 256U
 
 /* ---- set up ---- */
 
@@ -154,6 +159,8 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_text(s, SETTING_QUESTION, "touch", touching_names[c->touching],
 		      touching_names[TOUCHING_NONE]);
 	settings_bool(s, SETTING_QUESTION, "touch_prefill", c->touch_prefill, false);
+	if (c->mode == REPLAY_TIMED)
+		settings_real(s, SETTING_QUESTION, "speed", c->speed, "", 1);
 	settings_text(s, SETTING_QUESTION, "machine", c->machine ? c->machine_name : "recorded",
 		      "recorded");
 	settings_text(s, SETTING_CARE, "holders", holders_at_names[c->holders],
@@ -168,6 +175,7 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_text(s, SETTING_CARE, "sample_by", sample_by_names[c->sample_by],
 		      sample_by_names[SAMPLE_BY_EVENTS]);
 	settings_bool(s, SETTING_CARE, "oracle", c->oracle && checked, true);
+	settings_uint(s, SETTING_CARE, "repetitions", c->repetitions ? c->repetitions : 1, "", 1);
 	tell_machine_facts(s, r->machine);
 	tell_trace_facts(s, r->totals);
 	settings_text(s, SETTING_FACT, "kernel", r->header->kernel, NULL);
@@ -227,6 +235,8 @@ static int create_engine(struct run *r)
 		.touch_prefill = r->config.touch_prefill,
 		.labels = r->header->compatible_features & TRACE_HAS_LABELS,
 		.births = r->config.holders != HOLDERS_AT_NONE,
+		.speed = r->config.mode == REPLAY_TIMED ? r->config.speed : 0,
+		.stop = r->config.watch.stop,
 		.position = r->config.position,
 		.end = end,
 		.sample = run_take_sample,
@@ -328,16 +338,31 @@ static size_t until_sample(const struct run *r, const struct event *events, size
 	return due <= events_done ? 0 : (size_t)min_u64(due - events_done, n);
 }
 
+static int show_progress(struct run *r)
+{
+	progress_update(&r->progress, engine_events(r->engine));
+	return tell_alive(&r->tell);
+}
+
 static int play_block(struct run *r, const struct event *events, size_t n)
 {
 	while (n) {
-		size_t some = until_sample(r, events, n);
-		int rc = engine_play(r->engine, events, some, r->err);
+		size_t due = until_sample(r, events, n), some = due;
+		int rc;
 
+		if (r->config.mode == REPLAY_TIMED)
+			some = min_u64(due, TIMED_EVENTS_AT_ONCE);
+		rc = engine_play(r->engine, events, some, r->err);
 		if (rc)
 			return rc;
 		events += some;
 		n -= some;
+		if (some < due) {
+			rc = show_progress(r);
+			if (rc)
+				return rc;
+			continue;
+		}
 		/* Who holds memory can be told only while nothing is planned beyond. */
 		if (n && r->config.holders == HOLDERS_AT_ALL)
 			rc = run_sample_now(r);
@@ -346,8 +371,7 @@ static int play_block(struct run *r, const struct event *events, size_t n)
 		if (rc)
 			return rc;
 	}
-	progress_update(&r->progress, engine_events(r->engine));
-	return tell_alive(&r->tell);
+	return show_progress(r);
 }
 
 /* Events on their way through the labels. */
@@ -457,15 +481,41 @@ static int run_body(const void *arg, struct run_position *at, struct result_sink
 	return replay_run(&config, sink, err);
 }
 
-int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
-			struct error *err)
+static struct isolated_job job_of(const struct replay_config *config)
 {
-	const struct isolated_job job = {
+	return (struct isolated_job){
 		.name = config->spec->text,
 		.body = run_body,
 		.arg = config,
 		.watch = config->watch,
 	};
+}
+
+int replay_run_isolated(const struct replay_config *config, struct result_sink *sink,
+			struct error *err)
+{
+	const struct isolated_job job = job_of(config);
 
 	return isolate_run(&job, sink, err);
+}
+
+int replay_run_repeated(const struct replay_config *configs, size_t n, struct result_sink *sink,
+			struct error *err)
+{
+	/* Each run has a status line of its own. */
+	const struct repeat_config config = {.name = "replay",
+					     .stop = n ? configs[0].watch.stop : NULL};
+	struct repeat_point *points = calloc(n ? n : 1, sizeof(*points));
+	int rc;
+
+	if (!points)
+		return error_set(err, ENOMEM, "no memory for %zu runs", n);
+	for (size_t i = 0; i < n; i++)
+		points[i] = (struct repeat_point){
+			.job = job_of(&configs[i]),
+			.repetitions = configs[i].repetitions ? configs[i].repetitions : 1,
+		};
+	rc = repeat_all(&config, points, n, sink, err);
+	free(points);
+	return rc;
 }

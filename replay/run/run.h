@@ -61,6 +61,11 @@ void run_ask_for_sample(struct run *r);
 /** The same, now: nothing may be under way. Return: engine_flush()'s. */
 int run_sample_now(struct run *r);
 
+/* ---- timed.c ---- */
+
+/** How far a timed run was behind its times, with a warning and a doubt if it could not keep up. */
+int run_tell_pace(struct run *r);
+
 /* ---- outcome.c ---- */
 
 /** Everything that is told once the trace has been played, up to RESULT_DONE. Return: 0, or the sink's. */

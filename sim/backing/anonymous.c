@@ -41,7 +41,8 @@ static int thp_map(struct memory *m, struct error *err)
 	if (!thp_is_on())
 		return error_set(err, ENOTSUP,
 				 "the host's kernel has no transparent huge pages, or they are "
-				 "switched off (" THP_ENABLED "); choose another backing");
+				 "switched off; write \"madvise\" to " THP_ENABLED
+				 ", or choose the backing small");
 	return map_advised(m, MADV_HUGEPAGE, err);
 }
 

@@ -21,12 +21,13 @@ extern const struct memory_ops backing_none, backing_small, backing_thp, backing
  * touching it cannot fail, and before, it costs nothing.
  */
 struct mapped {
-	char *base;	     /* of the mapping, 2 MiB aligned */
-	size_t bytes;	     /* whole pieces */
-	size_t first_byte;   /* from base to byte 0 of machine_start() */
-	uint8_t *got;	     /* a bit a piece */
-	uint64_t got_pieces; /* since the host's memory was looked at last */
-	int fd;		     /* behind the mapping; -1: none */
+	char *base;	   /* of the mapping, 2 MiB aligned */
+	size_t bytes;	   /* whole pieces */
+	size_t first_byte; /* from base to byte 0 of machine_start() */
+	uint8_t *got;	   /* a bit a piece */
+	uint64_t look_in; /* so many more pieces can be got before the host's memory is looked at */
+	uint64_t spare;	  /* bytes that are to be left to others */
+	int fd;		  /* behind the mapping; -1: none */
 	/**
 	 * get - make sure that a piece can be touched; NULL: nothing is to be done
 	 * Return: 0 or a negative errno, with @err set.

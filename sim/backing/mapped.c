@@ -10,9 +10,13 @@
 #include "base/host_memory.h"
 #include "sim/backing/backing.h"
 
-/* The host's free memory is looked at once for so many pieces, and has to be more than that much then. */
+/*
+ * The host's free memory is looked at once for so many pieces, more often when it runs short, and so much has to
+ * be left then: of a host, or of a small control group, an eighth of what was there at first.
+ */
 #define LOOK_EVERY  64U
 #define SPARE_BYTES (UINT64_C(256) << 20)
+#define SPARE_PART  8
 
 static size_t piece_of(const struct mapped *m, const struct memory *memory, pfn_t pfn)
 {
@@ -63,6 +67,7 @@ int mapped_create(struct memory *memory, int protection, int flags, int fd, stru
 	m->first_byte = (machine_start(machine) % HUGE_FRAMES) << machine->page_shift;
 	m->bytes = align_up(m->first_byte + memory->bytes, BACKING_HUGE_BYTES);
 	m->got = calloc(m->bytes / BACKING_HUGE_BYTES / 8 + 1, 1);
+	m->spare = min_u64(SPARE_BYTES, host_memory_available("") / SPARE_PART);
 	memory->host = m;
 	if (!m->got)
 		rc = error_set(err, ENOMEM, "no memory");
@@ -99,16 +104,22 @@ static int look_at_host(struct mapped *m, struct error *err)
 	char left[FORMAT_MAX];
 	uint64_t available;
 
-	if (m->got_pieces++ % LOOK_EVERY)
+	if (m->look_in--)
 		return 0;
+	m->look_in = 0;
 	available = host_memory_available("");
-	if (available >= SPARE_BYTES)
+	if (available >= m->spare) {
+		/* Others take memory, too: half of it is a guess at what is safe. */
+		m->look_in =
+			min_u64((available - m->spare) / 2 / BACKING_HUGE_BYTES, LOOK_EVERY - 1);
 		return 0;
+	}
 	format_size(left, available);
-	return error_set(err, ENOMEM,
-			 "the host has only %s of memory left; simulate less memory, or touch less "
-			 "of it",
-			 left);
+	return error_set(
+		err, ENOMEM,
+		"the host, or the control group's limit, has only %s of memory left; simulate "
+		"less memory, touch less of it, or raise the limit",
+		left);
 }
 
 int mapped_prepare(struct memory *memory, struct pfn_range range, struct error *err)

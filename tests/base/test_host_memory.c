@@ -98,6 +98,26 @@ static void the_older_hierarchy_is_looked_at_for_memory_alone(void **state)
 	assert_int_equal(host_memory_available(root), KIB(300));
 }
 
+static void what_the_group_uses_is_gone_but_for_idle_files(void **state)
+{
+	(void)state;
+	put("/proc/meminfo", MEMINFO);
+	put("/proc/self/cgroup", "0::/a\n");
+	put("/sys/fs/cgroup/a/memory.max", "614400\n");
+	put("/sys/fs/cgroup/a/memory.current", "204800\n");
+	assert_int_equal(host_memory_available(root), KIB(400));
+	put("/sys/fs/cgroup/a/memory.stat", "anon 5\nactive_file 7\ninactive_file 102400\n");
+	assert_int_equal(host_memory_available(root), KIB(500));
+	put("/sys/fs/cgroup/a/memory.current", "999999\n");
+	put("/sys/fs/cgroup/a/memory.stat", "inactive_file 0\n");
+	assert_int_equal(host_memory_available(root), 0);
+	put("/proc/self/cgroup", "4:memory:/m\n");
+	put("/sys/fs/cgroup/memory/m/memory.limit_in_bytes", "614400\n");
+	put("/sys/fs/cgroup/memory/m/memory.usage_in_bytes", "307200\n");
+	put("/sys/fs/cgroup/memory/m/memory.stat", "inactive_file 1\ntotal_inactive_file 102400\n");
+	assert_int_equal(host_memory_available(root), KIB(400));
+}
+
 static void this_host_has_some(void **state)
 {
 	uint64_t bytes = host_memory_available("");
@@ -115,6 +135,7 @@ int main(void)
 		TEST(without_a_limit_it_is_what_is_available),
 		TEST(the_lowest_limit_on_the_way_up_counts),
 		TEST(the_older_hierarchy_is_looked_at_for_memory_alone),
+		TEST(what_the_group_uses_is_gone_but_for_idle_files),
 		TEST(this_host_has_some),
 	};
 

@@ -1570,6 +1570,217 @@ def the_pool_of_huge_pages_is_put_right():
     os.close(lock)
 
 
+def spread_out(name, step_ns, events=200):
+    """A trace that takes @events times @step_ns, blocks allocated and freed in turns."""
+    lines = []
+    for i in range(events):
+        now_ns = 10**11 + i * step_ns
+        stamp = f"{now_ns // 10**9}.{now_ns % 10**9:09}"
+        lines.append(alloc(stamp, 0x1000, 0, 1, 0) if i % 2 == 0 else line(stamp, "free", 0x1000, 0, "", 0))
+    write("t.txt", "".join(lines))
+    succeeds("import", "t.txt", "-o", name)
+    return name
+
+
+def timed_replay_keeps_the_times_of_the_trace():
+    name, key = spread_out("slow.quire", 20 * 10**6), "free_huge alloc_failures oracle_violations ops".split()
+    plain, = succeeds("replay", name, "-a", "llfree", "--format", "json").json()["runs"]
+    for speed, at_least_s in (("2", 1.98), ("4", 0.99), ("1e9", 0)):
+        began = time.monotonic()
+        result = quire("replay", name, "-a", "llfree", "--mode", "timed", "--speed", speed, "--db", "r.db",
+                       "--format", "json")
+        same(result.code, OK, str(result))
+        check(time.monotonic() - began >= at_least_s, f"speed {speed}: over too early")
+        run, = result.json()["runs"]
+        metrics = run["metrics"]
+        same([metrics[k] for k in key], [plain["metrics"][k] for k in key], "exact figures")
+        same((run["mode"], run["settings"]["speed"]), ("timed", float(speed)), "told")
+        same((metrics["ops_per_second"], metrics["events_per_second"]), (None, None), "the trace's rate")
+        check(0 <= metrics["late_ns_p50"] <= metrics["late_ns_max"], str(metrics)[:300])
+        check(0 <= metrics["late_share"] <= 1 and metrics["behind_ns"] >= 0, str(metrics)[:300])
+        check(run["point_id"] != plain["point_id"], "the same point")
+        same("fell_behind" in run["doubts"], any("could not keep up" in w for w in run["warnings"]), "doubt")
+    same(rows("r.db", "SELECT DISTINCT sum(count) FROM v_latency WHERE op = 'late' GROUP BY run_id"), [(200,)], "stored")
+    same(plain["metrics"]["late_ns"], None, "of one that is not timed")
+    check("speed" not in plain["settings"], "a speed of nothing")
+
+
+def who_cannot_keep_up_says_so():
+    name = trace(events=20000)
+    run, = quire("replay", name, "-a", "llfree", "--mode", "timed", "--speed", "1e12", "--samples", "0",
+                 "--format", "json").json()["runs"]
+    metrics = run["metrics"]
+    if metrics["late_share"] <= 0.5 and metrics["behind_ns"] <= 10**7:
+        raise Skip("this host is too fast")
+    same((run["status"], run["may_compete"], run["out_for"]), ("done", False, "fell_behind"), "standing")
+    check(any("could not keep up at speed 1e+12" in text for text in run["warnings"]), str(run["warnings"]))
+    # All at once: nothing is to be kept up with.
+    name = spread_out("once.quire", 0)
+    run, = succeeds("replay", name, "-a", "llfree", "--mode", "timed", "--format", "json").json()["runs"]
+    same((run["doubts"], run["metrics"]["ops"]), ({}, 200), "at once")
+
+
+def a_long_wait_is_no_hang_and_can_be_interrupted():
+    name = spread_out("ages.quire", 10**9, 40)
+    for more in ((), ("--in-process",)):
+        with running("replay", name, "-a", "llfree", "-a", "firstfit", "--mode", "timed", "--speed", "0.001",
+                     "--timeout", "1", "--format", "json", *more) as process:
+            time.sleep(3)
+            same(process.poll(), None, "it ended")
+            began = time.monotonic()
+            process.send_signal(signal.SIGINT)
+            result = end_of(process)
+            check(time.monotonic() - began < 20, "slow to stop")
+        same(result.code, RUN, str(result))
+        same([run["status"] for run in result.json()["runs"]], ["interrupted"], "runs")
+
+
+def bad_wishes_for_time_are_told():
+    name = trace()
+    refuses(USAGE, ("--speed", "--mode timed"), "replay", name, "--speed", "2")
+    for speed in ("0", "-1", "fast", "nan", "inf"):
+        refuses(USAGE, ("--speed", speed), "replay", name, "--mode", "timed", f"--speed={speed}")
+    refuses(USAGE, ("--repetitions",), "replay", name, "--repetitions", "0")
+    refuses(USAGE, ("--repetitions", "file:"), "replay", name, "-a", "llfree", "--repetitions", "2",
+            "--backing", "file:f")
+    check("f" not in files(), "a file in spite of it")
+
+
+def replays_can_be_repeated():
+    name = trace()
+    runs = quire("replay", name, "-a", "llfree", "-a", "buddy", "--repetitions", "3", "--db", "r.db",
+                 "--format", "json").json()["runs"]
+    once = succeeds("replay", name, "-a", "llfree", "-a", "buddy", "--format", "json").json()["runs"]
+    same([run["status"] for run in runs], ["done"] * 2, "status")
+    noisy = {m["name"] for m in succeeds("list", "metrics", "--format", "json").json()["metrics"]
+             if m["kind"] == "noisy"}
+    for run, other in zip(runs, once):
+        same((run["spec"], run["settings"]["repetitions"]), (other["spec"], 3), "told")
+        check({"alloc_ns", "free_ns", "ops_per_second", "cas_ns"} <= set(run["spread"]) <= noisy, str(run["spread"]))
+        same(other["spread"], {}, "of one")
+        same(other["settings"]["repetitions"], 1, "usual")
+        for key, value in other["metrics"].items():
+            if key not in noisy:
+                same(run["metrics"][key], value, key)
+        same(run["samples"], other["samples"], "samples")
+        same(run["metrics"]["alloc_ns_spread"], run["spread"]["alloc_ns"], "twice told")
+    same(rows("r.db", "SELECT count(*), count(DISTINCT run_id) FROM v_metric WHERE name = 'alloc_ns' AND spread >= 0"),
+         [(2, 2)], "stored")
+    same(statuses("r.db"), ["done"] * 2, "rows")
+    with running("replay", slow_trace(), "-a", "llfree", "-a", "buddy", "--samples", "100000", "--repetitions",
+                 "100", "--db", "i.db", "--format", "json") as process:
+        wait_for("a run", lambda: children(process.pid), process)
+        process.send_signal(signal.SIGINT)
+        result = end_of(process)
+    same(result.code, RUN, str(result))
+    check(all(run["status"] == "interrupted" for run in result.json()["runs"]), str(result))
+
+
+def wandering(name, blocks, frees=True):
+    """Each block of 4 MiB elsewhere, none for long if @frees: `null` places where it was recorded."""
+    lines = []
+    for i in range(blocks):
+        stamp, pfn = f"100.{i * 1000:09}", 0x400 * (i + 4)
+        lines.append(alloc(stamp, pfn, 10, 1, 0))
+        if frees:
+            lines.append(line(f"100.{i * 1000 + 500:09}", "free", pfn, 10, "", 0))
+    write("t.txt", "".join(lines))
+    succeeds("import", "t.txt", "-o", name)
+    return name
+
+
+@contextlib.contextmanager
+def memory_group(limit):
+    """A control group of ours with a memory limit. Yields what puts a process into it."""
+    need_root()
+    base = "/sys/fs/cgroup/memory"
+    names = ("memory.limit_in_bytes", "cgroup.procs")
+    if not os.path.exists(base):
+        base, names = "/sys/fs/cgroup", ("memory.max", "cgroup.procs")
+    group = f"{base}/quire-test-{os.getpid()}"
+    try:
+        os.mkdir(group)
+    except OSError as why:
+        raise Skip(f"no control group can be made here: {why}") from why
+    try:
+        try:
+            with open(f"{group}/{names[0]}", "w", encoding="ascii") as f:
+                f.write(str(limit))
+        except OSError as why:
+            raise Skip(f"no memory limit can be set here: {why}") from why
+
+        def enter():
+            with open(f"{group}/{names[1]}", "w", encoding="ascii") as f:
+                f.write(str(os.getpid()))
+
+        yield enter
+    finally:
+        wait_for("the group to be empty", lambda: not read(f"{group}/cgroup.procs"))
+        os.rmdir(group)
+
+
+def a_run_that_grows_past_a_group_s_limit_fails_alone():
+    name = wandering("w.quire", 200)
+    with memory_group(300 << 20) as enter:
+        for kind in ("small", "memfd"):
+            result = quire("replay", name, "-a", "llfree", "-a", "null", "-a", "firstfit", "--backing", kind, "--touch",
+                           "all", "--db", f"{kind}.db", "--format", "json", preexec=enter)
+            same(result.code, RUN, str(result))
+            same(statuses_of(result), {"llfree": "done", "null": "failed", "firstfit": "done"}, str(result))
+            same(len(result.errors()), 1, str(result))
+            for word in (f"backing {kind}", "memory left", "touch less"):
+                check(word in result.errors()[0], str(result))
+            same(statuses(f"{kind}.db"), ["done", "failed", "done"], "rows")
+        # What never fits is told before anything runs.
+        result = quire("replay", wandering("big.quire", 200, False), "-a", "llfree", "--backing", "small", "--touch", "all",
+                       preexec=enter)
+        same(result.code, RUN, str(result))
+        check("are available" in result.errors()[0], str(result))
+
+
+def without_huge_pages_thp_is_refused():
+    need_root()
+    setting = "/sys/kernel/mm/transparent_hugepage/enabled"
+    if not os.path.exists(setting):
+        raise Skip("this kernel has no transparent huge pages")
+    before = read(setting).decode().split("[")[1].split("]")[0]
+    name = trace()
+    try:
+        with open(setting, "w", encoding="ascii") as f:
+            f.write("never")
+    except OSError as why:
+        raise Skip(f"the setting cannot be changed here: {why}") from why
+    try:
+        result = quire("replay", name, "-a", "llfree", "--backing", "thp", "--touch", "all", "--format", "json")
+    finally:
+        with open(setting, "w", encoding="ascii") as f:
+            f.write(before)
+    judge(result, RUN, ("switched off", setting, "backing small"))
+    same([run["status"] for run in result.json()["runs"]], ["failed"], "status")
+    check(f"[{before}]" in read(setting).decode(), "the host's setting")
+
+
+def an_empty_pool_names_what_fills_it():
+    pool = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
+    if not os.path.exists(pool):
+        raise Skip("no pool of huge pages here")
+    lock = os.open(pool, os.O_RDONLY)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # other tests change it
+    name, empty = trace(), int(read(pool)) == 0
+    if empty:
+        result = quire("replay", name, "-a", "llfree", "--backing", "hugetlb", "--touch", "all")
+    os.close(lock)
+    if not empty:
+        raise Skip("the pool of huge pages is not empty here")
+    judge(result, RUN, ("no free huge pages", "--grow-hugetlb"))
+
+
+def more_threads_than_the_cpuset_has_are_refused():
+    first = min(os.sched_getaffinity(0))
+    refuses(USAGE, ("--threads",), "bench", "bulk", "-a", "llfree", "--memory", "64M", "--threads", "2",
+            preexec=lambda: os.sched_setaffinity(0, {first}))
+
+
 def what_was_chosen_makes_the_point():
     name = trace()
 
@@ -2304,6 +2515,15 @@ TESTS = [
     real_memory_is_touched_and_no_exact_figure_changes,
     bad_wishes_for_real_memory_are_told,
     the_pool_of_huge_pages_is_put_right,
+    timed_replay_keeps_the_times_of_the_trace,
+    who_cannot_keep_up_says_so,
+    a_long_wait_is_no_hang_and_can_be_interrupted,
+    bad_wishes_for_time_are_told,
+    replays_can_be_repeated,
+    a_run_that_grows_past_a_group_s_limit_fails_alone,
+    without_huge_pages_thp_is_refused,
+    an_empty_pool_names_what_fills_it,
+    more_threads_than_the_cpuset_has_are_refused,
     what_was_chosen_makes_the_point,
     the_three_verbs_begin_and_end_alike,
     an_id_is_null_without_a_database,

@@ -210,7 +210,12 @@ static void counters_and_values_find_their_samples_in_any_order(void **state)
 					.value = {0, METRIC_COUNT + 2, (double)NAN}});
 	tell(&k, (struct result_record){.kind = RESULT_METRIC, .metric = {METRIC_COUNT + 2, 2.5}});
 	tell(&k, (struct result_record){.kind = RESULT_METRIC, .metric = {METRIC_allocs, 7}});
+	tell(&k, (struct result_record){.kind = RESULT_SPREAD, .spread = {METRIC_alloc_ns, 0.25}});
+	tell(&k, (struct result_record){.kind = RESULT_SPREAD, .spread = {METRIC_COUNT + 2, 0.5}});
 	run = json_of(&k);
+	assert_int_equal(json_object_size(at(run, "spread")), 2);
+	assert_true(json_real_value(at(run, "spread.alloc_ns")) == 0.25);
+	assert_true(json_real_value(at(run, "spread.joules")) == 0.5);
 	assert_int_equal(json_object_size(at(run, "counters")), 1);
 	assert_true(json_integer_value(at(run, "counters.refills")) == INT64_MAX);
 	assert_int_equal(json_object_size(at(run, "samples.0.counters")), 1);

@@ -249,12 +249,29 @@ def benchmarks(bench):
         same(tuple(runs["liar"]["doubts"]), doubts, f"bench, {lie}: doubts")
 
 
+def repetitions(bench):
+    """One of several times is enough: the others have all of theirs."""
+    for lie, status in (("segv", "crashed"), ("create", "failed"), ("loop_alloc", "crashed")):
+        directory = bench.path("repeated-" + lie)
+        os.mkdir(directory)
+        done = bench.run(directory, "small", ["firstfit", "liar:lie=" + lie, "nextfit"], "--db", "r.db",
+                         "--repetitions", "2", "--timeout", str(TIMEOUT_S))
+        same(done.returncode, RUN, f"repeated, {lie}: exit code ({done.stderr[:600]})")
+        runs = {run["allocator"]: run for run in json.loads(done.stdout)["runs"]}
+        same({name: run["status"] for name, run in runs.items()},
+             {"firstfit": "done", "liar": status, "nextfit": "done"}, f"repeated, {lie}")
+        same("(repetition 1 of 2)" in runs["liar"]["error"], True, runs["liar"]["error"])
+        for honest in bench.honest["small"]:
+            same(exact(runs[honest["allocator"]]), exact(honest), f"{honest['allocator']}, repeated")
+
+
 def main():
     words = [word for word in sys.argv[1:] if word != "--table"]
     quire, sample, wanted = os.path.abspath(words[0]), os.path.abspath(words[1]), words[2:]
     failures, seen = 0, {}
     bench = Bench(quire, sample)
     tests = {lie: (lambda lie=lie: seen.update({lie: look_at(bench, lie)})) for lie in LIES}
+    tests["repetitions"] = lambda: repetitions(bench)
     tests["benchmarks"] = lambda: benchmarks(bench)
     tests = {name: test for name, test in tests.items() if not wanted or name in wanted}
     print(f"1..{len(tests)}")

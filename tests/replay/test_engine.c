@@ -180,6 +180,7 @@ struct outcome {
 	uint64_t latencies[LATENCY_OPS]; /* operations timed, by sort */
 	uint64_t flags[FLAG_KINDS];
 	char violation[200];
+	struct pace_outcome pace; /* of a timed one */
 };
 
 struct look {
@@ -281,6 +282,9 @@ static void expect_live_blocks(struct engine *e)
 		assert_int_equal(s->managed_frames - s->free_frames, held);
 }
 
+/* Above 0: the next plays are timed, the times of the events passing that much faster. */
+static double played_speed;
+
 static void play_with(const char *name, unsigned int behaviour, const struct event *events,
 		      size_t n, unsigned int batch_ops, unsigned int ahead, struct outcome *out)
 {
@@ -298,6 +302,7 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 				       .both_ways = behaviour & BOTH_WAYS,
 				       .batch_ops = batch_ops,
 				       .ahead = ahead,
+				       .speed = played_speed,
 				       .sample = take_look,
 				       .arg = &look};
 
@@ -330,6 +335,7 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	out->looks = look.looks;
 	out->seen = look.seen;
 	count_latencies(e, out);
+	out->pace = engine_pace(e);
 	engine_flags(e, out->flags);
 	snprintf(out->violation, sizeof(out->violation), "%s", engine_first_violation(e));
 	expect_live_blocks(e);
@@ -374,6 +380,38 @@ static struct outcome all_ways(const char *name, unsigned int behaviour)
 	}
 	free(events);
 	return first;
+}
+
+/* Slow enough to be waited for in the middle of batches, and too fast for that. */
+static void times_make_no_difference_to_what_is_done(void **unused)
+{
+	static const unsigned int behaviours[] = {HONEST, WHOLE_ONLY, REFUSES | WHOLE_ONLY, LIES};
+	static const double speeds[] = {0, 1e12};
+	struct event *events = calloc(EVENTS, sizeof(*events));
+	struct outcome plain, timed;
+
+	(void)unused;
+	nasty_events(events, EVENTS, 1, FRAMES, FRAMES, CPUS);
+	for (size_t i = 0; i < ARRAY_SIZE(behaviours) * ARRAY_SIZE(speeds); i++) {
+		const double span = (double)(events[EVENTS - 1].time_ns - events[0].time_ns);
+		const unsigned int behaviour = behaviours[i % ARRAY_SIZE(behaviours)];
+		const double speed = speeds[i / ARRAY_SIZE(behaviours)];
+
+		assert_true(span > 0);
+		played_speed = 0;
+		play_with("firstfit", behaviour, events, EVENTS, 1, 0, &plain);
+		/* Half a second of waiting in all. */
+		played_speed = speed > 0 ? speed : span / 5e8;
+		play_with("firstfit", behaviour, events, EVENTS, 0, 0, &timed);
+		played_speed = 0;
+		assert_int_equal(timed.latencies[LATENCY_LATE], timed.pace.ops);
+		assert_true(timed.pace.ops > EVENTS / 2);
+		assert_true(speed > 0 || timed.pace.due_ns > 490000000);
+		timed.latencies[LATENCY_LATE] = 0;
+		memset(&timed.pace, 0, sizeof(timed.pace));
+		expect_same(&plain, &timed, 0, 0);
+	}
+	free(events);
 }
 
 static void batches_make_no_difference_to_an_honest_back_end(void **unused)
@@ -932,6 +970,7 @@ static void allocations_are_told_apart_by_how_they_were_served(void **unused)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(times_make_no_difference_to_what_is_done),
 		cmocka_unit_test(batches_make_no_difference_to_an_honest_back_end),
 		cmocka_unit_test(batches_make_no_difference_to_one_that_cannot_split),
 		cmocka_unit_test(batches_make_no_difference_to_one_that_refuses),

@@ -12,13 +12,14 @@
 #include <cmocka.h>
 
 #include "base/bits.h"
-#include "replay/bench/tally.h"
+#include "replay/tally.h"
 
 /* ---- a sink that writes down what it is told ---- */
 
 struct written {
 	struct result_sink sink;
-	char text[4000]; /* a line per record, in order */
+	char text[4000]; /* a line per record, in order; spreads only where they are wanted */
+	bool spreads;
 };
 
 static int write_down(struct result_sink *sink, const struct result_record *r, struct error *err)
@@ -40,6 +41,14 @@ static int write_down(struct result_sink *sink, const struct result_record *r, s
 		else
 			snprintf(at, room, "metric %u %g\n", r->metric.metric - METRIC_COUNT,
 				 r->metric.value);
+		break;
+	case RESULT_SPREAD:
+		if (w->spreads)
+			snprintf(at, room, "spread %u %g\n", r->spread.metric, r->spread.value);
+		break;
+	case RESULT_DOUBT:
+		snprintf(at, room, "doubt %s %lu\n", doubt_table[r->doubt.doubt].name,
+			 (unsigned long)r->doubt.count);
 		break;
 	case RESULT_COUNTER:
 		snprintf(at, room, "counter %u %lu\n", r->counter.metric - METRIC_COUNT,
@@ -144,7 +153,7 @@ static void a_noisy_metric_is_the_median_and_an_exact_one_the_worst(void **state
 	}
 	assert_int_equal(t.done, 3);
 	expect_told(&t, true,
-		    "free_huge 6\nmoves_to_compact 7\ncas_ns 11\n"
+		    "free_huge 6\nmoves_to_compact 7\ncas_ns 11\ndoubt repetitions_differ 2\n"
 		    "warning free_huge is from 6 to 8 over the repetitions; where an exact metric "
 		    "differs, the worst is told\n");
 }
@@ -191,7 +200,8 @@ static void a_modelled_metric_that_differs_is_told_like_an_exact_one(void **stat
 		end(&t);
 	}
 	expect_told(&t, true,
-		    "row 0 dram.joules\nmetric 0 2\nwarning joules is from 1 to 2 over the "
+		    "row 0 dram.joules\nmetric 0 2\ndoubt repetitions_differ 1\nwarning joules is "
+		    "from 1 to 2 over the "
 		    "repetitions; where an exact metric differs, the worst is told\n");
 }
 
@@ -226,6 +236,65 @@ static void of_what_failed_only_warnings_are_told(void **state)
 	expect_told(&t, false, "warning smoke\n");
 }
 
+static void every_noisy_metric_has_its_spread_told(void **state)
+{
+	static const double times[] = {30, 10, 11}, still[] = {0, 0, 0};
+	struct written w = {.sink = {.take = write_down}, .spreads = true};
+	struct tally t = made(3);
+	char text[400];
+
+	(void)state;
+	for (unsigned int i = 0; i < 3; i++) {
+		begin(&t);
+		bring(&t, 0, "dram", "wakes_ns", METRIC_NOISY);
+		measure(&t, METRIC_free_huge, 5);
+		measure(&t, METRIC_minor_faults, still[i]);
+		measure(&t, METRIC_cas_ns, times[i]);
+		measure(&t, METRIC_COUNT, 100 * times[i]);
+		end(&t);
+	}
+	assert_int_equal(tally_tell(&t, true, &w.sink, NULL), 0);
+	snprintf(text, sizeof(text),
+		 "row 0 dram.wakes_ns\nfree_huge 5\nminor_faults 0\nspread %u 0\ncas_ns 11\n"
+		 "spread %u 1.81818\nmetric 0 1100\nspread %u 1.81818\n",
+		 METRIC_minor_faults, METRIC_cas_ns, METRIC_COUNT);
+	assert_string_equal(w.text, text);
+	tally_destroy(&t);
+}
+
+static void of_one_repetition_no_spread_is_told(void **state)
+{
+	struct written w = {.sink = {.take = write_down}, .spreads = true};
+	struct tally t = made(1);
+
+	(void)state;
+	begin(&t);
+	measure(&t, METRIC_cas_ns, 5);
+	end(&t);
+	assert_int_equal(tally_tell(&t, true, &w.sink, NULL), 0);
+	assert_string_equal(w.text, "cas_ns 5\n");
+	tally_destroy(&t);
+}
+
+static void who_it_is_comes_from_the_first(void **state)
+{
+	struct written w = {.sink = {.take = write_down}};
+	struct tally t = made(2);
+	char text[100];
+
+	(void)state;
+	assert_false(tally_has_run(&t));
+	for (unsigned int i = 0; i < 2; i++) {
+		begin(&t);
+		assert_true(tally_has_run(&t));
+		end(&t);
+	}
+	assert_int_equal(tally_tell_run(&t, &w.sink, NULL), 0);
+	snprintf(text, sizeof(text), "kind %d\nkind %d\n", RESULT_RUN, RESULT_SETTING);
+	assert_string_equal(w.text, text);
+	tally_destroy(&t);
+}
+
 static void a_figure_that_no_row_tells_is_refused(void **state)
 {
 	const struct result_record record = {.kind = RESULT_METRIC, .metric = {METRIC_COUNT, 1}};
@@ -247,6 +316,9 @@ int main(void)
 		cmocka_unit_test(a_modelled_metric_that_differs_is_told_like_an_exact_one),
 		cmocka_unit_test(samples_and_flags_come_from_the_first_and_warnings_once),
 		cmocka_unit_test(of_what_failed_only_warnings_are_told),
+		cmocka_unit_test(every_noisy_metric_has_its_spread_told),
+		cmocka_unit_test(of_one_repetition_no_spread_is_told),
+		cmocka_unit_test(who_it_is_comes_from_the_first),
 		cmocka_unit_test(a_figure_that_no_row_tells_is_refused),
 	};
 

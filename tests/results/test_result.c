@@ -63,6 +63,7 @@ static size_t make_records(struct result_record *r)
 		r[n].sample.state[i] = i % 3 ? i / 7.0 : (double)NAN;
 	n++;
 	r[n++] = (struct result_record){.kind = RESULT_METRIC, .metric = {METRIC_cas_ns, -0.125}};
+	r[n++] = (struct result_record){.kind = RESULT_SPREAD, .spread = {METRIC_cas_ns, 0.25}};
 	r[n++] = (struct result_record){
 		.kind = RESULT_LATENCY,
 		.latency = {LATENCY_ALLOC, LATENCY_ORDER9_10, LATENCY_FALLBACK, 4095, &histogram}};
@@ -205,6 +206,10 @@ static void assert_same(const struct result_record *a, const struct result_recor
 		assert_int_equal(a->metric.metric, b->metric.metric);
 		assert_true(a->metric.value == b->metric.value);
 		break;
+	case RESULT_SPREAD:
+		assert_int_equal(a->spread.metric, b->spread.metric);
+		assert_true(a->spread.value == b->spread.value);
+		break;
 	case RESULT_LATENCY:
 		assert_int_equal(a->latency.op, b->latency.op);
 		assert_int_equal(a->latency.order_class, b->latency.order_class);
@@ -292,6 +297,9 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 		break;
 	case RESULT_METRIC:
 		assert_true(r->metric.metric < METRIC_COUNT + RESULT_ROWS_MAX);
+		break;
+	case RESULT_SPREAD:
+		assert_true(r->spread.metric < METRIC_COUNT + RESULT_ROWS_MAX);
 		break;
 	case RESULT_SETTING:
 		assert_true(r->setting.role <= SETTING_FACT);

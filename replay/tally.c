@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "replay/bench/tally.h"
+#include "replay/tally.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -37,13 +37,18 @@ static int keep_warning(struct tally *t, const char *text)
 }
 
 /* Set aside what is to be passed on when the point is complete. */
+static int keep_in(int *fd, const struct result_record *record, struct error *err)
+{
+	if (*fd < 0)
+		*fd = memfd_create("quire-results", MFD_CLOEXEC);
+	if (*fd < 0)
+		return error_set(err, errno, "memory for results: %s", strerror(errno));
+	return result_write(*fd, record, err);
+}
+
 static int keep_record(struct tally *t, const struct result_record *record, struct error *err)
 {
-	if (t->fd < 0)
-		t->fd = memfd_create("quire-bench", MFD_CLOEXEC);
-	if (t->fd < 0)
-		return error_set(err, errno, "memory for samples: %s", strerror(errno));
-	return result_write(t->fd, record, err);
+	return keep_in(&t->fd, record, err);
 }
 
 static int append_row(struct tally *t, const struct result_metric_row *row)
@@ -121,10 +126,11 @@ static int tally_take(struct result_sink *sink, const struct result_record *reco
 		t->doubts.count[record->doubt.doubt] =
 			max_u64(t->doubts.count[record->doubt.doubt], record->doubt.count);
 		return 0;
-	case RESULT_RUN: /* these are told of the point, not of a repetition */
+	case RESULT_RUN:
 		t->nr_numbers = 0;
-		return 0;
+		return t->begun++ ? 0 : keep_in(&t->run_fd, record, err);
 	case RESULT_SETTING:
+		return t->begun > 1 ? 0 : keep_in(&t->run_fd, record, err);
 	case RESULT_ALIVE:
 		return 0;
 	case RESULT_DONE:
@@ -141,7 +147,8 @@ static int tally_take(struct result_sink *sink, const struct result_record *reco
 
 int tally_create(struct tally *t, uint32_t repetitions, struct error *err)
 {
-	*t = (struct tally){.sink = {.take = tally_take}, .repetitions = repetitions, .fd = -1};
+	*t = (struct tally){
+		.sink = {.take = tally_take}, .repetitions = repetitions, .run_fd = -1, .fd = -1};
 	t->values = calloc(repetitions, sizeof(*t->values));
 	if (!t->values)
 		return error_set(err, ENOMEM, "no memory for %u repetitions", repetitions);
@@ -152,6 +159,8 @@ int tally_create(struct tally *t, uint32_t repetitions, struct error *err)
 
 void tally_destroy(struct tally *t)
 {
+	if (t->run_fd >= 0)
+		close(t->run_fd);
 	if (t->fd >= 0)
 		close(t->fd);
 	for (size_t i = 0; i < t->nr_warnings; i++)
@@ -165,7 +174,7 @@ void tally_destroy(struct tally *t)
 	free(t->rows);
 	free(t->number);
 	free(t->values);
-	*t = (struct tally){.fd = -1};
+	*t = (struct tally){.run_fd = -1, .fd = -1};
 }
 
 /* ---- from repetitions to one value ---- */
@@ -206,24 +215,41 @@ static double worst(enum metric_direction direction, const double *sorted, uint3
 
 struct combined {
 	double value[METRIC_COUNT];
-	double *own; /* of the rows */
+	double spread[METRIC_COUNT]; /* NaN: not told */
+	double *own, *own_spread;    /* of the rows */
+	uint64_t differing;	     /* metrics that should be the same in all and are not */
 	/* The first metric that should be the same in all and is not; NULL: none. */
 	const char *differs;
 	double least, most;
 };
 
+/* Largest less smallest, as a share of the median. */
+static double spread_of(const double *sorted, uint32_t n)
+{
+	const double middle = median(sorted, n), range = n ? sorted[n - 1] - sorted[0] : 0;
+
+	if (n < 2 || !(middle > 0 || !(range > 0)))
+		return (double)NAN;
+	return range > 0 ? range / middle : 0;
+}
+
 /* One metric of which @values are the repetitions'; sorts them. */
 static double combine_one(const struct tally *t, struct combined *c, const char *name,
-			  enum metric_kind kind, enum metric_direction direction, double *values)
+			  enum metric_kind kind, enum metric_direction direction, double *values,
+			  double *spread)
 {
 	uint32_t n = sort_values(values, t->done);
 
+	*spread = kind == METRIC_NOISY ? spread_of(values, n) : (double)NAN;
 	if (kind == METRIC_NOISY)
 		return median(values, n);
-	if (!c->differs && n && (n < t->done || values[0] < values[n - 1])) {
-		c->differs = name;
-		c->least = values[0];
-		c->most = values[n - 1];
+	if (n && (n < t->done || values[0] < values[n - 1])) {
+		if (!c->differs) {
+			c->differs = name;
+			c->least = values[0];
+			c->most = values[n - 1];
+		}
+		c->differing++;
 	}
 	return worst(direction, values, n);
 }
@@ -234,40 +260,31 @@ static void column_of(const struct tally *t, enum metric m, double *values)
 		values[i] = t->values[i][m];
 }
 
-static void set_spread(struct combined *c, const struct tally *t, enum metric of,
-		       enum metric spread, double *scratch)
-{
-	double middle;
-	uint32_t n;
-
-	column_of(t, of, scratch);
-	n = sort_values(scratch, t->done);
-	middle = median(scratch, n);
-	c->value[spread] =
-		n > 1 && middle > 0 ? (scratch[n - 1] - scratch[0]) / middle : (double)NAN;
-}
-
 static void combine(const struct tally *t, struct combined *c, double *scratch)
 {
 	for (unsigned int m = 0; m < METRIC_COUNT; m++) {
 		const struct metric_info *info = &metric_table[m];
 
 		column_of(t, m, scratch);
-		c->value[m] = combine_one(t, c, info->name, info->kind, info->direction, scratch);
+		c->value[m] = combine_one(t, c, info->name, info->kind, info->direction, scratch,
+					  &c->spread[m]);
 	}
 	for (size_t i = 0; i < t->nr_rows; i++) {
 		const struct tally_row *row = &t->rows[i];
 
-		c->own[i] = combine_one(t, c, row->name, row->kind, row->direction, row->values);
+		c->own[i] = combine_one(t, c, row->name, row->kind, row->direction, row->values,
+					&c->own_spread[i]);
 	}
-	set_spread(c, t, METRIC_alloc_ns, METRIC_alloc_ns_spread, scratch);
-	set_spread(c, t, METRIC_free_ns, METRIC_free_ns_spread, scratch);
-	set_spread(c, t, METRIC_pair_ns, METRIC_pair_ns_spread, scratch);
+	/* Metrics of their own, so that tables and comparisons have them. */
+	c->value[METRIC_alloc_ns_spread] = c->spread[METRIC_alloc_ns];
+	c->value[METRIC_free_ns_spread] = c->spread[METRIC_free_ns];
+	c->value[METRIC_pair_ns_spread] = c->spread[METRIC_pair_ns];
 }
 
 /* What a median or a worst case does not show. */
 static int warn_about(struct tally *t, const struct combined *c)
 {
+	const enum metric time = isnan(c->value[METRIC_pair_ns]) ? METRIC_alloc_ns : METRIC_pair_ns;
 	char text[200];
 	int rc = 0;
 
@@ -278,12 +295,11 @@ static int warn_about(struct tally *t, const struct combined *c)
 			 c->differs, c->least, c->most);
 		rc = keep_warning(t, text);
 	}
-	if (!rc && c->value[METRIC_pair_ns_spread] > SPREAD_TOLD) {
+	if (!rc && c->spread[time] > SPREAD_TOLD) {
 		snprintf(text, sizeof(text),
-			 "pair_ns differs by %.0f %% of its median between repetitions: the host "
-			 "was "
-			 "not quiet",
-			 100 * c->value[METRIC_pair_ns_spread]);
+			 "%s differs by %.0f %% of its median between repetitions: the host "
+			 "was not quiet",
+			 metric_table[time].name, 100 * c->spread[time]);
 		rc = keep_warning(t, text);
 	}
 	return rc;
@@ -292,31 +308,36 @@ static int warn_about(struct tally *t, const struct combined *c)
 /* ---- telling ---- */
 
 /* Pass on what was kept. */
-static int tell_kept(const struct tally *t, struct result_sink *sink, struct error *err)
+static int tell_kept(int fd, struct result_sink *sink, struct error *err)
 {
 	int rc = 0;
 
-	if (t->fd < 0)
+	if (fd < 0)
 		return 0;
-	if (lseek(t->fd, 0, SEEK_SET) < 0)
-		return error_set(err, errno, "memory for samples: %s", strerror(errno));
+	if (lseek(fd, 0, SEEK_SET) < 0)
+		return error_set(err, errno, "memory for results: %s", strerror(errno));
 	do {
-		rc = result_read(t->fd, sink, err);
+		rc = result_read(fd, sink, err);
 	} while (rc > 0);
 	return rc;
 }
 
-static int tell_metrics(const double *values, size_t n, uint32_t first, struct result_sink *sink,
-			struct error *err)
+/* What is defined of @n metrics, those from @first on, and of their spreads. */
+static int tell_metrics(const double *values, const double *spreads, size_t n, uint32_t first,
+			struct result_sink *sink, struct error *err)
 {
-	struct result_record record = {.kind = RESULT_METRIC};
 	int rc = 0;
 
 	for (size_t i = 0; !rc && i < n; i++) {
-		record.metric.metric = first + (uint32_t)i;
-		record.metric.value = values[i];
+		const struct result_record metric = {.kind = RESULT_METRIC,
+						     .metric = {first + (uint32_t)i, values[i]}};
+		const struct result_record spread = {.kind = RESULT_SPREAD,
+						     .spread = {first + (uint32_t)i, spreads[i]}};
+
 		if (!isnan(values[i]))
-			rc = sink->take(sink, &record, err);
+			rc = sink->take(sink, &metric, err);
+		if (!rc && !isnan(spreads[i]))
+			rc = sink->take(sink, &spread, err);
 	}
 	return rc;
 }
@@ -328,24 +349,31 @@ static int tell_results(struct tally *t, struct result_sink *sink, struct error 
 	int rc = -ENOMEM;
 
 	if (c)
-		c->own = calloc(t->nr_rows + 1, sizeof(*c->own));
+		c->own = calloc(2 * (t->nr_rows + 1), sizeof(*c->own));
 	if (scratch && c && c->own) {
+		c->own_spread = c->own + t->nr_rows + 1;
 		combine(t, c, scratch);
+		t->doubts.count[DOUBT_repetitions_differ] = c->differing;
 		rc = warn_about(t, c);
 	}
 	if (rc)
 		error_set(err, ENOMEM, "no memory for results");
 	if (!rc)
-		rc = tell_kept(t, sink, err);
+		rc = tell_kept(t->fd, sink, err);
 	if (!rc)
-		rc = tell_metrics(c->value, METRIC_COUNT, 0, sink, err);
+		rc = tell_metrics(c->value, c->spread, METRIC_COUNT, 0, sink, err);
 	if (!rc)
-		rc = tell_metrics(c->own, t->nr_rows, METRIC_COUNT, sink, err);
+		rc = tell_metrics(c->own, c->own_spread, t->nr_rows, METRIC_COUNT, sink, err);
 	free(scratch);
 	if (c)
 		free(c->own);
 	free(c);
 	return rc;
+}
+
+int tally_tell_run(struct tally *t, struct result_sink *sink, struct error *err)
+{
+	return tell_kept(t->run_fd, sink, err);
 }
 
 int tally_tell(struct tally *t, bool whole, struct result_sink *sink, struct error *err)
