@@ -206,11 +206,17 @@ static int read_host(struct host_topology *t, const struct affinity *a)
 	hwloc_topology_t hw;
 	int rc;
 
+	errno = 0;
 	if (load(&hw, NULL))
-		return guess(t, a);
-	allowed = hwloc_topology_is_thissystem(hw) ? hwloc_bitmap_alloc() : NULL;
-	if (!allowed || hwloc_get_cpubind(hw, allowed, HWLOC_CPUBIND_THREAD))
+		return errno == ENOMEM ? -ENOMEM : guess(t, a);
+	allowed = hwloc_bitmap_alloc();
+	errno = 0;
+	if (!allowed)
+		rc = -ENOMEM;
+	else if (!hwloc_topology_is_thissystem(hw))
 		rc = guess(t, a);
+	else if (hwloc_get_cpubind(hw, allowed, HWLOC_CPUBIND_THREAD))
+		rc = errno == ENOMEM ? -ENOMEM : guess(t, a);
 	else
 		rc = read_topology(t, hw, allowed);
 	/* It knows of fewer than the kernel lets us have. */
