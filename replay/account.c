@@ -182,6 +182,8 @@ ENGINE_HOT void account_alloc(struct engine *e, const struct batch *b, unsigned 
 	e->account.by_flags[got.flags & ((1U << FLAG_KINDS) - 1)]++;
 	if (placement_is_sound(e, &op->req, got.pfn, batch_event(b, i))) {
 		memory_state_hold(e->account.state, got.pfn, op->req.order, op->movable);
+		if (e->account.nodes)
+			nodes_count(e->account.nodes, e->account.state, &op->req, got.pfn);
 		if (e->account.owner)
 			owners_set(e, got.pfn, op->req.order, op->recorded, op->movable);
 	} else if (inside(e, got.pfn, op->req.order)) {
@@ -364,6 +366,11 @@ int account_create(struct engine *e, struct error *err)
 		rc = marks_create(&acc->stray, e->objects->end - e->objects->start, err);
 	if (!rc && e->config.both_ways)
 		rc = owners_create(e, err);
+	if (!rc && e->machine->nr_nodes > 1) {
+		acc->nodes = nodes_create(e->machine);
+		if (!acc->nodes)
+			rc = error_set(err, ENOMEM, "no memory to count by node");
+	}
 	return rc;
 }
 
@@ -386,6 +393,7 @@ void account_destroy(struct engine *e)
 			free(acc->latency[i]);
 	free(acc->latency);
 	free(acc->quick);
+	free(acc->nodes);
 	owners_destroy(e);
 	marks_destroy(&acc->stray);
 	memory_state_destroy(acc->state);
@@ -398,6 +406,11 @@ void engine_flags(const struct engine *e, uint64_t of[FLAG_KINDS])
 		for (unsigned int i = 0; i < ARRAY_SIZE(e->account.by_flags); i++)
 			of[f] += i >> f & 1 ? e->account.by_flags[i] : 0;
 	}
+}
+
+const struct node_counts *engine_nodes(const struct engine *e)
+{
+	return e->account.nodes;
 }
 
 bool engine_has_oracle(const struct engine *e)

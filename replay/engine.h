@@ -28,6 +28,7 @@
 #include "traces/file/trace.h"
 
 struct engine;
+struct node_counts;
 
 #define ENGINE_BATCH_MAX 256
 
@@ -178,6 +179,9 @@ struct memory_state *engine_state(struct engine *e);
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
 				       enum latency_path path, enum latency_class c,
 				       unsigned int cpu);
+
+/** Which nodes served allocations (replay/nodes.h); NULL: the machine has one. */
+const struct node_counts *engine_nodes(const struct engine *e);
 
 /* What was done to real memory. */
 struct engine_touch {

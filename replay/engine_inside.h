@@ -11,6 +11,7 @@
 #include "replay/batch.h"
 #include "replay/engine.h"
 #include "replay/marks.h"
+#include "replay/nodes.h"
 #include "replay/objects.h"
 #include "replay/pace.h"
 #include "replay/parts.h"
@@ -74,6 +75,7 @@ struct accounting {
 	uint64_t ghost_frees, deferred_frames, rescued_failures, alloc_failures, prefill_failures;
 	uint64_t hotplug_refusals, zone_mismatches, oracle_violations;
 	uint64_t by_flags[1 << FLAG_KINDS]; /* allocations */
+	struct node_counts *nodes;	    /* NULL: the machine has one */
 	char first_violation[200];
 	struct histogram **latency; /* [lane][class][cpu], allocated when first needed */
 	struct histogram **quick;   /* the same by [cpu][lane][order, of 16] */

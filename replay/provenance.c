@@ -89,6 +89,9 @@ static void print_machine(FILE *out, const struct machine *m)
 		print_zone(out, &m->zones[z]);
 	for (unsigned int cpu = 0; m->nr_nodes > 1 && cpu < m->nr_cpus; cpu++)
 		fprintf(out, "%u ", m->node_of_cpu[cpu]);
+	/* Nothing is said of usual ones: machines that were known before distances were keep their names. */
+	for (size_t i = 0; m->distances && i < (size_t)m->nr_nodes * m->nr_nodes; i++)
+		fprintf(out, "%sdistance %u", i ? " " : "\n", m->distances[i]);
 	for (size_t i = 0; i < m->nr_absent; i++)
 		fprintf(out, "absent %d %" PRIu64 " %" PRIu64 "\n", (int)m->absent[i].why,
 			m->absent[i].range.start, m->absent[i].range.end);

@@ -68,6 +68,7 @@ struct replay_config {
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
+	bool pin;	     /* keep the run on one CPU of the host */
 	bool salvage;	     /* replay what is intact of a damaged trace */
 	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
 	const char *label;   /* NULL: none */

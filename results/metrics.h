@@ -52,6 +52,11 @@
 	  "placements in a higher zone than the request allows, or off its node with "             \
 	  "GFP_THISNODE: by back ends that do not honour zones, and of the start snapshot; needs " \
 	  "the oracle")                                                                            \
+	X(node_misses, "", LOWER, EXACT,                                                           \
+	  "allocations served from another node than they asked for; the start snapshot's apart")  \
+	X(node_distance, "", LOWER, EXACT,                                                         \
+	  "mean distance of allocations from the node they asked for, 10 being itself; of "        \
+	  "machines with several nodes")                                                           \
 	X(oracle_violations, "", LOWER, EXACT,                                                     \
 	  "frames out of range, misaligned, handed out twice, or frees refused")                   \
 	X(end_parked_frames, "frames", NEUTRAL, EXACT,                                             \

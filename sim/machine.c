@@ -106,6 +106,13 @@ int machine_copy(const struct machine *from, struct machine **m, struct error *e
 		memcpy(made->absent, from->absent, from->nr_absent * sizeof(*made->absent));
 		made->nr_absent = from->nr_absent;
 	}
+	if (from->distances) {
+		rc = machine_set_distances(made, from->distances, err);
+		if (rc) {
+			machine_destroy(made);
+			return rc;
+		}
+	}
 	memcpy(made->node_of_cpu, from->node_of_cpu, from->nr_cpus * sizeof(*made->node_of_cpu));
 	memcpy(made->zones, from->zones, sizeof(made->zones));
 	made->nr_zones = from->nr_zones;
@@ -120,6 +127,7 @@ void machine_destroy(struct machine *m)
 {
 	if (!m)
 		return;
+	free(m->distances);
 	free(m->absent);
 	free(m->node_of_cpu);
 	free(m);
@@ -223,6 +231,46 @@ int machine_add_absent(struct machine *m, struct pfn_range range, enum absence w
 	return 0;
 }
 
+static int check_distances(const struct machine *m, const uint8_t *distances, struct error *err)
+{
+	for (size_t i = 0; i < (size_t)m->nr_nodes * m->nr_nodes; i++) {
+		const size_t from = i / m->nr_nodes, to = i % m->nr_nodes;
+
+		if (from == to ? distances[i] == DISTANCE_LOCAL
+			       : distances[i] > DISTANCE_LOCAL && distances[i] <= DISTANCE_MAX)
+			continue;
+		return error_set(
+			err, EINVAL,
+			"machine: distance %u from node %zu to node %zu; a node is %d from "
+			"itself, and %d to %d from others",
+			distances[i], from, to, DISTANCE_LOCAL, DISTANCE_LOCAL + 1, DISTANCE_MAX);
+	}
+	return 0;
+}
+
+int machine_set_distances(struct machine *m, const uint8_t *distances, struct error *err)
+{
+	const size_t n = (size_t)m->nr_nodes * m->nr_nodes;
+	uint8_t *kept = NULL;
+	bool usual = true;
+	int rc = check_distances(m, distances, err);
+
+	if (rc)
+		return rc;
+	for (size_t i = 0; i < n; i++)
+		usual = usual &&
+			(i / m->nr_nodes == i % m->nr_nodes || distances[i] == DISTANCE_REMOTE);
+	if (!usual) {
+		kept = malloc(n);
+		if (!kept)
+			return error_set(err, ENOMEM, "machine: out of memory");
+		memcpy(kept, distances, n);
+	}
+	free(m->distances);
+	m->distances = kept;
+	return 0;
+}
+
 int machine_check(const struct machine *m, struct error *err)
 {
 	pfn_t after = 0;
@@ -261,7 +309,7 @@ int machine_check(const struct machine *m, struct error *err)
 			return rc;
 		after = a->range.end;
 	}
-	return 0;
+	return m->distances ? check_distances(m, m->distances, err) : 0;
 }
 
 uint64_t machine_managed(const struct machine *m)
@@ -372,15 +420,39 @@ static unsigned int zonelist_of_node(const struct machine *m, unsigned int node,
 	return n;
 }
 
+/*
+ * The node with zones that is next behind @after, as seen from @node: the farther, the later, equally far ones
+ * by number. Return: false: there is none.
+ */
+static bool next_node(const struct machine *m, unsigned int node, unsigned int *after)
+{
+	const unsigned int last = machine_distance(m, node, *after);
+	unsigned int best = 0, nearest = DISTANCE_MAX + 1;
+
+	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		const unsigned int other = m->zones[i].node;
+		const unsigned int far = machine_distance(m, node, other);
+
+		/* Its own node was the first; zones come in the order of their nodes. */
+		if (other == node ||
+		    (*after != node && (far < last || (far == last && other <= *after))))
+			continue;
+		if (far < nearest) {
+			nearest = far;
+			best = other;
+		}
+	}
+	*after = best;
+	return nearest <= DISTANCE_MAX;
+}
+
 unsigned int machine_zonelist(const struct machine *m, unsigned int node, unsigned int highest_type,
 			      uint8_t zones[MACHINE_ZONES_MAX])
 {
 	unsigned int n = zonelist_of_node(m, node, highest_type, zones, 0);
 
-	for (unsigned int other = 0; other < m->nr_nodes; other++) {
-		if (other != node)
-			n = zonelist_of_node(m, other, highest_type, zones, n);
-	}
+	for (unsigned int other = node; next_node(m, node, &other);)
+		n = zonelist_of_node(m, other, highest_type, zones, n);
 	return n;
 }
 

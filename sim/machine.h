@@ -108,7 +108,14 @@ struct machine {
 	uint16_t *node_of_cpu;	     /* nr_cpus entries */
 	struct absent_range *absent; /* sorted, disjoint, inside zone spans */
 	size_t nr_absent;
+	/* nr_nodes rows of nr_nodes: from the row's node to the column's. NULL: the usual ones. */
+	uint8_t *distances;
 };
+
+/* How far memory is from a node, as firmware tells kernels (the SLIT): a latency in tenths of its own node's. */
+#define DISTANCE_LOCAL	10
+#define DISTANCE_REMOTE 20 /* what is taken where nothing is told */
+#define DISTANCE_MAX	254
 
 /**
  * machine_create - an empty description with the defaults of x86-64, to be filled by its creator
@@ -141,6 +148,15 @@ int machine_add_zone(struct machine *m, const struct zone *zone, struct error *e
 int machine_add_absent(struct machine *m, struct pfn_range range, enum absence why,
 		       struct error *err);
 
+/**
+ * machine_set_distances - how far nodes are from each other
+ * @distances: nr_nodes rows of nr_nodes, copied; where all are the usual ones, nothing is kept, so that such
+ * a machine is the same as one of which nothing is said
+ * Return: 0; -ENOMEM; -EINVAL: a node is not DISTANCE_LOCAL from itself, or another is not farther, up to
+ * DISTANCE_MAX.
+ */
+int machine_set_distances(struct machine *m, const uint8_t *distances, struct error *err);
+
 /** Check every promise of the struct (for a description that came out of a file). */
 int machine_check(const struct machine *m, struct error *err);
 
@@ -167,6 +183,15 @@ static inline pfn_t machine_end(const struct machine *m)
 			end = m->zones[i].end;
 	}
 	return end;
+}
+
+/** From node @from to the memory of node @to. It need not be as far back. */
+static inline unsigned int machine_distance(const struct machine *m, unsigned int from,
+					    unsigned int to)
+{
+	if (m->distances)
+		return m->distances[(size_t)from * m->nr_nodes + to];
+	return from == to ? DISTANCE_LOCAL : DISTANCE_REMOTE;
 }
 
 /** Index of the zone that spans @pfn, or -1. O(zones). */
@@ -215,7 +240,8 @@ static inline unsigned int machine_preferred_zone(const struct machine *m, unsig
 						  unsigned int highest)
 {
 	const unsigned int type = m->zones[highest].type;
-	int first = -1;
+	unsigned int nearest = DISTANCE_MAX + 1;
+	uint32_t first = highest;
 
 	if (m->zones[highest].node == node)
 		return highest;
@@ -223,15 +249,17 @@ static inline unsigned int machine_preferred_zone(const struct machine *m, unsig
 		if (m->zones[i].node == node && m->zones[i].type <= type)
 			return i;
 	}
-	/* It has none: the next node's. */
+	/* It has none: the nearest node's, the lowest of them. */
 	for (uint32_t i = 0; i < m->nr_zones; i++) {
+		const unsigned int far = machine_distance(m, node, m->zones[i].node);
+
 		if (m->zones[i].type > type)
 			continue;
-		if (first >= 0 && m->zones[i].node != m->zones[first].node)
-			break;
-		first = (int)i;
+		if (far < nearest || m->zones[i].node == m->zones[first].node)
+			first = i;
+		nearest = far < nearest ? far : nearest;
 	}
-	return (unsigned int)first;
+	return first;
 }
 
 /* Index of the first absent range that ends after @pfn. */
@@ -343,7 +371,9 @@ static inline unsigned int machine_asked_node(const struct machine *m, pfn_t rec
 
 /**
  * machine_zonelist - the zones a request may try, in order: @node's from @highest_type down, then
- * the other nodes' by number
+ * those of the other nodes, the nearest first, equally far ones by number
+ * (A kernel prefers, of equally far ones, those with higher numbers than its own, and spreads the load of
+ * several nodes over them.)
  * Return: how many were written to @zones (at most MACHINE_ZONES_MAX).
  */
 unsigned int machine_zonelist(const struct machine *m, unsigned int node, unsigned int highest_type,

@@ -15,12 +15,13 @@
 
 /* ---- what may be written ---- */
 
-enum { TOP_DESCRIPTION, TOP_MIN_FREE, TOP_NODES, TOP_ABSENT, TOP_KEYS };
+enum { TOP_DESCRIPTION, TOP_MIN_FREE, TOP_NODES, TOP_DISTANCES, TOP_ABSENT, TOP_KEYS };
 
 static const struct yaml_key top_keys[] = {
 	[TOP_DESCRIPTION] = {"description", YAML_TEXT, true},
 	[TOP_MIN_FREE] = {"min_free", YAML_TEXT, false},
 	[TOP_NODES] = {"nodes", YAML_LIST, true},
+	[TOP_DISTANCES] = {"distances", YAML_LIST, false},
 	[TOP_ABSENT] = {"absent", YAML_LIST, false},
 	{NULL},
 };
@@ -349,6 +350,54 @@ static int read_nodes(struct reading *r)
 	return rc;
 }
 
+/* Distances from one node; @n: of nodes. */
+static int read_distances_from(const struct reading *r, const struct yaml *row, uint32_t from,
+			       uint8_t *distances)
+{
+	const uint32_t n = r->m->nr_nodes;
+	const struct yaml *at;
+	uint32_t to = 0;
+	int rc = 0;
+
+	if (row->kind != YAML_LIST)
+		return complain(r, row,
+				"distances: not a row of them; write a list for each node: "
+				"[[10, 20], [20, 10]]");
+	for (at = row->first; !rc && at && to < n; at = at->next, to++) {
+		uint64_t far;
+
+		rc = yaml_uint(r->doc, at, from == to ? DISTANCE_LOCAL : DISTANCE_LOCAL + 1,
+			       from == to ? DISTANCE_LOCAL : DISTANCE_MAX, &far, r->err);
+		distances[to] = rc ? 0 : (uint8_t)far;
+	}
+	if (!rc && (at || to < n))
+		rc = yaml_complain(r->doc, row, r->err,
+				   "distances: a row needs one for each of the %" PRIu32 " nodes",
+				   n);
+	return rc;
+}
+
+static int read_distances(const struct reading *r, const struct yaml *list)
+{
+	const uint32_t n = r->m->nr_nodes;
+	uint8_t distances[MACHINE_ZONES_MAX * MACHINE_ZONES_MAX];
+	const struct yaml *row = list->first;
+	struct error why;
+	uint32_t from = 0;
+	int rc = 0;
+
+	for (; !rc && row && from < n; row = row->next, from++)
+		rc = read_distances_from(r, row, from, &distances[(size_t)from * n]);
+	if (!rc && (row || from < n))
+		rc = yaml_complain(r->doc, list, r->err,
+				   "distances: one row for each of the %" PRIu32 " nodes is needed",
+				   n);
+	if (rc)
+		return rc;
+	rc = machine_set_distances(r->m, distances, &why);
+	return rc ? object(r, list, rc, &why) : 0;
+}
+
 static int read_absent(struct reading *r, const struct yaml *at)
 {
 	const struct yaml *values[ABSENT_KEYS];
@@ -426,6 +475,8 @@ static int read_machine(struct reading *r, struct machine_notes *notes)
 		rc = read_frames(r, r->values[TOP_MIN_FREE], &min_free);
 	if (!rc)
 		rc = read_nodes(r);
+	if (!rc && r->values[TOP_DISTANCES])
+		rc = read_distances(r, r->values[TOP_DISTANCES]);
 	if (rc)
 		return rc;
 	absent = r->values[TOP_ABSENT] ? r->values[TOP_ABSENT]->first : NULL;

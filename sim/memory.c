@@ -51,6 +51,29 @@ static int create_states(struct memory *memory, const struct machine *m)
 	return 0;
 }
 
+void memory_plan_nodes(enum backing_kind kind, const struct machine *machine,
+		       const struct node_host *host, struct node_plan *plan)
+{
+	if (kind == BACKING_NONE)
+		node_plan_nothing(plan, "there is no memory behind the frames");
+	else if (kind == BACKING_FILE)
+		node_plan_nothing(plan, "a file's pages are where the host's cache has put them");
+	else
+		node_plan_make(machine, host, plan);
+}
+
+/* All at once, where pages that are not there yet can be bound. */
+static int bind_all(const struct memory *memory, struct error *err)
+{
+	const struct machine *m = memory->machine;
+
+	if (!memory->node_plan || !memory->frames || memory->kind == BACKING_HUGETLB)
+		return 0;
+	return node_plan_bind(memory->node_plan, memory->node_host, m, memory->frames,
+			      machine_start(m) / HUGE_FRAMES,
+			      div_round_up(machine_end(m), HUGE_FRAMES), err);
+}
+
 int memory_create(const struct memory_config *config, const struct machine *machine,
 		  struct memory **memory, struct error *err)
 {
@@ -66,6 +89,8 @@ int memory_create(const struct memory_config *config, const struct machine *mach
 	made->machine = machine;
 	made->path = config->path;
 	made->host = config->host;
+	made->node_plan = config->node_plan && config->node_plan->bound ? config->node_plan : NULL;
+	made->node_host = config->node_host ? config->node_host : &node_this_host;
 	made->bytes = (machine_end(machine) - machine_start(machine)) << machine->page_shift;
 	rc = (config->ops ? config->ops : kind_ops[config->kind])->map(made, err);
 	if (rc) {
@@ -73,6 +98,11 @@ int memory_create(const struct memory_config *config, const struct machine *mach
 		return err ? error_prefix(err, "backing %s", name) : rc;
 	}
 	made->ops = config->ops ? config->ops : kind_ops[config->kind];
+	rc = bind_all(made, err);
+	if (rc) {
+		memory_destroy(made);
+		return err ? error_prefix(err, "backing %s", name) : rc;
+	}
 	*memory = made;
 	return 0;
 }

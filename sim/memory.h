@@ -16,6 +16,7 @@
 
 #include "sim/huge_state.h"
 #include "sim/machine.h"
+#include "sim/host_nodes.h"
 
 enum backing_kind {
 	BACKING_NONE,
@@ -70,6 +71,9 @@ struct memory_config {
 	const char *path;	      /* of the file, for kinds that need one; NULL: none */
 	const struct memory_ops *ops; /* NULL: those of the kind */
 	void *host;		      /* where memory.host starts out; for ops of one's own */
+	/* What comes from which node of the host; outlives the memory. NULL: from anywhere. */
+	const struct node_plan *node_plan;
+	const struct node_host *node_host; /* who binds it; NULL: node_this_host */
 };
 
 struct memory {
@@ -80,16 +84,25 @@ struct memory {
 	uint64_t bytes; /* from byte 0 of machine_start() to machine_end() */
 	void *frames;	/* byte 0 of machine_start(); NULL: there is nothing to touch */
 	void *host;	/* the ops' own */
+	const struct node_plan *node_plan; /* NULL: nothing is bound */
+	const struct node_host *node_host;
 	huge_state_byte *huge_state; /* of 2 MiB block pfn / 512, indexed from block 0 */
 	size_t nr_huge;
 };
+
+/**
+ * memory_plan_nodes - node_plan_make() for a kind of backing
+ * Where there is no memory, or a file's, which lies where the host's cache has put it, nothing can be bound.
+ */
+void memory_plan_nodes(enum backing_kind kind, const struct machine *machine,
+		       const struct node_host *host, struct node_plan *plan);
 
 /**
  * memory_create - backing for a machine
  * @config: read during the call, but for path and host
  * The caller owns @memory: memory_destroy(). Blocks wholly inside an offline range start as
  * HUGE_OFFLINE, all others with no bit set.
- * Return: 0; -ENOMEM; or what map said, prefixed by the kind's name.
+ * Return: 0; -ENOMEM; or what map or node_plan_bind() said, prefixed by the kind's name.
  */
 int memory_create(const struct memory_config *config, const struct machine *machine,
 		  struct memory **memory, struct error *err);

@@ -35,6 +35,9 @@ LIBRARIES = {
     "tracefs.h": {"traces"},
     "zstd.h": {"traces", "analysis"},
     "yaml.h": {"base"},
+    "numa.h": {"sim"},
+    "numaif.h": {"sim"},
+    "hwloc.h": {"replay"},
 }
 # Libraries name parameters and remedies; how a command line spells them is cli/'s to know, and its parser's.
 NO_FLAGS = ("base", "results", "sim", "allocators", "traces", "replay", "analysis")

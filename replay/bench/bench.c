@@ -7,10 +7,12 @@
 #include "base/bits.h"
 #include "replay/bench/kinds.h"
 #include "replay/bench/rig.h"
+#include "replay/bench/seats.h"
 #include "replay/clock.h"
 
 /* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
-static void state_settings(const struct bench_point *p, const struct machine *m, struct settings *s)
+static void state_settings(const struct bench_point *p, const struct machine *m,
+			   const struct bench_seats *seats, struct settings *s)
 {
 	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
@@ -26,6 +28,9 @@ static void state_settings(const struct bench_point *p, const struct machine *m,
 		settings_number(s, SETTING_QUESTION, "rounds", p->rounds, "");
 	settings_number(s, SETTING_CARE, "repetitions", p->repetitions, "");
 	settings_bool(s, SETTING_CARE, "oracle", p->oracle && checked, true);
+	if (p->kind != BENCH_FRAG) /* which is not timed */
+		settings_text(s, SETTING_FACT, "placement", seats->text, NULL);
+	settings_text(s, SETTING_FACT, "numa", seats->nodes.text, NULL);
 	tell_machine_facts(s, m);
 }
 
@@ -45,6 +50,7 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 		.threads = p->threads,
 		.order = (int32_t)p->order,
 	};
+	struct bench_seats seats = {.text = NULL};
 	struct machine *m;
 	struct tell tell;
 	int rc = bench_machine(p, &m, err);
@@ -54,9 +60,16 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 	run.machine = m;
 	snprintf(mode, sizeof(mode), "bench-%s", bench_kind_names[p->kind]);
 	snprintf(asked, sizeof(asked), "bench %s", bench_kind_names[p->kind]);
-	state_settings(p, m, &settings);
-	tell_init(&tell, sink, err ? err : &scratch);
-	rc = tell_run(&tell, &run, &settings);
+	if (p->kind != BENCH_FRAG)
+		rc = bench_seats_choose(p, m, &seats, err);
+	else
+		memory_plan_nodes(p->backing, m, &node_this_host, &seats.nodes);
+	if (!rc) {
+		state_settings(p, m, &seats, &settings);
+		tell_init(&tell, sink, err ? err : &scratch);
+		rc = tell_run(&tell, &run, &settings);
+	}
+	bench_seats_release(&seats);
 	machine_destroy(m);
 	return rc;
 }

@@ -21,6 +21,7 @@ struct bench_rig {
 	struct tell tell; /* what it says goes through here */
 	struct error *err;
 	struct machine *machine;
+	struct node_plan nodes; /* where its memory comes from */
 	struct world *world;
 	const struct allocator_ops *ops; /* the world's, for short */
 	struct allocator *a;

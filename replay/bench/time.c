@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * What an allocation and a free cost: bulk, rand and repeat. Threads are pinned to distinct CPUs of the
- * host, meet at a barrier, and time their own loop; nothing else happens in it. Between such phases
+ * host (replay/placement.h), meet at a barrier, and time their own loop; nothing else happens in it. Between such phases
  * the calling thread looks at what was handed out.
  */
 #include <errno.h>
@@ -16,6 +16,7 @@
 #include "base/bits.h"
 #include "base/random.h"
 #include "replay/bench/kinds.h"
+#include "replay/bench/seats.h"
 #include "replay/clock.h"
 
 /* A back end that is out of memory may take long to say so, each time. */
@@ -38,7 +39,7 @@ struct crew;
 struct worker {
 	struct crew *crew;
 	struct alloc_request request; /* as this thread's cpu */
-	int host_cpu;
+	uint32_t host_cpu;
 	pfn_t *frames;	/* what it holds */
 	uint64_t share; /* to be asked for */
 	uint64_t got, asked, refused, bad_frees;
@@ -61,27 +62,6 @@ struct crew {
 	double alloc_ns, free_ns, pair_ns; /* averages over the threads */
 };
 
-/* ---- CPUs of the host ---- */
-
-static int nth_cpu(const cpu_set_t *set, uint32_t n)
-{
-	for (size_t cpu = 0; cpu < CPU_SETSIZE; cpu++)
-		if (CPU_ISSET(cpu, set) && !n--)
-			return (int)cpu;
-	return -1;
-}
-
-static bool pin(int cpu)
-{
-	cpu_set_t set;
-
-	if (cpu < 0)
-		return false;
-	CPU_ZERO(&set);
-	CPU_SET((size_t)cpu, &set);
-	return !sched_setaffinity(0, sizeof(set), &set);
-}
-
 /* ---- a phase ---- */
 
 /* Spinning, so that all leave within a cache line's journey. */
@@ -99,7 +79,7 @@ static void *work(void *arg)
 {
 	struct worker *w = arg;
 
-	w->pinned = pin(w->host_cpu);
+	w->pinned = !placement_pin(w->host_cpu);
 	wait_for_all(w->crew);
 	w->phase(w);
 	return NULL;
@@ -395,7 +375,7 @@ static int fill(struct bench_rig *rig, uint64_t target)
 	return rc;
 }
 
-static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t *host,
+static int create_crew(struct crew *crew, struct bench_rig *rig, const struct seat *seat,
 		       uint64_t share)
 {
 	crew->rig = rig;
@@ -409,7 +389,7 @@ static int create_crew(struct crew *crew, struct bench_rig *rig, const cpu_set_t
 
 		w->crew = crew;
 		w->request = bench_rig_request(rig, t);
-		w->host_cpu = nth_cpu(host, t);
+		w->host_cpu = seat[t].cpu;
 		w->share = share;
 		w->frames = bench_pfns(share);
 		if (!w->frames)
@@ -591,25 +571,23 @@ static int tell(struct crew *crew)
 	return rc;
 }
 
-int bench_time(struct bench_rig *rig)
+/* On the CPUs of @seat. */
+static int measure(struct bench_rig *rig, const struct seat *seat)
 {
 	const struct bench_point *p = rig->point;
 	const struct churn_plan plan = bench_churn_plan(p, rig->machine);
 	const uint64_t used = churn_first_blocks(&plan);
 	uint64_t share = (rig->blocks - used) / 2 / p->threads;
 	struct crew crew = {0};
-	cpu_set_t host;
 	int rc;
 
 	if (p->kind == BENCH_REPEAT)
 		share = min_u64(share, BENCH_REPEAT_BLOCKS);
-	if (sched_getaffinity(0, sizeof(host), &host))
-		return error_set(rig->err, errno, "CPUs of this process: %s", strerror(errno));
 	/* What this thread does meanwhile warms the first worker's caches, always. */
-	pin(nth_cpu(&host, 0));
+	placement_pin(seat[0].cpu);
 	rc = fill(rig, used);
 	if (!rc)
-		rc = create_crew(&crew, rig, &host, share);
+		rc = create_crew(&crew, rig, seat, share);
 	if (!rc) {
 		measure_cas(&crew);
 		bench_touch_begin(&rig->touch);
@@ -620,6 +598,20 @@ int bench_time(struct bench_rig *rig)
 	if (!rc)
 		rc = tell(&crew);
 	destroy_crew(&crew);
-	sched_setaffinity(0, sizeof(host), &host);
+	return rc;
+}
+
+int bench_time(struct bench_rig *rig)
+{
+	struct affinity *before = affinity_save();
+	struct bench_seats seats;
+	int rc = bench_seats_choose(rig->point, rig->machine, &seats, rig->err);
+
+	if (!rc && seats.note[0])
+		rc = tell_warning(&rig->tell, "%s", seats.note);
+	if (!rc)
+		rc = measure(rig, seats.seat);
+	bench_seats_release(&seats);
+	affinity_restore(before);
 	return rc;
 }

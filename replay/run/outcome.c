@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 
 #include "base/bits.h"
+#include "replay/nodes.h"
 #include "replay/run/run.h"
 
 /*
@@ -101,6 +102,8 @@ static int send_counts(struct run *r)
 	/* Zones are looked at only with the oracle. */
 	if (!rc && engine_has_oracle(r->engine))
 		rc = tell_metric(&r->tell, METRIC_zone_mismatches, (double)c->zone_mismatches);
+	if (!rc)
+		rc = nodes_tell(engine_nodes(r->engine), engine_state(r->engine), &r->tell);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)
 		rc = tell_metric(&r->tell, METRIC_STATE_FIRST + i, r->last[i]);
 	for (unsigned int i = 0; !rc && i < METRIC_STATE_COUNT; i++)

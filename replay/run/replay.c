@@ -176,6 +176,10 @@ static void state_settings(const struct run *r, struct settings *s)
 		      sample_by_names[SAMPLE_BY_EVENTS]);
 	settings_bool(s, SETTING_CARE, "oracle", c->oracle && checked, true);
 	settings_uint(s, SETTING_CARE, "repetitions", c->repetitions ? c->repetitions : 1, "", 1);
+	settings_bool(s, SETTING_CARE, "pin", c->pin, false);
+	settings_text(s, SETTING_FACT, "placement", r->placement ? r->placement : "not pinned",
+		      NULL);
+	settings_text(s, SETTING_FACT, "numa", r->nodes.text, NULL);
 	tell_machine_facts(s, r->machine);
 	tell_trace_facts(s, r->totals);
 	settings_text(s, SETTING_FACT, "kernel", r->header->kernel, NULL);
@@ -258,15 +262,17 @@ static int set_up(struct run *r)
 
 	position_enter(r->config.position, PHASE_CREATE);
 	rc = footprint_tell(&footprint, &r->tell);
+	if (!rc && r->place_note[0])
+		rc = tell_warning(&r->tell, "%s", r->place_note);
 	if (!rc)
-		rc = world_create(
-			&(struct world_config){.machine = r->machine,
-					       .spec = r->config.spec,
-					       .kernel = r->header->kernel,
-					       .backing = {.kind = r->config.backing,
-							   .path = r->config.backing_path},
-					       .list_seed = r->config.list_seed},
-			&r->world, r->err);
+		rc = world_create(&(struct world_config){.machine = r->machine,
+							 .spec = r->config.spec,
+							 .kernel = r->header->kernel,
+							 .backing = {.kind = r->config.backing,
+								     .path = r->config.backing_path,
+								     .node_plan = &r->nodes},
+							 .list_seed = r->config.list_seed},
+				  &r->world, r->err);
 	if (!rc)
 		rc = create_engine(r);
 	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))
@@ -423,6 +429,7 @@ static void tear_down(struct run *r)
 	world_destroy(r->world);
 	frame_map_destroy(r->start_map);
 	trace_reader_close(r->reader);
+	run_let_go(r);
 }
 
 int replay_fits(const struct replay_config *config, bool *fits, struct error *err)
@@ -456,6 +463,8 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 	rc = open_trace(&r);
 	progress_begin(&r.progress, config->progress ? stderr : NULL, what,
 		       r.totals ? r.totals->events : 0);
+	if (!rc)
+		rc = run_place(&r);
 	if (!rc)
 		rc = send_run(&r);
 	if (!rc)

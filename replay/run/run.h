@@ -11,6 +11,7 @@
 #include "base/progress.h"
 #include "replay/engine.h"
 #include "replay/labels.h"
+#include "replay/placement.h"
 #include "replay/replay.h"
 #include "replay/tell.h"
 #include "traces/file/trace.h"
@@ -30,6 +31,10 @@ struct run {
 	struct trace_check read;	   /* of a salvaged trace: what there was to read */
 	char start_damage[ERROR_TEXT_MAX]; /* of a salvaged trace's start snapshot; "": none */
 	const struct machine *machine;	   /* on which it is played */
+	struct node_plan nodes;		   /* where its memory comes from */
+	char *placement; /* placement_text() of the worker; NULL: it is not pinned */
+	char place_note[PLACEMENT_NOTE_MAX]; /* what is to be said of that; "": nothing */
+	struct affinity *before;	     /* it was pinned; NULL: not */
 	struct world *world;
 	struct engine *engine;
 	struct labels *labels;	      /* NULL: the trace has none */
@@ -49,6 +54,16 @@ struct run {
 
 /** Was it to begin as recorded, as others can on this machine, and could not? */
 bool run_prefill_falls_short(const struct run *r);
+
+/* ---- place.c ---- */
+
+/**
+ * run_place - pin the calling thread, if that is wanted, and plan where memory comes from; before the run is told
+ * Ended by run_let_go() in any case. Return: 0; -ENOMEM; host_topology_load()'s.
+ */
+int run_place(struct run *r);
+/** Let the calling thread run where it could before. */
+void run_let_go(struct run *r);
 
 /* ---- sample.c ---- */
 

@@ -33,6 +33,12 @@ struct mapped {
 	 * Return: 0 or a negative errno, with @err set.
 	 */
 	int (*get)(struct mapped *m, size_t piece, struct error *err);
+	/**
+	 * bind - have the piece, which was just got, come from the node of the host that memory->node_plan says;
+	 * NULL: it was bound with the mapping, or is not
+	 * Return: 0 or a negative errno, with @err set.
+	 */
+	int (*bind)(const struct memory *memory, size_t piece, struct error *err);
 };
 
 /**

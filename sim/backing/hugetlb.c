@@ -4,6 +4,8 @@
  * is refused by the kernel if the pool is empty: one that does not gets its SIGBUS at the touch.
  */
 #include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -32,6 +34,42 @@ static int hugetlb_get(struct mapped *m, size_t piece, struct error *err)
 			 HUGETLB_POOL);
 }
 
+/* Has that node of the host a page? Reserving counts those of all nodes. Unknown: it will be seen. */
+static bool node_has_page(unsigned int node)
+{
+	char path[128], line[32] = "";
+	FILE *f;
+
+	snprintf(path, sizeof(path),
+		 "/sys/devices/system/node/node%u/hugepages/hugepages-2048kB/free_hugepages", node);
+	f = fopen(path, "re");
+	if (!f || !fgets(line, sizeof(line), f))
+		snprintf(line, sizeof(line), "1");
+	if (f)
+		fclose(f);
+	return strtoull(line, NULL, 10) > 0;
+}
+
+static int hugetlb_bind(const struct memory *memory, size_t piece, struct error *err)
+{
+	const struct machine *m = memory->machine;
+	const uint64_t block = machine_start(m) / HUGE_FRAMES + piece;
+	struct pfn_range range = {block * HUGE_FRAMES, (block + 1) * HUGE_FRAMES}, part;
+	unsigned int zone, node;
+	int rc = node_plan_bind(memory->node_plan, memory->node_host, m, memory->frames, block,
+				block + 1, err);
+
+	if (rc || !machine_next_part(m, &range, &zone, &part))
+		return rc;
+	node = memory->node_plan->host_node[m->zones[zone].node];
+	if (node_has_page(node))
+		return 0;
+	return error_set(err, ENOMEM,
+			 "node %u of the host has no huge pages left; grow its pool "
+			 "(/sys/devices/system/node/node%u/hugepages), or choose another backing",
+			 node, node);
+}
+
 static int hugetlb_map(struct memory *m, struct error *err)
 {
 	int rc;
@@ -44,6 +82,8 @@ static int hugetlb_map(struct memory *m, struct error *err)
 	if (rc)
 		return rc;
 	mapped_of(m)->get = hugetlb_get;
+	if (m->node_plan)
+		mapped_of(m)->bind = hugetlb_bind;
 	return 0;
 }
 

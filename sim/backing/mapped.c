@@ -134,6 +134,8 @@ int mapped_prepare(struct memory *memory, struct pfn_range range, struct error *
 		rc = look_at_host(m, err);
 		if (!rc && m->get)
 			rc = m->get(m, piece, err);
+		if (!rc && m->bind)
+			rc = m->bind(memory, piece, err);
 		if (rc)
 			return rc;
 		m->got[piece / 8] |= (uint8_t)(1U << piece % 8);

@@ -664,6 +664,57 @@ def a_benchmark_runs_on_a_machine_of_a_file():
                       "json").json()["runs"]
     same(run["metrics"]["moves_to_compact"], plain["metrics"]["moves_to_compact"], "moves")
 
+def what_a_full_node_cannot_serve_is_counted_for_every_back_end():
+    sample = os.path.join(SOURCE, "traces", "samples", "mix.quire")
+    machine = os.path.join(SOURCE, "configs", "machines", "two-node.yaml")
+    runs = succeeds("replay", sample, "--machine", machine, "-a", "buddy", "-a", "llfree", "-a", "percpu:inner=llfree",
+                    "-a", "firstfit", "--samples", "0", "--format", "json").json()["runs"]
+    for run in runs:
+        told = run["metrics"]
+        served = told["allocs"] - told["alloc_failures"]
+        same(told["node0_allocs"] + told["node1_allocs"], served, f"{run['spec']}: allocations")
+        same(told["node0_free_frames"] + told["node1_free_frames"], told["free_frames"], f"{run['spec']}: free")
+        check(0 < told["node_misses"] < served, told)
+        # Every miss is 11 farther than the 10 of all others.
+        check(abs(told["node_distance"] - 10 - 11 * told["node_misses"] / served) < 1e-9, told)
+        same(run["settings"]["numa"], "accounted: there is no memory behind the frames", "numa")
+    # Who looks at nodes misses them less often.
+    check(all(run["metrics"]["node_misses"] < runs[3]["metrics"]["node_misses"] / 2 for run in runs[:3]), runs)
+
+
+def it_is_told_where_workers_and_memory_are():
+    last = max(os.sched_getaffinity(0))
+    name = trace(events=1000)
+
+    def on_one():
+        os.sched_setaffinity(0, {last})
+
+    def settings(*args, **how):
+        return succeeds(*args, "--format", "json", **how).json()["runs"][0]["settings"]
+
+    replay = ("replay", name, "-a", "llfree")
+    bench = ("bench", "bulk", "-a", "llfree", "--memory", "64M", "--repetitions", "1")
+    same(settings(*replay)["placement"], "not pinned", "placement")
+    check(re.fullmatch(r"0:\d+(@\d+)?", settings(*replay, "--pin")["placement"]), "placement")
+    for args in ((*replay, "--pin"), bench):
+        check(re.fullmatch(fr"0:{last}(@\d+)?", settings(*args, preexec=on_one)["placement"]), args)
+    check(re.match("bound 0:|accounted: the host has ", settings(*replay, "--backing", "small")["numa"]), "numa")
+    judge(quire(*bench, "--threads", "2", preexec=on_one), USAGE, ("--threads 2", "may use 1", "lower threads"))
+
+
+def a_host_that_hwloc_cannot_tell_costs_a_line():
+    name = trace(events=1000)
+    other = {**os.environ, "HWLOC_SYNTHETIC": "pack:2 core:2 pu:2"}
+    for args in (("replay", name, "-a", "llfree", "--pin"),
+                 ("bench", "bulk", "-a", "llfree", "--memory", "64M", "--repetitions", "1")):
+        judge(quire(*args, env=other), OK, ("hwloc", "HWLOC_"))
+        run, = succeeds(*args, "--format", "json", env=other).json()["runs"]
+        check(any("hwloc" in warning for warning in run["warnings"]), run["warnings"])
+        check(re.fullmatch(r"0:\d+", run["settings"]["placement"]), run["settings"])
+    # Who asks for nothing hears nothing.
+    succeeds("replay", name, "-a", "llfree", env=other)
+
+
 def what_cannot_be_generated_is_refused():
     for words, *args in (
             (("operand is missing", "usage: quire generate"),),
@@ -2462,6 +2513,9 @@ TESTS = [
     all_that_a_back_end_sees_of_a_machine_is_part_of_the_point,
     a_machine_file_is_told_by_place,
     a_benchmark_runs_on_a_machine_of_a_file,
+    what_a_full_node_cannot_serve_is_counted_for_every_back_end,
+    it_is_told_where_workers_and_memory_are,
+    a_host_that_hwloc_cannot_tell_costs_a_line,
     an_existing_trace_is_generated_anew_only_by_force,
     a_generation_that_ends_early_leaves_nothing,
     help_and_lists_tell_every_parameter,

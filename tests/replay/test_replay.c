@@ -41,7 +41,7 @@ struct kept {
 	enum run_status status;
 	char text[ERROR_TEXT_MAX], warning[ERROR_TEXT_MAX], point_id[33], digest[33];
 	struct doubts doubts;
-	char settings[500]; /* "\nKEY=VALUE...\n" */
+	char settings[1000]; /* "\nKEY=VALUE...\n" */
 	int code;
 	unsigned int rows, counters, end_counters;
 	uint64_t counted; /* the sum of the counters at the end */

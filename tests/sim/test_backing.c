@@ -2,6 +2,7 @@
 /* Each kind of backing that this host has, with memory really touched. */
 #include <errno.h>
 #include <fcntl.h>
+#include <numaif.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -16,6 +17,7 @@
 
 #include "base/bits.h"
 #include "sim/memory.h"
+#include "tests/skip.h"
 
 #define POOL "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages"
 
@@ -194,6 +196,57 @@ static void an_empty_pool_is_an_error_and_no_signal(void **state)
 	machine_destroy(m);
 }
 
+/* The kernel's policy for the page at @at: bound to @node alone? */
+static void expect_bound(void *at, unsigned int node)
+{
+	unsigned long nodes[16] = {0};
+	int policy = -1;
+
+	assert_int_equal(get_mempolicy(&policy, nodes, sizeof(nodes) * 8, at, MPOL_F_ADDR), 0);
+	assert_int_equal(policy, MPOL_BIND);
+	for (unsigned int i = 0; i < sizeof(nodes) * 8; i++)
+		assert_int_equal(nodes[i / 64] >> i % 64 & 1, i == node);
+}
+
+static void what_is_bound_comes_from_that_node_of_the_host(void **state)
+{
+	static const enum backing_kind kinds[] = {BACKING_SMALL, BACKING_THP, BACKING_HUGETLB,
+						  BACKING_MEMFD};
+	struct machine *m = new_machine();
+	struct node_plan plan;
+	unsigned int seen = 0;
+	(void)state;
+
+	node_plan_make(m, &node_this_host, &plan);
+	if (!plan.bound) {
+		machine_destroy(m);
+		skip_because("the host's kernel tells of no nodes");
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(kinds); i++) {
+		const struct memory_config config = {.kind = kinds[i], .node_plan = &plan};
+		struct memory *memory;
+		struct error err;
+		int node = -1;
+
+		if (memory_create(&config, m, &memory, &err)) {
+			print_message("# %s: %s\n", backing_kind_names[kinds[i]], err.text);
+			continue;
+		}
+		for (pfn_t pfn = FIRST; pfn < END; pfn += 1000) {
+			touch(memory, pfn, pfn + 1, TOUCH_WRITE);
+			expect_bound(memory_at(memory, pfn), plan.host_node[0]);
+			assert_int_equal(get_mempolicy(&node, NULL, 0, memory_at(memory, pfn),
+						       MPOL_F_NODE | MPOL_F_ADDR),
+					 0);
+			assert_int_equal(node, plan.host_node[0]);
+			seen++;
+		}
+		memory_destroy(memory);
+	}
+	assert_true(seen > 0);
+	machine_destroy(m);
+}
+
 static void a_file_is_its_own_and_stays(void **state)
 {
 	struct machine *m = new_machine();
@@ -256,6 +309,7 @@ int main(void)
 		cmocka_unit_test(what_is_discarded_is_given_back_and_reads_as_zeros),
 		cmocka_unit_test(huge_pages_are_told_as_such),
 		cmocka_unit_test(an_empty_pool_is_an_error_and_no_signal),
+		cmocka_unit_test(what_is_bound_comes_from_that_node_of_the_host),
 		cmocka_unit_test(a_file_is_its_own_and_stays),
 	};
 

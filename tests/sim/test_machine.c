@@ -366,7 +366,10 @@ static unsigned int kernel_zonelist(const struct machine *m, unsigned int node, 
 
 		for (unsigned int i = 0; i < m->nr_zones; i++) {
 			const struct zone *z = &m->zones[i];
-			unsigned int away = z->node == node ? 0 : 1U + z->node;
+			unsigned int away =
+				z->node == node
+					? 0
+					: machine_distance(m, node, z->node) * 64U + z->node;
 			unsigned int rank = away * ZONE_TYPES + (ZONE_TYPES - 1 - z->type);
 
 			if (used[i] || z->type > type || (this_node && away) || rank >= best_rank)
@@ -431,6 +434,18 @@ static void expect_kernels_zonelist(const struct machine *m, unsigned int node, 
 		assert_true(m->zones[wanted[i]].type <= m->zones[of.zone].type);
 }
 
+/* Few different ones, so that some nodes are equally far. */
+static void set_random_distances(struct machine *m, struct random *random)
+{
+	uint8_t distances[16];
+
+	for (unsigned int i = 0; i < m->nr_nodes * m->nr_nodes; i++)
+		distances[i] = i / m->nr_nodes == i % m->nr_nodes
+				       ? DISTANCE_LOCAL
+				       : (uint8_t)(11 + random_below(random, 4));
+	assert_int_equal(machine_set_distances(m, distances, NULL), 0);
+}
+
 static void a_request_is_open_to_what_the_kernel_would_give_it(void **state)
 {
 	const uint32_t bits[] = {GFP_DMA, GFP_DMA32, GFP_HIGHMEM, GFP_MOVABLE, GFP_THISNODE};
@@ -449,6 +464,8 @@ static void a_request_is_open_to_what_the_kernel_would_give_it(void **state)
 		types[random_below(&random, nodes)] |=
 			(uint8_t)(1U << random_below(&random, ZONE_NORMAL + 1));
 		m = machine_with(types, nodes);
+		if (round % 2)
+			set_random_distances(m, &random);
 		for (uint32_t set = 0; set < 1U << ARRAY_SIZE(bits); set++) {
 			uint32_t gfp = 0;
 
@@ -486,6 +503,55 @@ static void zonelist_goes_down_the_node_then_to_the_others(void **state)
 	assert_memory_equal(zones, ((uint8_t[]){2, 1, 0}), 3);
 	assert_int_equal(machine_zonelist(m, 1, ZONE_DMA, zones), 1);
 	assert_memory_equal(zones, ((uint8_t[]){0}), 1);
+	machine_destroy(m);
+}
+
+static void the_nearest_node_is_next(void **state)
+{
+	const uint8_t all[4] = {HAS(NORMAL), HAS(NORMAL), HAS(NORMAL), HAS(NORMAL)};
+	const uint8_t far[16] = {10, 32, 21, 21, 32, 10, 21, 21, 21, 11, 10, 12, 40, 30, 20, 10};
+	struct machine *m = machine_with(all, 4), *copy;
+	uint8_t zones[MACHINE_ZONES_MAX];
+
+	(void)state;
+	assert_int_equal(machine_distance(m, 2, 2), DISTANCE_LOCAL);
+	assert_int_equal(machine_distance(m, 2, 1), DISTANCE_REMOTE);
+	assert_int_equal(machine_zonelist(m, 2, ZONE_NORMAL, zones), 4);
+	assert_memory_equal(zones, ((uint8_t[]){2, 0, 1, 3}), 4);
+	assert_int_equal(machine_set_distances(m, far, NULL), 0);
+	assert_int_equal(machine_copy(m, &copy, NULL), 0);
+	machine_destroy(m);
+	assert_int_equal(machine_check(copy, NULL), 0);
+	assert_int_equal(machine_distance(copy, 3, 0), 40);
+	assert_int_equal(machine_distance(copy, 0, 3), 21);
+	assert_int_equal(machine_zonelist(copy, 0, ZONE_NORMAL, zones), 4);
+	assert_memory_equal(zones, ((uint8_t[]){0, 2, 3, 1}), 4);
+	assert_int_equal(machine_zonelist(copy, 3, ZONE_NORMAL, zones), 4);
+	assert_memory_equal(zones, ((uint8_t[]){3, 2, 1, 0}), 4);
+	machine_destroy(copy);
+}
+
+static void distances_that_cannot_be_are_refused(void **state)
+{
+	const uint8_t wrong[][4] = {
+		{11, 20, 20, 10}, {10, 20, 20, 9}, {10, 10, 20, 10}, {10, 20, 255, 10}};
+	const uint8_t usual[4] = {10, 20, 20, 10}, kept[4] = {10, 21, 20, 10};
+	struct machine *m = two_nodes();
+	struct error err;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(wrong); i++) {
+		assert_int_equal(machine_set_distances(m, wrong[i], &err), -EINVAL);
+		assert_non_null(strstr(err.text, "distance"));
+		assert_null(m->distances);
+	}
+	assert_int_equal(machine_set_distances(m, kept, NULL), 0);
+	assert_memory_equal(m->distances, kept, 4);
+	m->distances[1] = 3;
+	assert_int_equal(machine_check(m, &err), -EINVAL);
+	/* The usual ones are as good as none. */
+	assert_int_equal(machine_set_distances(m, usual, NULL), 0);
+	assert_null(m->distances);
 	machine_destroy(m);
 }
 
@@ -633,6 +699,8 @@ int main(void)
 		cmocka_unit_test(a_request_is_open_to_what_the_kernel_would_give_it),
 		cmocka_unit_test(a_recorded_frame_tells_the_node_that_was_asked),
 		cmocka_unit_test(zonelist_goes_down_the_node_then_to_the_others),
+		cmocka_unit_test(the_nearest_node_is_next),
+		cmocka_unit_test(distances_that_cannot_be_are_refused),
 		cmocka_unit_test(a_copy_is_equal_and_independent),
 		cmocka_unit_test(a_copy_with_any_number_of_ranges_can_grow),
 		cmocka_unit_test(check_finds_each_broken_promise),

@@ -35,10 +35,8 @@ static void each_shipped_machine_loads(void **state)
 		unsigned int nodes, cpus, zones;
 		uint64_t gib;
 	} machines[] = {
-		{"laptop", 1, 8, 3, 16},
-		{"server", 2, 64, 4, 256},
-		{"large", 1, 128, 3, 1024},
-		{"phone", 1, 8, 2, 8},
+		{"laptop", 1, 8, 3, 16}, {"server", 2, 64, 4, 256}, {"large", 1, 128, 3, 1024},
+		{"phone", 1, 8, 2, 8},	 {"two-node", 2, 4, 2, 4},
 	};
 
 	(void)state;
@@ -128,6 +126,7 @@ static const char *const whole = "description: all there can be\n"
 				 "  - cpus: 2-3\n"
 				 "    zones:\n"
 				 "      - {type: Movable, start: 5G, end: 6G}\n"
+				 "distances: [[10, 21], [32, 10]]\n"
 				 "absent:\n"
 				 "  - {start: 16M, end: 32M, why: reserved}\n"
 				 "  - {start: 64M, end: 65M, why: hole}\n"
@@ -173,6 +172,8 @@ static void all_that_can_be_said_is_taken(void **state)
 	assert_int_equal(dma32->lowmem_reserve[ZONE_NORMAL], FRAMES(1024) / 256);
 	assert_int_equal(dma32->lowmem_reserve[ZONE_MOVABLE], FRAMES(1024) / 256);
 	assert_int_equal(dma32->lowmem_reserve[ZONE_DMA32], 0);
+	assert_int_equal(machine_distance(m, 0, 1), 21);
+	assert_int_equal(machine_distance(m, 1, 0), 32);
 	assert_int_equal(m->nr_absent, 3);
 	assert_int_equal(m->absent[2].why, ABSENT_OFFLINE);
 	machine_destroy(m);
@@ -284,6 +285,18 @@ static void what_is_wrong_is_told_with_its_place(void **state)
 		{NODE "  - type: Normal\n    start: 0\n    end: 1G\n    per_cpu: {batch: 1, "
 		      "high_min: 3, high_max: 2}\n",
 		 "m.yaml:8:38: high_max: below high_min"},
+		{ZONE "distances: 10\n", "m.yaml:6:1: "},
+		{ZONE "distances: [10]\n", "m.yaml:6:13: distances: not a row"},
+		{ZONE "distances: []\n", "m.yaml:6:1: distances: one row for each of the 1 nodes"},
+		{ZONE "distances: [[10], [10]]\n", "m.yaml:6:1: distances: one row for each"},
+		{ZONE "distances: [[10, 20]]\n",
+		 "m.yaml:6:13: distances: a row needs one for each"},
+		{ZONE "distances: [[]]\n", "m.yaml:6:13: distances: a row needs one for each"},
+		{ZONE "distances: [[20]]\n",
+		 "m.yaml:6:14: entry: '20' is not a whole number from 10 to 10"},
+		{ZONE "distances: [[[10]]]\n", "m.yaml:6:14: "},
+		{ZONE "- {cpus: 1, zones: []}\ndistances: [[10, 255], [20, 10]]\n",
+		 "m.yaml:7:18: entry: '255' is not a whole number from 11 to 254"},
 		{ABSENT "- {start: 2G, end: 3G, why: hole}\n", "m.yaml:7:3: machine: absent range"},
 		{ABSENT "- {start: 1M, end: 2M, why: hle}\n",
 		 "m.yaml:7:24: why: no 'hle'; did you"},
