@@ -102,7 +102,8 @@ struct engine {
 	bool moves;	  /* the back end may move objects */
 	bool unchecked, oracle, zones, split, echo;
 
-	struct run_position *at; /* the watcher's, or */
+	const struct journal *journal; /* of what is kept; NULL: nothing is */
+	struct run_position *at;       /* the watcher's, or */
 	struct run_position unwatched;
 
 	struct objects *objects;

@@ -27,6 +27,7 @@ struct mapped {
 	uint8_t *got;	     /* a bit a piece */
 	uint64_t got_pieces; /* since the host's memory was looked at last */
 	int fd;		     /* behind the mapping; -1: none */
+	uint64_t offset;     /* of the mapping in it */
 	/**
 	 * get - make sure that a piece can be touched; NULL: nothing is to be done
 	 * Return: 0 or a negative errno, with @err set.
