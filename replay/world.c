@@ -17,16 +17,27 @@ static void pass_on(void *arg, pfn_t from, pfn_t to, unsigned int order)
 		w->moved(w->moved_arg, from, to, order);
 }
 
-/* What allocator_spec_parse() makes the same of; NULL: no memory. */
+/*
+ * What allocator_spec_parse() makes the same of; NULL: no memory. The values of all options say it for ever;
+ * but of a file, an option's or a loaded back end's own, only what was typed leads there again.
+ */
 static char *spec_text(const struct allocator_spec *spec)
 {
 	char *options = option_canonical(spec->options), *text = NULL;
+	struct allocator_spec *again;
 
 	if (options &&
 	    asprintf(&text, "%s%s%s", spec->ops->name, options[0] ? ":" : "", options) < 0)
 		text = NULL;
 	free(options);
-	return text;
+	if (!text)
+		return NULL;
+	if (!allocator_spec_parse(text, &again, NULL)) {
+		allocator_spec_destroy(again);
+		return text;
+	}
+	free(text);
+	return strdup(spec->text);
 }
 
 static int create_kept(struct world *w, const struct world_config *config, struct error *err)
