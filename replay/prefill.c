@@ -25,7 +25,7 @@ static uint32_t prefill_class(struct engine *e, unsigned int state)
 }
 
 /* The object known as @pfn is held at @placed. */
-static void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
+ENGINE_HOT void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
 {
 	objects_put(e->objects, pfn, object_order(o), o);
 	objects_at(e->objects, pfn)->place = (uint32_t)(placed - e->start);
