@@ -68,6 +68,9 @@ struct file_mapping {
 struct file {
 	char *path;
 	int fd;
+	uint64_t base;		/* where it begins in what fd is; all offsets count from there */
+	bool within;		/* part of somebody's file */
+	bool view;		/* changes stay in this process */
 	struct file_head *head; /* mapped, up to data_offset */
 	struct file_piece *table;
 	struct file_mapping *mappings; /* of pieces */
@@ -234,7 +237,7 @@ static int machine_digest(const struct machine *m, uint8_t digest[16])
 /* Drop what lies behind the last piece given. May fail where file_grow() will do it anyway. */
 static int file_cut(const struct file *file)
 {
-	return ftruncate(file->fd, (off_t)file->end);
+	return file->view ? 0 : ftruncate(file->fd, (off_t)(file->base + file->end));
 }
 
 /* Make [offset, offset + bytes) really the file's, so that no store into it can fail later. */
@@ -242,8 +245,10 @@ static int file_reserve(const struct file *file, uint64_t offset, uint64_t bytes
 {
 	int rc;
 
+	if (file->view)
+		return 0;
 	do
-		rc = posix_fallocate(file->fd, (off_t)offset, (off_t)bytes);
+		rc = posix_fallocate(file->fd, (off_t)(file->base + offset), (off_t)bytes);
 	while (rc == EINTR);
 	if (rc)
 		return error_set(err, rc,
@@ -259,7 +264,7 @@ static int file_grow(const struct file *file, uint64_t bytes, struct error *err)
 	uint64_t end;
 
 	/* Asked first, since the host would also send a signal. */
-	if (__builtin_add_overflow(file->end, bytes, &end) || end > INT64_MAX ||
+	if (__builtin_add_overflow(file->base + file->end, bytes, &end) || end > INT64_MAX ||
 	    (getrlimit(RLIMIT_FSIZE, &limit) == 0 && end > limit.rlim_cur))
 		return error_set(err, EFBIG,
 				 "%s: %" PRIu64 " bytes more are above this process' limit for a "
@@ -273,7 +278,9 @@ static int file_grow(const struct file *file, uint64_t bytes, struct error *err)
 /* A file's pages at an address aligned to @align; NULL and errno on failure. */
 static void *file_map(const struct file *file, uint64_t offset, size_t bytes, size_t align)
 {
-	int flags = file->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC : MAP_SHARED;
+	int flags = file->view		? MAP_PRIVATE
+		    : file->synchronous ? MAP_SHARED_VALIDATE | MAP_SYNC
+					: MAP_SHARED;
 	size_t slack = align > file->page_bytes ? align : 0, whole;
 	uintptr_t base, at;
 
@@ -287,7 +294,7 @@ static void *file_map(const struct file *file, uint64_t offset, size_t bytes, si
 		return NULL;
 	at = align_up(base, align);
 	if (mmap((void *)at, bytes, PROT_READ | PROT_WRITE, flags | MAP_FIXED, file->fd,
-		 (off_t)offset) == MAP_FAILED) {
+		 (off_t)(file->base + offset)) == MAP_FAILED) {
 		int code = errno;
 
 		munmap((void *)base, whole);
@@ -306,12 +313,17 @@ static void *file_map(const struct file *file, uint64_t offset, size_t bytes, si
 /* Map head and table; whether stores can be synchronous shows here, once for all mappings. */
 static int file_map_head(struct file *file, struct error *err)
 {
-	void *at = mmap(NULL, file->data_offset, PROT_READ | PROT_WRITE,
-			MAP_SHARED_VALIDATE | MAP_SYNC, file->fd, 0);
+	const int protection = PROT_READ | PROT_WRITE;
+	const off_t base = (off_t)file->base;
+	void *at = MAP_FAILED;
 
+	if (!file->view)
+		at = mmap(NULL, file->data_offset, protection, MAP_SHARED_VALIDATE | MAP_SYNC,
+			  file->fd, base);
 	file->synchronous = at != MAP_FAILED;
 	if (at == MAP_FAILED)
-		at = mmap(NULL, file->data_offset, PROT_READ | PROT_WRITE, MAP_SHARED, file->fd, 0);
+		at = mmap(NULL, file->data_offset, protection,
+			  file->view ? MAP_PRIVATE : MAP_SHARED, file->fd, base);
 	if (at == MAP_FAILED)
 		return error_set(err, errno, "%s: cannot be mapped: %s", file->path,
 				 strerror(errno));
@@ -465,7 +477,7 @@ static void file_destroy(struct file *file)
 	}
 	if (file->head)
 		munmap(file->head, file->data_offset);
-	if (file->made && !file->committed)
+	if (file->made && !file->committed) /* never a part of another */
 		file_remove(file);
 	if (file->fd >= 0)
 		close(file->fd); /* and with it the lock */
@@ -475,7 +487,7 @@ static void file_destroy(struct file *file)
 
 static int file_lock(const struct file *file, struct error *err)
 {
-	if (flock(file->fd, LOCK_EX | LOCK_NB) == 0)
+	if (file->within || flock(file->fd, LOCK_EX | LOCK_NB) == 0)
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return error_set(err, EBUSY,
@@ -531,12 +543,28 @@ static int file_write_head(struct file *file, const struct metadata_identity *id
 	return 0;
 }
 
-static int file_make(struct file *file, const struct metadata_identity *identity, struct error *err)
+/* What makes it a file of metadata, in a file that is there. */
+static int file_found(struct file *file, const struct metadata_identity *identity,
+		      struct error *err)
 {
 	size_t text_bytes;
-	char *text;
+	char *text = identity_text(identity, &text_bytes);
 	int rc;
 
+	if (!text || text_bytes > FILE_TEXT_MAX)
+		rc = error_set(err, ENOMEM, "%s: out of memory", file->path);
+	else
+		rc = file_write_head(file, identity, text, text_bytes, err);
+	free(text);
+	return rc;
+}
+
+static int file_make(struct file *file, const struct metadata_identity *identity, struct error *err)
+{
+	int rc;
+
+	if (file->within)
+		return file_found(file, identity, err);
 	file->fd = open(file->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
 	if (file->fd < 0 && errno == EEXIST)
 		return error_set(
@@ -548,15 +576,7 @@ static int file_make(struct file *file, const struct metadata_identity *identity
 		return error_set(err, errno, "%s: %s", file->path, strerror(errno));
 	file->made = true;
 	rc = file_lock(file, err);
-	if (rc)
-		return rc;
-	text = identity_text(identity, &text_bytes);
-	if (!text || text_bytes > FILE_TEXT_MAX)
-		rc = error_set(err, ENOMEM, "%s: out of memory", file->path);
-	else
-		rc = file_write_head(file, identity, text, text_bytes, err);
-	free(text);
-	return rc;
+	return rc ? rc : file_found(file, identity, err);
 }
 
 static int never_finished(const struct file *file, struct error *err)
@@ -583,7 +603,7 @@ static int file_read_head(const struct file *file, uint64_t size, struct file_he
 
 	if (size == 0)
 		return never_finished(file, err);
-	if (pread(file->fd, &head, sizeof(head), 0) != (ssize_t)sizeof(head))
+	if (pread(file->fd, &head, sizeof(head), (off_t)file->base) != (ssize_t)sizeof(head))
 		return error_set(err, EBADMSG, "%s: too short for a metadata file", file->path);
 	if (memcmp(head.magic, nothing, sizeof(nothing)) == 0)
 		return never_finished(file, err);
@@ -603,7 +623,7 @@ static int file_read_head(const struct file *file, uint64_t size, struct file_he
 	whole = malloc(bytes);
 	if (!whole)
 		return error_set(err, ENOMEM, "%s: out of memory", file->path);
-	if (pread(file->fd, whole, bytes, 0) != (ssize_t)bytes ||
+	if (pread(file->fd, whole, bytes, (off_t)file->base) != (ssize_t)bytes ||
 	    whole->text_bytes != head.text_bytes || head_check(whole) != whole->check) {
 		free(whole);
 		return damaged(file, "its head has another checksum", err);
@@ -679,10 +699,12 @@ static int file_read_table(struct file *file, uint64_t size, struct error *err)
 static int file_open(struct file *file, const struct metadata_identity *identity, struct error *err)
 {
 	struct file_head *head = NULL;
+	uint64_t size;
 	struct stat st;
 	int rc;
 
-	file->fd = open(file->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (!file->within)
+		file->fd = open(file->path, O_RDWR | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (file->fd < 0 || fstat(file->fd, &st))
 		return error_set(err, errno, "%s: %s", file->path, strerror(errno));
 	if (!S_ISREG(st.st_mode))
@@ -693,7 +715,8 @@ static int file_open(struct file *file, const struct metadata_identity *identity
 	/* The last owner may have made it grow until it let go of the lock. */
 	if (fstat(file->fd, &st))
 		return error_set(err, errno, "%s: %s", file->path, strerror(errno));
-	rc = file_read_head(file, (uint64_t)st.st_size, &head, err);
+	size = (uint64_t)st.st_size < file->base ? 0 : (uint64_t)st.st_size - file->base;
+	rc = file_read_head(file, size, &head, err);
 	if (rc)
 		return rc;
 	rc = file_identify(file, head, identity, err);
@@ -702,13 +725,13 @@ static int file_open(struct file *file, const struct metadata_identity *identity
 	free(head);
 	if (rc)
 		return rc;
-	if ((uint64_t)st.st_size < file->data_offset)
+	if (size < file->data_offset)
 		return damaged(file, "it is cut short", err);
 	rc = file_reserve(file, 0, file->data_offset, err);
 	if (!rc)
 		rc = file_map_head(file, err);
 	if (!rc)
-		rc = file_read_table(file, (uint64_t)st.st_size, err);
+		rc = file_read_table(file, size, err);
 	return rc;
 }
 
@@ -727,9 +750,10 @@ int metadata_create(struct metadata **metadata, struct error *err)
 typedef int file_begin(struct file *file, const struct metadata_identity *identity,
 		       struct error *err);
 
-static int metadata_begin(const char *path, file_begin *begin,
-			  const struct metadata_identity *identity, struct metadata **metadata,
-			  struct error *err)
+/* @within: NULL: a file of its own at @path */
+static int metadata_begin(const char *path, const struct metadata_within *within, bool view,
+			  file_begin *begin, const struct metadata_identity *identity,
+			  struct metadata **metadata, struct error *err)
 {
 	struct file *file = calloc(1, sizeof(*file));
 	int rc = -ENOMEM;
@@ -738,9 +762,16 @@ static int metadata_begin(const char *path, file_begin *begin,
 		file->fd = -1;
 		file->page_bytes = (uint64_t)sysconf(_SC_PAGESIZE);
 		file->path = strdup(path);
+		file->within = within;
+		file->view = view;
+		file->base = within ? within->offset : 0;
+		if (within)
+			file->fd = fcntl(within->fd, F_DUPFD_CLOEXEC, 0);
 	}
 	if (!file || !file->path)
 		error_set(err, ENOMEM, "%s: out of memory", path);
+	else if (within && file->fd < 0)
+		rc = error_set(err, errno, "%s: %s", path, strerror(errno));
 	else
 		rc = begin(file, identity, err);
 	if (!rc)
@@ -756,20 +787,40 @@ static int metadata_begin(const char *path, file_begin *begin,
 int metadata_create_file(const char *path, const struct metadata_identity *identity,
 			 struct metadata **metadata, struct error *err)
 {
-	return metadata_begin(path, file_make, identity, metadata, err);
+	return metadata_begin(path, NULL, false, file_make, identity, metadata, err);
 }
 
 int metadata_open_file(const char *path, const struct metadata_identity *identity,
 		       struct metadata **metadata, struct error *err)
 {
-	return metadata_begin(path, file_open, identity, metadata, err);
+	return metadata_begin(path, NULL, false, file_open, identity, metadata, err);
+}
+
+int metadata_create_within(const struct metadata_within *within,
+			   const struct metadata_identity *identity, struct metadata **metadata,
+			   struct error *err)
+{
+	return metadata_begin(within->path, within, false, file_make, identity, metadata, err);
+}
+
+int metadata_view_within(const struct metadata_within *within,
+			 const struct metadata_identity *identity, struct metadata **metadata,
+			 struct error *err)
+{
+	return metadata_begin(within->path, within, true, file_open, identity, metadata, err);
+}
+
+/* Does a view's file have no piece left that was recorded? */
+static bool beyond_view(const struct file *file)
+{
+	return file->view && (file->committed || file->nr_pieces >= file->nr_recorded);
 }
 
 void *metadata_alloc(struct metadata *metadata, size_t bytes, size_t align, enum meta_kind kind)
 {
 	if (!is_power_of_two(align))
 		return NULL;
-	if (kind == META_PERSISTENT && metadata->file)
+	if (kind == META_PERSISTENT && metadata->file && !beyond_view(metadata->file))
 		return file_alloc(metadata->file, bytes, align, &metadata->error);
 	return arena_alloc(metadata, bytes, align);
 }

@@ -46,6 +46,16 @@ struct metadata_identity {
 	const struct machine *machine;
 };
 
+/*
+ * A part of a file that belongs to somebody else, who has opened, locked, and sized it up to @offset, and
+ * removes it should it never count. Metadata has everything from there on, as it would have a file.
+ */
+struct metadata_within {
+	const char *path; /* for messages */
+	int fd;		  /* copied; with the copy the lock lasts as long as the metadata */
+	uint64_t offset;  /* a multiple of the host's page size */
+};
+
 /**
  * metadata_create - anonymous memory only
  * The caller owns @metadata, here and below: metadata_destroy(). Return: 0 or -ENOMEM.
@@ -72,6 +82,20 @@ int metadata_create_file(const char *path, const struct metadata_identity *ident
  */
 int metadata_open_file(const char *path, const struct metadata_identity *identity,
 		       struct metadata **metadata, struct error *err);
+
+/** metadata_create_within - metadata_create_file(), in a part that has nothing in it yet */
+int metadata_create_within(const struct metadata_within *within,
+			   const struct metadata_identity *identity, struct metadata **metadata,
+			   struct error *err);
+
+/**
+ * metadata_view_within - metadata_open_file(), but what is changed stays in this process
+ * The file is only read (so is @within->fd): the pieces are private copies of its pages, and new ones are
+ * anonymous. Whoever looks may do with it what he likes, and look again.
+ */
+int metadata_view_within(const struct metadata_within *within,
+			 const struct metadata_identity *identity, struct metadata **metadata,
+			 struct error *err);
 
 /**
  * metadata_alloc - the next piece; it never moves

@@ -492,12 +492,12 @@ static int instance_begin(struct allocator_instance *instance, bool recover, str
 	return cause ? error_set(err, cause->code, "%s: %s", name, cause->text) : rc;
 }
 
-typedef int metadata_begin(const char *path, const struct metadata_identity *identity,
-			   struct metadata **metadata, struct error *err);
-
-static int instance_open_file(struct allocator_instance *instance, const char *path,
-			      metadata_begin *begin, struct error *err)
+/* @place names a file, or a part of one. */
+static int instance_open_file(struct allocator_instance *instance,
+			      const struct allocator_place *place, bool recover, struct error *err)
 {
+	const struct metadata_within *within = place->metadata_within;
+	const char *path = within ? within->path : place->metadata_file;
 	char *options = option_canonical(instance->env.options);
 	struct metadata_identity identity = {
 		.name = instance->ops->name,
@@ -508,18 +508,27 @@ static int instance_open_file(struct allocator_instance *instance, const char *p
 
 	if (!options)
 		return error_set(err, ENOMEM, "%s: out of memory", path);
-	rc = begin(path, &identity, &instance->metadata, err);
+	if (within)
+		rc = (recover ? metadata_view_within : metadata_create_within)(
+			within, &identity, &instance->metadata, err);
+	else
+		rc = (recover ? metadata_open_file
+			      : metadata_create_file)(path, &identity, &instance->metadata, err);
 	free(options);
 	return rc;
 }
 
-static int instance_place(struct allocator_instance *instance, const struct allocator_place *place,
-			  metadata_begin *begin, struct error *err)
+static bool in_file(const struct allocator_place *place)
 {
-	const char *path = place ? place->metadata_file : NULL;
+	return place && (place->metadata_file || place->metadata_within);
+}
+
+static int instance_place(struct allocator_instance *instance, const struct allocator_place *place,
+			  bool recover, struct error *err)
+{
 	uint64_t blocks = div_round_up(machine_end(instance->env.machine), HUGE_FRAMES);
-	int rc = path ? instance_open_file(instance, path, begin, err)
-		      : metadata_create(&instance->metadata, err);
+	int rc = in_file(place) ? instance_open_file(instance, place, recover, err)
+				: metadata_create(&instance->metadata, err);
 
 	if (rc)
 		return rc;
@@ -545,11 +554,13 @@ static int instance_build(const struct allocator_spec *spec, const struct machin
 	struct allocator_instance *new;
 	int rc;
 
-	if (place && place->metadata_file && !(ops->capabilities & ALLOCATOR_PERSISTENT))
+	if (in_file(place) && !(ops->capabilities & ALLOCATOR_PERSISTENT))
 		return error_set(err, ENOTSUP,
 				 "%s: its state does not survive the process, so %s is of no use; "
 				 "leave the file out, or use a back end with PERSISTENT",
-				 ops->name, place->metadata_file);
+				 ops->name,
+				 place->metadata_within ? place->metadata_within->path
+							: place->metadata_file);
 	if (ops->capabilities & ALLOCATOR_MOVES && !(place && place->moved))
 		return error_set(err, ENOTSUP,
 				 "%s: it moves blocks, which nobody follows here; use another back "
@@ -565,7 +576,7 @@ static int instance_build(const struct allocator_spec *spec, const struct machin
 	new->env.kernel = place && place->kernel ? place->kernel : "";
 	new->env.meta = instance_meta;
 	new->env.nest = instance_nest;
-	rc = instance_place(new, place, recover ? metadata_open_file : metadata_create_file, err);
+	rc = instance_place(new, place, recover, err);
 	if (rc && err)
 		error_prefix(err, "%s", ops->name);
 	if (!rc) {
@@ -591,7 +602,7 @@ int allocator_instance_recover(const struct allocator_spec *spec, const struct m
 			       const struct allocator_place *place,
 			       struct allocator_instance **instance, struct error *err)
 {
-	if (!place || !place->metadata_file)
+	if (!in_file(place))
 		return error_set(err, EINVAL, "%s: no file to recover from", spec->ops->name);
 	return instance_build(spec, machine, place, true, instance, err);
 }

@@ -75,6 +75,11 @@ struct allocator_place {
 	void *moved_arg;
 	/* For the PERSISTENT metadata, see allocators/metadata.h; NULL: dies with the instance. */
 	const char *metadata_file;
+	/*
+	 * In place of that: a part of a file. What recovers from it sees the file as it is and leaves it
+	 * so; NULL: none.
+	 */
+	const struct metadata_within *metadata_within;
 };
 
 /* An instance with the metadata memory it took. */

@@ -37,7 +37,7 @@ struct verb {
 };
 
 extern const struct verb verb_bench, verb_fidelity, verb_generate, verb_import, verb_list,
-	verb_record, verb_replay, verb_report, verb_snapshot, verb_trace;
+	verb_record, verb_recover, verb_replay, verb_report, verb_snapshot, verb_trace;
 
 /** Set by SIGINT, SIGTERM and SIGHUP while a verb asked for it with cli_catch_stop(). */
 extern volatile sig_atomic_t cli_stop;

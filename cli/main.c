@@ -25,8 +25,8 @@ static char **cli_words;
 static int cli_nr_words;
 
 static const struct verb *const verbs[] = {
-	&verb_record, &verb_import, &verb_generate, &verb_snapshot, &verb_trace,
-	&verb_replay, &verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
+	&verb_record,  &verb_import, &verb_generate, &verb_snapshot, &verb_trace, &verb_replay,
+	&verb_recover, &verb_bench,  &verb_fidelity, &verb_report,   &verb_list,
 };
 
 /*

@@ -55,6 +55,7 @@ static void take_config(struct engine *e, const struct engine_config *config)
 	for (unsigned int o = 0; o < NR_ORDERS; o++)
 		e->exec.room[o] = frames >= UINT64_C(1) << o ? frames - (UINT64_C(1) << o) + 1 : 0;
 	e->exec.deadline_ns = UINT64_MAX;
+	e->journal = world->kept ? kept_journal(world->kept) : NULL;
 	e->at = config->position ? config->position : &e->unwatched;
 	if (e->timed)
 		pace_init(&e->pace, &world->clock, config->speed, e->at, config->stop);

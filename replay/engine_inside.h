@@ -110,7 +110,8 @@ struct engine {
 	bool unchecked, oracle, zones, split, echo;
 	bool timed; /* operations have a time at which they are due */
 
-	struct run_position *at; /* the watcher's, or */
+	const struct journal *journal; /* of what is kept; NULL: nothing is */
+	struct run_position *at;       /* the watcher's, or */
 	struct run_position unwatched;
 
 	struct objects *objects;

@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/bits.h"
 #include "replay/engine_inside.h"
 
 /* ---- what is rare ---- */
@@ -20,17 +21,61 @@ static pfn_t pfn_of(struct engine *e, uint32_t recorded)
 	return marks_get(&e->exec.ghost, recorded) ? PFN_NONE : e->start + *place_of(e, recorded);
 }
 
+/* The back end is called from the rare ways; with a journal, that says so. */
 static void call_alloc(struct engine *e, struct batch *b, unsigned int i)
 {
 	const struct op *op = &b->op[i];
 	uint64_t place;
 
+	if (e->journal)
+		journal_begin(e->journal, INTENT_ALLOC, op->req.order, 0);
 	b->placed[i] = e->ops->alloc(e->a, &op->req);
 	place = b->placed[i].pfn - e->start;
 	if (place < e->exec.room[op->req.order])
 		*place_of(e, op->recorded) = (uint32_t)place;
 	else
 		marks_set(&e->exec.ghost, op->recorded);
+	if (!e->journal)
+		return;
+	if (place < e->exec.room[op->req.order])
+		journal_put(e->journal, b->placed[i].pfn, op->req.order);
+	journal_end(e->journal);
+}
+
+static int give_back_rarely(struct engine *e, pfn_t pfn, const struct alloc_request *req)
+{
+	int rc;
+
+	if (!e->journal)
+		return e->ops->free(e->a, pfn, req);
+	journal_begin(e->journal, INTENT_FREE, req->order, pfn);
+	rc = e->ops->free(e->a, pfn, req);
+	if (!rc)
+		journal_drop(e->journal, pfn);
+	journal_end(e->journal);
+	return rc;
+}
+
+/* The block of @op's object at @pfn has been cut into parts, whose recorded heads are @heads. */
+static void journal_parts(const struct engine *e, const struct op *op, pfn_t pfn,
+			  const pfn_t *heads, unsigned int n)
+{
+	const pfn_t recorded = e->objects->start + op->recorded;
+	unsigned int first = op->req.order;
+
+	journal_begin(e->journal, INTENT_SPLIT, first, pfn);
+	for (unsigned int k = 0; k < n; k++) {
+		const unsigned int order = k ? op->order + k - 1 : op->order;
+
+		if (heads[k] == recorded)
+			first = order;
+		else
+			journal_put(e->journal, pfn + (heads[k] - recorded), order);
+	}
+	/* The block's own head last: until then it covers them all. */
+	journal_order();
+	journal_put(e->journal, pfn, first);
+	journal_end(e->journal);
 }
 
 /* A free of whatever is known as `recorded`; @part of a block the back end cannot split. */
@@ -56,7 +101,7 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 		/* Not the back end's time. */
 		b->placed[i].flags = clock_stamp() - e->pace.cut - b->stamp[i];
 	}
-	b->refused[i] = e->ops->free(e->a, pfn, &op->req) ? -EINVAL : 0;
+	b->refused[i] = give_back_rarely(e, pfn, &op->req) ? -EINVAL : 0;
 }
 
 /* The allocation behind a MOVE_OUT; if that was a ghost, it is one under its new name, too. */
@@ -116,6 +161,22 @@ static void split_object(struct engine *e, struct batch *b, unsigned int i)
 		else
 			*place_of(e, head) = place + (head - op->recorded);
 	}
+	/* What the back end cannot split stays whole until all of it goes. */
+	if (e->journal && !op->part && b->placed[i].pfn != PFN_NONE)
+		journal_parts(e, op, b->placed[i].pfn, heads, n);
+}
+
+/* Frames of the machine that have come or gone. */
+static void journal_memory(const struct engine *e, struct pfn_range range, bool online)
+{
+	const uint8_t now = online ? JOURNAL_ONLINE : JOURNAL_OFFLINE;
+	const pfn_t first = max_u64(range.start, e->start), end = min_u64(range.end, e->end);
+
+	for (pfn_t pfn = first; pfn < end; pfn++) {
+		uint8_t *at = &e->journal->of[pfn - e->start];
+
+		*at = (uint8_t)((*at & JOURNAL_HEAD) | now);
+	}
 }
 
 static void change_memory(struct engine *e, struct batch *b, unsigned int i)
@@ -123,7 +184,17 @@ static void change_memory(struct engine *e, struct batch *b, unsigned int i)
 	int (*change)(struct allocator *, struct pfn_range) =
 		b->op[i].kind == OP_ONLINE ? e->ops->online : e->ops->offline;
 
+	if (!e->journal) {
+		b->refused[i] = change ? change(e->a, b->op[i].range) : -ENOTSUP;
+		return;
+	}
+	e->journal->words->range_end = b->op[i].range.end;
+	journal_begin(e->journal, b->op[i].kind == OP_ONLINE ? INTENT_ONLINE : INTENT_OFFLINE, 0,
+		      b->op[i].range.start);
 	b->refused[i] = change ? change(e->a, b->op[i].range) : -ENOTSUP;
+	if (!b->refused[i])
+		journal_memory(e, b->op[i].range, b->op[i].kind == OP_ONLINE);
+	journal_end(e->journal);
 }
 
 /* Return: false if account has to come before anything else. */
@@ -167,11 +238,15 @@ static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batc
 
 /* ---- the loop ---- */
 
-/* @moves: the back end may move objects in any call. A constant, so that there are two loops. */
+/*
+ * @moves: the back end may move objects in any call. @journal: what it says is kept. Constants, so that
+ * there is a loop for each, which does nothing for the other.
+ */
 static inline __attribute__((always_inline)) unsigned int execute_loop(struct engine *e,
 								       struct batch *b,
 								       unsigned int from,
-								       unsigned int to, bool moves)
+								       unsigned int to, bool moves,
+								       bool journal)
 {
 	struct alloc_result (*alloc)(struct allocator *, const struct alloc_request *) =
 		e->ops->alloc;
@@ -179,6 +254,7 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 	struct allocator *a = e->a;
 	struct object *of = e->objects->of;
 	struct run_position *at = e->at;
+	const struct journal kept = journal ? *e->journal : (struct journal){0};
 	pfn_t start = e->start;
 	bool on = true;
 
@@ -187,20 +263,34 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 		const struct op *op = &b->op[i];
 
 		at->event = op->event;
+		if (journal)
+			kept.words->event = b->first_event + op->event;
 		if (op->kind == OP_ALLOC) {
 			uint64_t place;
 
+			if (journal)
+				journal_begin(&kept, INTENT_ALLOC, op->req.order, 0);
 			b->placed[i] = alloc(a, &op->req);
 			place = b->placed[i].pfn - start;
 			if (place < e->exec.room[op->req.order])
 				of[op->recorded].place = (uint32_t)place;
 			else
 				marks_set(&e->exec.ghost, op->recorded);
+			if (journal && place < e->exec.room[op->req.order])
+				journal_put(&kept, b->placed[i].pfn, op->req.order);
+			if (journal)
+				journal_end(&kept);
 		} else if (op->kind == OP_FREE && !e->exec.ghost.n) {
 			pfn_t pfn = start + of[op->recorded].place;
 
 			b->placed[i].pfn = pfn;
+			if (journal)
+				journal_begin(&kept, INTENT_FREE, op->req.order, pfn);
 			b->refused[i] = give_back(a, pfn, &op->req);
+			if (journal && !b->refused[i])
+				journal_drop(&kept, pfn);
+			if (journal)
+				journal_end(&kept);
 		} else {
 			on = execute_rare(e, b, i);
 		}
@@ -213,7 +303,10 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
-	return e->moves ? execute_loop(e, b, from, to, true) : execute_loop(e, b, from, to, false);
+	if (e->journal)
+		return execute_loop(e, b, from, to, false, true);
+	return e->moves ? execute_loop(e, b, from, to, true, false)
+			: execute_loop(e, b, from, to, false, false);
 }
 
 /* ---- the same by the trace's times ---- */
@@ -230,7 +323,7 @@ static inline bool execute_one(struct engine *e, struct batch *b, unsigned int i
 
 	if (op->kind == OP_ALLOC) {
 		call_alloc(e, b, i);
-	} else if (op->kind == OP_FREE && !e->exec.ghost.n) {
+	} else if (op->kind == OP_FREE && !e->exec.ghost.n && !e->journal) {
 		const pfn_t pfn = e->start + *place_of(e, op->recorded);
 
 		b->placed[i].pfn = pfn;
@@ -252,6 +345,8 @@ unsigned int execute_timed(struct engine *e, struct batch *b, unsigned int from,
 		uint64_t now = clock_stamp(), due = now;
 
 		e->at->event = op->event;
+		if (e->journal)
+			e->journal->words->event = b->first_event + op->event;
 		if (op->kind != OP_SAMPLE)
 			due = pace_due(p, op->time_ns, now);
 		if (i > from && pace_leaves_time(p, due, now))

@@ -25,10 +25,12 @@ static uint32_t prefill_class(struct engine *e, unsigned int state)
 }
 
 /* The object known as @pfn is held at @placed. */
-static void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
+ENGINE_HOT void enter(struct engine *e, pfn_t pfn, pfn_t placed, object_t o)
 {
 	objects_put(e->objects, pfn, object_order(o), o);
 	objects_at(e->objects, pfn)->place = (uint32_t)(placed - e->start);
+	if (e->journal)
+		journal_put(e->journal, placed, object_order(o));
 	account_hold(e, (uint32_t)(pfn - e->objects->start), placed, object_order(o),
 		     object_movable(o));
 	if (e->touch.seen.bit && e->config.touch_prefill)
@@ -109,9 +111,13 @@ int engine_prefill(struct engine *e, const struct frame_map *map, enum prefill p
 
 	if (prefill == PREFILL_NONE)
 		return 0;
+	if (e->journal)
+		journal_begin(e->journal, INTENT_PREFILL, 0, 0);
 	if (prefill != PREFILL_RECORDED || !e->ops->adopt)
 		rc = each_object(e, map, false, prefill == PREFILL_RECORDED, err);
 	else
 		rc = adopt(e, map, err);
+	if (e->journal)
+		journal_end(e->journal);
 	return rc ? rc : engine_error(e, err);
 }

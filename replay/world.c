@@ -2,7 +2,11 @@
 #include "replay/world.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "replay/provenance.h"
 
 /* What a back end moves before anyone has placed an object is nobody's. */
 static void pass_on(void *arg, pfn_t from, pfn_t to, unsigned int order)
@@ -13,20 +17,88 @@ static void pass_on(void *arg, pfn_t from, pfn_t to, unsigned int order)
 		w->moved(w->moved_arg, from, to, order);
 }
 
+/*
+ * What allocator_spec_parse() makes the same of; NULL: no memory. The values of all options say it for ever;
+ * but of a file, an option's or a loaded back end's own, only what was typed leads there again.
+ */
+static char *spec_text(const struct allocator_spec *spec)
+{
+	char *options = option_canonical(spec->options), *text = NULL;
+	struct allocator_spec *again;
+
+	if (options &&
+	    asprintf(&text, "%s%s%s", spec->ops->name, options[0] ? ":" : "", options) < 0)
+		text = NULL;
+	free(options);
+	if (!text)
+		return NULL;
+	if (!allocator_spec_parse(text, &again, NULL)) {
+		allocator_spec_destroy(again);
+		return text;
+	}
+	free(text);
+	return strdup(spec->text);
+}
+
+static int create_kept(struct world *w, const struct world_config *config, struct error *err)
+{
+	struct kept_identity identity = {
+		.kernel = config->kernel ? config->kernel : "",
+		.trace = config->keep_trace,
+		.build = provenance_version(),
+		.machine = config->machine,
+		.list_seed = config->list_seed,
+	};
+	char *text;
+	int rc;
+
+	if (config->backing.kind != BACKING_FILE || config->backing.ops || !config->keep_trace ||
+	    !kept_possible(config->spec->ops))
+		return 0;
+	text = spec_text(config->spec);
+	if (!text)
+		return error_set(err, ENOMEM, "no memory");
+	identity.allocator = text;
+	rc = kept_create(config->backing.path, &identity, &w->kept, err);
+	free(text);
+	return rc && err ? error_prefix(err, "backing %s", backing_kind_names[BACKING_FILE]) : rc;
+}
+
+static int create_memory(struct world *w, const struct world_config *config, struct error *err)
+{
+	struct memory_config backing = config->backing;
+	int rc = create_kept(w, config, err);
+
+	if (rc)
+		return rc;
+	if (w->kept) {
+		backing.file_offset = kept_frames_offset(w->kept);
+		backing.fd = kept_fd(w->kept);
+	}
+	return memory_create(&backing, w->machine, &w->memory, err);
+}
+
 static int create_instance(struct world *w, const struct world_config *config, struct error *err)
 {
-	const struct allocator_place place = {
+	struct metadata_within within;
+	struct allocator_place place = {
 		.huge_state = w->memory->huge_state,
 		.kernel = config->kernel,
 		.list_seed = config->list_seed,
 		.moved = pass_on,
 		.moved_arg = w,
 	};
-	int rc =
-		allocator_instance_create(config->spec, config->machine, &place, &w->instance, err);
+	int rc;
 
+	if (w->kept) {
+		within = kept_metadata(w->kept);
+		place.metadata_within = &within;
+	}
+	rc = allocator_instance_create(config->spec, config->machine, &place, &w->instance, err);
 	if (rc)
 		return rc;
+	if (w->kept)
+		kept_set_state(w->kept, KEPT_PLAYING);
 	w->ops = w->instance->ops;
 	w->a = w->instance->a;
 	return 0;
@@ -42,7 +114,7 @@ int world_create(const struct world_config *config, struct world **world, struct
 	w->machine = config->machine;
 	w->spec = config->spec;
 	clock_calibrate(&w->clock);
-	rc = memory_create(&config->backing, w->machine, &w->memory, err);
+	rc = create_memory(w, config, err);
 	if (!rc)
 		rc = create_instance(w, config, err);
 	if (rc) {
@@ -59,6 +131,7 @@ void world_destroy(struct world *w)
 		return;
 	allocator_instance_destroy(w->instance);
 	memory_destroy(w->memory);
+	kept_close(w->kept);
 	free(w);
 }
 

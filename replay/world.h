@@ -13,6 +13,7 @@
 #include "allocators/registry.h"
 #include "base/error.h"
 #include "replay/clock.h"
+#include "replay/kept.h"
 #include "sim/machine.h"
 #include "sim/memory.h"
 
@@ -24,6 +25,11 @@ struct world_config {
 		*kernel; /* release of the kernel that recorded what will be played; NULL: none */
 	struct memory_config backing;
 	uint64_t list_seed; /* as in alloc_env */
+	/*
+	 * With a file behind the frames: keep all that recovery needs there, too, if the back end can be
+	 * kept. Digest of the trace that will be played; NULL: keep frames alone.
+	 */
+	const char *keep_trace;
 };
 
 struct world {
@@ -31,6 +37,7 @@ struct world {
 	const struct allocator_spec *spec;
 	struct memory *memory;
 	struct stamp_clock clock;
+	struct kept *kept; /* NULL: nothing is, or frames alone */
 	struct allocator_instance *instance;
 	const struct allocator_ops *ops; /* the instance's, for short */
 	struct allocator *a;

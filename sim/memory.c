@@ -88,6 +88,8 @@ int memory_create(const struct memory_config *config, const struct machine *mach
 	made->kind = config->kind;
 	made->machine = machine;
 	made->path = config->path;
+	made->file_offset = config->file_offset;
+	made->fd = config->fd;
 	made->host = config->host;
 	made->node_plan = config->node_plan && config->node_plan->bound ? config->node_plan : NULL;
 	made->node_host = config->node_host ? config->node_host : &node_this_host;
@@ -115,6 +117,13 @@ void memory_destroy(struct memory *memory)
 		memory->ops->unmap(memory);
 	free((void *)memory->huge_state);
 	free(memory);
+}
+
+uint64_t memory_file_bytes(const struct machine *m)
+{
+	const pfn_t first = align_down(machine_start(m), HUGE_FRAMES);
+
+	return align_up((machine_end(m) - first) << m->page_shift, BACKING_HUGE_BYTES);
 }
 
 static bool in_machine(const struct memory *memory, struct pfn_range range)

@@ -68,7 +68,13 @@ struct memory_ops {
 
 struct memory_config {
 	enum backing_kind kind;
-	const char *path;	      /* of the file, for kinds that need one; NULL: none */
+	const char *path; /* of the file, for kinds that need one; NULL: none */
+	/*
+	 * A part of somebody's file instead, which has room for memory_file_bytes() at the offset, a
+	 * multiple of 2 MiB. 0: @path is made. Only BACKING_FILE looks at them.
+	 */
+	uint64_t file_offset;
+	int fd;			      /* copied */
 	const struct memory_ops *ops; /* NULL: those of the kind */
 	void *host;		      /* where memory.host starts out; for ops of one's own */
 	/* What comes from which node of the host; outlives the memory. NULL: from anywhere. */
@@ -81,9 +87,11 @@ struct memory {
 	const struct machine *machine; /* not owned; outlives it */
 	const struct memory_ops *ops;
 	const char *path;
-	uint64_t bytes; /* from byte 0 of machine_start() to machine_end() */
-	void *frames;	/* byte 0 of machine_start(); NULL: there is nothing to touch */
-	void *host;	/* the ops' own */
+	uint64_t file_offset; /* as configured */
+	int fd;		      /* the same; of use while it is made */
+	uint64_t bytes;	      /* from byte 0 of machine_start() to machine_end() */
+	void *frames;	      /* byte 0 of machine_start(); NULL: there is nothing to touch */
+	void *host;	      /* the ops' own */
 	const struct node_plan *node_plan; /* NULL: nothing is bound */
 	const struct node_host *node_host;
 	huge_state_byte *huge_state; /* of 2 MiB block pfn / 512, indexed from block 0 */
@@ -107,6 +115,9 @@ void memory_plan_nodes(enum backing_kind kind, const struct machine *machine,
 int memory_create(const struct memory_config *config, const struct machine *machine,
 		  struct memory **memory, struct error *err);
 void memory_destroy(struct memory *memory); /* NULL is allowed */
+
+/** What a machine's frames take of a file, whole 2 MiB blocks. */
+uint64_t memory_file_bytes(const struct machine *machine);
 
 /**
  * memory_prepare, memory_discard - as the ops', for any range

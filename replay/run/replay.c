@@ -271,7 +271,8 @@ static int set_up(struct run *r)
 							 .backing = {.kind = r->config.backing,
 								     .path = r->config.backing_path,
 								     .node_plan = &r->nodes},
-							 .list_seed = r->config.list_seed},
+							 .list_seed = r->config.list_seed,
+							 .keep_trace = digest_of(r)},
 				  &r->world, r->err);
 	if (!rc)
 		rc = create_engine(r);
@@ -417,6 +418,8 @@ static int play(struct run *r)
 	while (!rc && r->totals && r->totals->events && r->asked <= r->config.samples)
 		rc = run_sample_now(r);
 	r->played = true;
+	if (!rc && r->world->kept)
+		kept_set_state(r->world->kept, KEPT_FINISHED);
 	return rc;
 }
 

@@ -28,6 +28,7 @@ struct mapped {
 	uint64_t look_in; /* so many more pieces can be got before the host's memory is looked at */
 	uint64_t spare;	  /* bytes that are to be left to others */
 	int fd;		  /* behind the mapping; -1: none */
+	uint64_t offset;  /* of the mapping in it */
 	/**
 	 * get - make sure that a piece can be touched; NULL: nothing is to be done
 	 * Return: 0 or a negative errno, with @err set.

@@ -43,8 +43,8 @@ static int map_aligned(struct mapped *m, int protection, int flags, struct error
 	if (m->base > at)
 		munmap(at, (size_t)(m->base - at));
 	munmap(m->base + m->bytes, (size_t)(at + room - (m->base + m->bytes)));
-	if (mmap(m->base, m->bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, m->fd, 0) !=
-	    MAP_FAILED)
+	if (mmap(m->base, m->bytes, protection, flags | MAP_FIXED | MAP_NORESERVE, m->fd,
+		 (off_t)m->offset) != MAP_FAILED)
 		return 0;
 	error_set(err, errno, "cannot map %s: %s", size, strerror(errno));
 	munmap(m->base, m->bytes);
@@ -64,6 +64,7 @@ int mapped_create(struct memory *memory, int protection, int flags, int fd, stru
 		return error_set(err, ENOMEM, "no memory");
 	}
 	m->fd = fd;
+	m->offset = memory->file_offset;
 	m->first_byte = (machine_start(machine) % HUGE_FRAMES) << machine->page_shift;
 	m->bytes = align_up(m->first_byte + memory->bytes, BACKING_HUGE_BYTES);
 	m->got = calloc(m->bytes / BACKING_HUGE_BYTES / 8 + 1, 1);
@@ -71,7 +72,7 @@ int mapped_create(struct memory *memory, int protection, int flags, int fd, stru
 	memory->host = m;
 	if (!m->got)
 		rc = error_set(err, ENOMEM, "no memory");
-	else if (fd >= 0 && ftruncate(fd, (off_t)m->bytes))
+	else if (fd >= 0 && !m->offset && ftruncate(fd, (off_t)m->bytes))
 		rc = error_set(err, errno, "cannot make it large enough: %s", strerror(errno));
 	else
 		rc = map_aligned(m, protection, flags, err);

@@ -11,7 +11,8 @@
 /* Disk space first: a page that finds no room when it is touched is a SIGBUS. */
 static int file_get(struct mapped *m, size_t piece, struct error *err)
 {
-	if (!fallocate(m->fd, 0, (off_t)(piece * BACKING_HUGE_BYTES), (off_t)BACKING_HUGE_BYTES) ||
+	if (!fallocate(m->fd, 0, (off_t)(m->offset + piece * BACKING_HUGE_BYTES),
+		       (off_t)BACKING_HUGE_BYTES) ||
 	    errno == EOPNOTSUPP)
 		return 0;
 	return error_set(err, errno, "no room for more memory: %s; make room, or use another file",
@@ -40,6 +41,11 @@ static int file_map(struct memory *m, struct error *err)
 {
 	int fd, rc;
 
+	if (m->file_offset) {
+		fd = fcntl(m->fd, F_DUPFD_CLOEXEC, 0);
+		return fd < 0 ? error_set(err, errno, "%s: %s", m->path, strerror(errno))
+			      : map_shared(m, fd, err);
+	}
 	if (!m->path || !m->path[0])
 		return error_set(err, EINVAL, "it needs the path of a file");
 	fd = open(m->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);

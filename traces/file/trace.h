@@ -81,6 +81,15 @@ enum trace_snapshot {
 	TRACE_BURN_IN,
 };
 
+/**
+ * trace_header_pack - a header as a file of another kind can hold it, its machine too
+ * trace_header_unpack - the same again, not to be trusted; @header->machine becomes the caller's
+ * Features and version are not in it. @bytes: malloc'ed. Return: 0; -ENOMEM; -EBADMSG.
+ */
+int trace_header_pack(const struct trace_header *header, void **bytes, size_t *n);
+int trace_header_unpack(const void *bytes, size_t n, struct trace_header *header,
+			struct error *err);
+
 /* ---- writing ---- */
 
 struct trace_writer;

@@ -578,6 +578,25 @@ int header_decode(const uint8_t *raw, size_t n, struct trace_header *header, str
 	return get_machine(&in, &header->machine, err);
 }
 
+int trace_header_pack(const struct trace_header *header, void **bytes, size_t *n)
+{
+	struct bytes out = {0};
+
+	header_encode(header, &out);
+	if (out.failed) {
+		bytes_free(&out);
+		return -ENOMEM;
+	}
+	*bytes = out.data;
+	*n = out.size;
+	return 0;
+}
+
+int trace_header_unpack(const void *bytes, size_t n, struct trace_header *header, struct error *err)
+{
+	return header_decode(bytes, n, header, err);
+}
+
 /* ---- snapshots ---- */
 
 void snapshot_raw_free(struct snapshot_raw *raw)
