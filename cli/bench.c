@@ -69,6 +69,7 @@ static const struct option bench_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "on",
 	 .help = "check every frame handed out, outside what is timed"},
+	CLI_OPTION_CLOCK,
 	CLI_OPTION_TIMEOUT,
 	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
@@ -91,6 +92,7 @@ struct bench_job {
 	uint32_t cpus, repetitions;
 	uint64_t memory_bytes;
 	struct cli_machine machine;
+	struct clock_choice clock;
 	struct bench_point *points;
 	size_t nr_points;
 };
@@ -171,6 +173,7 @@ static struct bench_point point_of(const struct bench_job *job, const struct all
 		.least_blocks = BENCH_LEAST_BLOCKS,
 		.seed = option_uint(o, "seed"),
 		.oracle = option_bool(o, "oracle"),
+		.clock = &job->clock,
 		.label = option_string(o, "label"),
 	};
 }
@@ -297,6 +300,8 @@ static int prepare(struct bench_job *job)
 
 	if (code == EXIT_OK)
 		code = read_machine(job);
+	if (code == EXIT_OK)
+		code = job_choose_clock("bench", job->job.options, &job->clock);
 	return code == EXIT_OK ? make_points(job) : code;
 }
 

@@ -9,6 +9,9 @@
 #include "replay/replay.h"
 #include "sim/backing/pool.h"
 
+/* As many as people look up. */
+#define OUTLIERS_MAX 10000
+
 static const struct option replay_options[] = {
 	{.name = "allocator",
 	 .letter = 'a',
@@ -80,6 +83,19 @@ static const struct option replay_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
 	 .help = "replay what is intact of a damaged trace"},
+	{.name = "latency",
+	 .type = OPTION_BOOL,
+	 .fallback = "on",
+	 .help = "time each allocation and free (--no-latency leaves the time stamps out)"},
+	{.name = "outliers",
+	 .type = OPTION_UINT,
+	 .fallback = "0",
+	 .max = OUTLIERS_MAX,
+	 .unit = "operations",
+	 .help = "tell that many of the slowest operations, each with its event, so that its cause "
+		 "can "
+		 "be looked up in the trace"},
+	CLI_OPTION_CLOCK,
 	CLI_OPTION_MACHINE,
 	CLI_OPTION_TIMEOUT,
 	CLI_OPTION_IN_PROCESS,
@@ -96,6 +112,7 @@ struct replay_job {
 	struct cli_machine machine;
 	struct cli_backing backing;
 	struct hugetlb_pool *pool; /* NULL: as the host has it */
+	struct clock_choice clock;
 };
 
 static struct replay_config config_of(const struct job *job, const char *trace,
@@ -122,6 +139,9 @@ static struct replay_config config_of(const struct job *job, const char *trace,
 		.list_seed = option_uint(o, "list-seed"),
 		.oracle = option_bool(o, "oracle"),
 		.salvage = option_bool(o, "salvage"),
+		.untimed = !option_bool(o, "latency"),
+		.outliers = (uint32_t)option_uint(o, "outliers"),
+		.clock = &r->clock,
 		.label = option_string(o, "label"),
 		.progress = isatty(STDERR_FILENO),
 		.watch = job_watch(job),
@@ -168,6 +188,18 @@ static int check_touch(const struct option_set *o, const struct cli_backing *bac
 	return EXIT_OK;
 }
 
+/* Return: an exit code. */
+static int check_times(const struct option_set *o)
+{
+	if (option_bool(o, "latency"))
+		return EXIT_OK;
+	if (option_uint(o, "outliers"))
+		return cli_usage(
+			"replay: --outliers: without latencies nothing is known to be slow; "
+			"drop it, or --no-latency");
+	return EXIT_OK;
+}
+
 /* The one thing that changes the host, once all else is judged. Return: as below. */
 static bool grow_pool(struct replay_job *r)
 {
@@ -196,7 +228,11 @@ static bool prepare(struct replay_job *r, const struct option_set *o, int traces
 	if (r->job.code == EXIT_OK)
 		r->job.code = check_touch(o, &r->backing);
 	if (r->job.code == EXIT_OK)
+		r->job.code = check_times(o);
+	if (r->job.code == EXIT_OK)
 		r->job.code = check_file(r, traces);
+	if (r->job.code == EXIT_OK)
+		r->job.code = job_choose_clock("replay", o, &r->clock);
 	return r->job.code == EXIT_OK;
 }
 

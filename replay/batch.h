@@ -62,7 +62,8 @@ struct batch {
 	uint64_t touched
 		[ENGINE_BATCH_MAX];    /* ticks it took to use what was handed out; 0: it was not */
 	int refused[ENGINE_BATCH_MAX]; /* what a free, online or offline returned */
-	uint64_t stamp[ENGINE_BATCH_MAX + 1]; /* before each, and after it */
+	/* Before each, and after it; all 0: no latency is wanted. */
+	uint64_t stamp[ENGINE_BATCH_MAX + 1];
 };
 
 static inline uint64_t batch_event(const struct batch *b, unsigned int i)

@@ -58,6 +58,8 @@ struct engine_config {
 	 */
 	const struct frame_map *end;
 	bool births;		       /* since when objects live, as holders and ages need it */
+	bool untimed;		       /* no stamps are taken, and there are no latencies */
+	uint32_t outliers;	       /* the slowest are kept, so many; 0: none */
 	unsigned int batch_ops;	       /* 1..ENGINE_BATCH_MAX; 0: the usual number */
 	unsigned int ahead;	       /* batches planned beyond the one that is executed */
 	struct run_position *position; /* kept up to date for who watches; NULL: nobody does */
@@ -169,6 +171,13 @@ struct memory_state *engine_state(struct engine *e);
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
 				       enum latency_path path, enum latency_class c,
 				       unsigned int cpu);
+
+/**
+ * engine_outliers - the slowest operations, slowest first, of like ones the earliest first
+ * @n: how many there are: as many as the config asks for, or all. Once all is played: nothing is
+ * noted afterwards. Owned by the engine.
+ */
+const struct result_outlier *engine_outliers(struct engine *e, size_t *n);
 
 /* What was done to real memory. */
 struct engine_touch {

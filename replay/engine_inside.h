@@ -12,6 +12,7 @@
 #include "replay/engine.h"
 #include "replay/marks.h"
 #include "replay/objects.h"
+#include "replay/outliers.h"
 #include "replay/parts.h"
 #include "replay/targets.h"
 
@@ -75,7 +76,8 @@ struct accounting {
 	char first_violation[200];
 	struct histogram **latency; /* [lane][class][cpu], allocated when first needed */
 	struct histogram **quick;   /* the same by [cpu][lane][order, of 16] */
-	int failed;		    /* what sample() returned */
+	struct outliers outliers;
+	int failed; /* what sample() returned */
 	bool out_of_memory;
 };
 

@@ -54,7 +54,8 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 		b->placed[i].pfn = pfn = whole.pfn;
 		op->req.order = whole.order;
 		/* Not the back end's time. */
-		b->placed[i].flags = clock_stamp() - b->stamp[i];
+		if (!e->config.untimed)
+			b->placed[i].flags = clock_stamp(&e->config.world->clock) - b->stamp[i];
 	}
 	b->refused[i] = e->ops->free(e->a, pfn, &op->req) ? -EINVAL : 0;
 }
@@ -167,11 +168,15 @@ static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batc
 
 /* ---- the loop ---- */
 
-/* @moves: the back end may move objects in any call. A constant, so that there are two loops. */
+/*
+ * @moves: the back end may move objects in any call. @clock: stamps are of it. Constants, so that each loop
+ * has nothing to decide.
+ */
 static inline __attribute__((always_inline)) unsigned int execute_loop(struct engine *e,
 								       struct batch *b,
 								       unsigned int from,
-								       unsigned int to, bool moves)
+								       unsigned int to, bool moves,
+								       enum clock_source clock)
 {
 	struct alloc_result (*alloc)(struct allocator *, const struct alloc_request *) =
 		e->ops->alloc;
@@ -182,7 +187,8 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 	pfn_t start = e->start;
 	bool on = true;
 
-	b->stamp[from] = clock_stamp();
+	if (clock != CLOCK_SOURCE_NONE)
+		b->stamp[from] = clock_read(clock);
 	for (unsigned int i = from; i < to; i++) {
 		const struct op *op = &b->op[i];
 
@@ -204,14 +210,40 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 		} else {
 			on = execute_rare(e, b, i);
 		}
-		b->stamp[i + 1] = clock_stamp();
+		if (clock != CLOCK_SOURCE_NONE)
+			b->stamp[i + 1] = clock_read(clock);
 		if (!on || (moves && e->exec.nr_moved))
 			return i + 1;
 	}
 	return to;
 }
 
+/* Each a function of its own: what one of them needs costs the others nothing. */
+#define LOOP(name, moves, clock)                                                                   \
+	static __attribute__((noinline)) unsigned int name(struct engine *e, struct batch *b,      \
+							   unsigned int from, unsigned int to)     \
+	{                                                                                          \
+		return execute_loop(e, b, from, to, moves, clock);                                 \
+	}
+LOOP(by_counter, false, CLOCK_SOURCE_COUNTER)
+LOOP(by_counter_moving, true, CLOCK_SOURCE_COUNTER)
+LOOP(by_monotonic, false, CLOCK_SOURCE_MONOTONIC)
+LOOP(by_monotonic_moving, true, CLOCK_SOURCE_MONOTONIC)
+LOOP(untimed, false, CLOCK_SOURCE_NONE)
+LOOP(untimed_moving, true, CLOCK_SOURCE_NONE)
+#undef LOOP
+
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
-	return e->moves ? execute_loop(e, b, from, to, true) : execute_loop(e, b, from, to, false);
+	switch (e->config.untimed ? CLOCK_SOURCE_NONE : e->config.world->clock.source) {
+	case CLOCK_SOURCE_COUNTER:
+		return e->moves ? by_counter_moving(e, b, from, to) : by_counter(e, b, from, to);
+	case CLOCK_SOURCE_MONOTONIC:
+		return e->moves ? by_monotonic_moving(e, b, from, to)
+				: by_monotonic(e, b, from, to);
+	case CLOCK_SOURCE_NONE:
+	case CLOCK_SOURCE_UNDECIDED:
+		break;
+	}
+	return e->moves ? untimed_moving(e, b, from, to) : untimed(e, b, from, to);
 }

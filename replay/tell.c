@@ -166,6 +166,20 @@ int tell_warning(struct tell *t, const char *fmt, ...)
 	return tell_record(t, &record);
 }
 
+int tell_clock(struct tell *t, const struct clock_choice *clock)
+{
+	return tell_warning(
+		t, "times are by the monotonic clock, which takes longer and is coarser: %s",
+		clock->why);
+}
+
+int tell_clock_metrics(struct tell *t, const struct stamp_clock *clock)
+{
+	int rc = tell_metric(t, METRIC_clock_overhead_ns, clock->overhead_ns);
+
+	return rc ? rc : tell_metric(t, METRIC_clock_step_ns, clock->step_ns);
+}
+
 int tell_doubts(struct tell *t, const struct doubts *doubts)
 {
 	int rc = 0;

@@ -11,6 +11,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/clock.h"
 #include "results/result.h"
 #include "results/settings.h"
 #include "sim/machine.h"
@@ -78,6 +79,10 @@ int tell_blockmap(struct tell *t, uint32_t sample, enum blockmap_layer layer, ui
 		  const uint16_t *values, size_t n);
 /** One line for people; cut at 400 bytes. */
 int tell_warning(struct tell *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** A warning: the counter cannot be trusted, and why. */
+int tell_clock(struct tell *t, const struct clock_choice *clock);
+/** What was measured of the clock that times are by. */
+int tell_clock_metrics(struct tell *t, const struct stamp_clock *clock);
 /** What stands against the run: a RESULT_DOUBT for each kind that was counted. */
 int tell_doubts(struct tell *t, const struct doubts *doubts);
 /**

@@ -24,6 +24,7 @@ struct world_config {
 		*kernel; /* release of the kernel that recorded what will be played; NULL: none */
 	struct memory_config backing;
 	uint64_t list_seed; /* as in alloc_env */
+	enum clock_source clock;
 };
 
 struct world {

@@ -10,7 +10,8 @@
 #include "replay/clock.h"
 
 /* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
-static void state_settings(const struct bench_point *p, const struct machine *m, struct settings *s)
+static void state_settings(const struct bench_point *p, const struct machine *m,
+			   const struct clock_choice *clock, struct settings *s)
 {
 	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
@@ -24,7 +25,16 @@ static void state_settings(const struct bench_point *p, const struct machine *m,
 		settings_number(s, SETTING_QUESTION, "rounds", p->rounds, "");
 	settings_number(s, SETTING_CARE, "repetitions", p->repetitions, "");
 	settings_bool(s, SETTING_CARE, "oracle", p->oracle && checked, true);
+	settings_text(s, SETTING_FACT, "clock", clock_source_name(clock->source), NULL);
 	tell_machine_facts(s, m);
+}
+
+int bench_clock(const struct bench_point *p, struct clock_choice *choice, struct error *err)
+{
+	if (!p->clock)
+		return clock_choose(CLOCK_WISH_AUTO, choice, err);
+	*choice = *p->clock;
+	return 0;
 }
 
 int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result_sink *sink,
@@ -43,16 +53,20 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 		.threads = p->threads,
 		.order = (int32_t)p->order,
 	};
+	struct clock_choice clock;
 	struct machine *m;
 	struct tell tell;
-	int rc = bench_machine(p, &m, err);
+	int rc = bench_clock(p, &clock, err);
+
+	if (!rc)
+		rc = bench_machine(p, &m, err);
 
 	if (rc)
 		return rc;
 	run.machine = m;
 	snprintf(mode, sizeof(mode), "bench-%s", bench_kind_names[p->kind]);
 	snprintf(asked, sizeof(asked), "bench %s", bench_kind_names[p->kind]);
-	state_settings(p, m, &settings);
+	state_settings(p, m, &clock, &settings);
 	tell_init(&tell, sink, err ? err : &scratch);
 	rc = tell_run(&tell, &run, &settings);
 	machine_destroy(m);
@@ -78,6 +92,15 @@ static int tell_footprint(struct bench_rig *rig)
 	const struct footprint f = bench_footprint(rig->point, rig->machine);
 
 	return footprint_tell(&f, &rig->tell);
+}
+
+static int tell_times(struct bench_rig *rig)
+{
+	int rc = 0;
+
+	if (rig->clock.why[0])
+		rc = tell_clock(&rig->tell, &rig->clock);
+	return rc ? rc : tell_clock_metrics(&rig->tell, &rig->world->clock);
 }
 
 static int tell_counts(struct bench_rig *rig)
@@ -137,6 +160,8 @@ int bench_run(const struct bench_point *point, struct run_position *at, struct r
 	position_enter(at, PHASE_PLAY);
 	if (!rc)
 		rc = tell_footprint(&rig);
+	if (!rc && point->kind != BENCH_FRAG)
+		rc = tell_times(&rig);
 	if (!rc)
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
 	position_enter(at, PHASE_ENDS);

@@ -35,11 +35,14 @@ int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 	*rig = (struct bench_rig){.point = point, .err = err, .ops = point->spec->ops};
 	position_enter(at, PHASE_CREATE);
 	tell_init(&rig->tell, sink, err);
-	rc = bench_machine(point, &rig->machine, err);
+	rc = bench_clock(point, &rig->clock, err);
 	if (!rc)
-		rc = world_create(
-			&(struct world_config){.machine = rig->machine, .spec = point->spec},
-			&rig->world, err);
+		rc = bench_machine(point, &rig->machine, err);
+	if (!rc)
+		rc = world_create(&(struct world_config){.machine = rig->machine,
+							 .spec = point->spec,
+							 .clock = rig->clock.source},
+				  &rig->world, err);
 	if (!rc && point->oracle && !(rig->ops->capabilities & ALLOCATOR_UNCHECKED))
 		rc = memory_state_create(rig->machine, &rig->state, err);
 	if (rc)

@@ -127,9 +127,16 @@ static int send_flags(struct run *r)
 /* The figures of an operation's times: the mean, the quantiles, the largest. */
 static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
 
-METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
-METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
-METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
+METRIC_RANGE(alloc_ns, alloc_ns_count, ARRAY_SIZE(quantile) + 3);
+METRIC_RANGE(free_ns, free_ns_count, ARRAY_SIZE(quantile) + 3);
+METRIC_RANGE(touch_ns, touch_ns_count, ARRAY_SIZE(quantile) + 3);
+
+/* NaN: of so few operations even the slowest would be called that. */
+static double quantile_of(const struct histogram *h, double q)
+{
+	/* Rounded: 1 - 0.9999 is a little off. */
+	return (double)h->count >= round(1 / (1 - q)) ? histogram_quantile(h, q) : NAN;
+}
 
 /* Latencies of one operation, order class and cpu, however it was served. */
 static int send_histogram(struct run *r, struct result_latency *which, struct histogram *all)
@@ -179,18 +186,23 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 	if (!rc)
 		rc = tell_metric(&r->tell, metric, histogram_mean(all));
 	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
-		rc = tell_metric(&r->tell, metric + 1 + i, histogram_quantile(all, quantile[i]));
+		rc = tell_metric(&r->tell, metric + 1 + i, quantile_of(all, quantile[i]));
 	if (!rc)
 		rc = tell_metric(&r->tell, metric + 1 + ARRAY_SIZE(quantile),
 				 all->count ? (double)all->max : NAN);
+	if (!rc)
+		rc = tell_metric(&r->tell, metric + 2 + ARRAY_SIZE(quantile), (double)all->count);
 	return rc;
 }
 
 static int send_latency(struct run *r)
 {
-	struct histogram *all = malloc(sizeof(*all));
+	struct histogram *all;
 	int rc;
 
+	if (r->config.untimed)
+		return 0;
+	all = malloc(sizeof(*all));
 	if (!all)
 		return error_set(r->err, ENOMEM, "no memory for a histogram");
 	rc = send_latency_of(r, LATENCY_ALLOC, all);
@@ -202,18 +214,28 @@ static int send_latency(struct run *r)
 	return rc;
 }
 
+static int send_outliers(struct run *r)
+{
+	size_t n;
+	const struct result_outlier *outlier = engine_outliers(r->engine, &n);
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = tell_record(&r->tell, &(struct result_record){.kind = RESULT_OUTLIER,
+								   .outlier = outlier[i]});
+	return rc;
+}
+
 /* What real memory was asked for and gave. */
 static int send_memory(struct run *r)
 {
 	const struct engine_touch touch = engine_touch(r->engine);
 	struct memory_usage usage;
-	struct rusage now;
 	int rc;
 
 	if (r->config.backing == BACKING_NONE)
 		return 0;
-	getrusage(RUSAGE_SELF, &now);
-	rc = tell_metric(&r->tell, METRIC_minor_faults, (double)(now.ru_minflt - r->faults));
+	rc = tell_metric(&r->tell, METRIC_minor_faults, r->effort.faults);
 	if (!rc && r->config.touching != TOUCHING_NONE)
 		rc = tell_metric(&r->tell, METRIC_touched_frames, (double)touch.frames);
 	if (!rc && r->config.touching != TOUCHING_NONE)
@@ -242,6 +264,14 @@ static int send_rates(struct run *r)
 		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
 	if (!rc)
 		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->world->clock));
+	if (!rc && !r->config.untimed)
+		rc = tell_clock_metrics(&r->tell, &r->world->clock);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_involuntary_switches, r->effort.involuntary);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_voluntary_switches, r->effort.voluntary);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_cpu_migrations, r->effort.migrations);
 	return rc;
 }
 
@@ -272,6 +302,8 @@ int run_tell_outcome(struct run *r)
 		rc = send_flags(r);
 	if (!rc)
 		rc = send_latency(r);
+	if (!rc)
+		rc = send_outliers(r);
 	if (!rc)
 		rc = send_memory(r);
 	if (!rc)
