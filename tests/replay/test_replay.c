@@ -1533,9 +1533,10 @@ static int make_directory(void **unused)
 static int remove_directory(void **unused)
 {
 	static const char *const names[] = {
-		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model", "exact",
-		"latency", "virtual", "bad",	  "started",  "hotplug", "tick",  "move",
-		"ids",	   "large",   "damaged",  "salvaged", "backed",	 "nodes",
+		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model",
+		"exact",   "latency", "virtual",  "bad",      "started", "hotplug",
+		"tick",	   "move",    "ids",	  "large",    "damaged", "salvaged",
+		"backed",  "nodes",   "clocks",	  "outliers", "few",
 	};
 	char path[128];
 
