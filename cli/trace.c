@@ -24,6 +24,7 @@ static const struct option trace_options[] = {
 	 .type = OPTION_UINT,
 	 .argument = "EVENT",
 	 .min = 1,
+	 .max = 9e15,
 	 .help = "cat: begin with the event of that number, the first is 1, as outliers and "
 		 "messages "
 		 "have it"},
@@ -300,16 +301,16 @@ static int check_file(const struct telling *t, const char *path)
 /* ---- cat ---- */
 
 static const struct emitter_column event_columns[] = {
-	{.path = "event", .width = 8, .priority = 4},
+	{.path = "event", .width = 8, .priority = 1},
 	{.path = "time_ns", .width = 16},
 	{.path = "cpu", .width = 3},
-	{.path = "context", .width = 7, .priority = 1},
+	{.path = "context", .width = 7, .priority = 2},
 	{.path = "kind", .width = 12},
 	{.path = "pfn", .style = EMITTER_HEX, .width = 10},
 	{.path = "order", .width = 5},
 	{.path = "migratetype", .width = 11},
-	{.path = "gfp", .width = 40, .priority = 3},
-	{.path = "arg", .style = EMITTER_HEX, .width = 8, .priority = 2},
+	{.path = "gfp", .width = 40, .priority = 4},
+	{.path = "arg", .style = EMITTER_HEX, .width = 8, .priority = 3},
 };
 
 /* @number: 0: it has none. */

@@ -35,7 +35,7 @@ PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
 # Lines that accompany a run that went well.
 NOTES = ("the trace has no start snapshot", "open loop:", "at the end ", "to repeat it: ",
-         "left out for want of room: ")
+         "left out for want of room: ", "quire: times: ")
 BACKENDS = ["recorded", "buddy", "llfree", "percpu", "jemalloc", "firstfit", "nextfit", "null"]
 OPTIONAL = "jemalloc"  # where its library was found
 
@@ -1714,7 +1714,7 @@ def outliers_are_looked_up_in_the_trace():
         same([one["rank"] for one in run["outliers"]], list(range(5)), "their ranks")
         check(run["settings"]["clock"] in ("tsc", "monotonic"), run["settings"]["clock"])
         for one in run["outliers"]:
-            event, = succeeds("trace", "cat", name, "--from", one["event"], "-n", "1",
+            event, = succeeds("trace", "cat", name, "--from", str(one["event"]), "-n", "1",
                               "--format", "json").json()["events"]
             same(event["event"], one["event"], "the event's number")
             same(event["time_ns"], one["time_ns"], "its time")
@@ -1731,8 +1731,8 @@ def outliers_are_looked_up_in_the_trace():
     result = succeeds("replay", name, "-a", "firstfit", "--outliers", "3", "--clock", "monotonic")
     check("slowest of" in result.out, result.out)
     check("times: monotonic, a stamp takes" in result.err, result.err)
-    refuses(USAGE, "--outliers", "replay", name, "--outliers", "5", "--no-latency")
-    refuses(USAGE, "--from", "trace", "cat", name, "--from", "5", "--skip", "2")
+    refuses(USAGE, ("--outliers", "--no-latency"), "replay", name, "--outliers", "5", "--no-latency")
+    refuses(USAGE, ("--from", "--skip"), "trace", "cat", name, "--from", "5", "--skip", "2")
 
 
 def without_latency_no_time_is_told():
