@@ -162,6 +162,22 @@ CREATE TABLE IF NOT EXISTS latency (
 	PRIMARY KEY (run_id, op, order_class, path, cpu)
 ) STRICT;
 
+-- The slowest operations, where they were asked for.
+CREATE TABLE IF NOT EXISTS outlier (
+	run_id      INTEGER NOT NULL REFERENCES run (id) ON DELETE CASCADE,
+	rank        INTEGER NOT NULL, -- 0: the slowest
+	op          TEXT    NOT NULL CHECK (op IN ('alloc', 'free', 'touch')),
+	ns          INTEGER NOT NULL, -- less what a time stamp takes
+	event       INTEGER NOT NULL, -- its number in the trace, the first is 1
+	time_ns     INTEGER NOT NULL, -- trace time
+	block_order INTEGER NOT NULL,
+	cpu         INTEGER NOT NULL,
+	migratetype INTEGER NOT NULL,
+	path        TEXT    NOT NULL, -- as in latency
+	pfn         INTEGER, -- NULL: it was refused
+	PRIMARY KEY (run_id, rank)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE IF NOT EXISTS freelist (
 	run_id      INTEGER NOT NULL,
 	sample      INTEGER NOT NULL,

@@ -114,8 +114,12 @@ VALUES (0, 'Unmovable'), (1, 'Movable'), (2, 'Reclaimable'), (3, 'HighAtomic'), 
 DROP VIEW IF EXISTS v_metric;
 CREATE VIEW v_metric AS
 SELECT v_run.run_id, trace, mode, allocator, options, label, point_id, name, metric.value, unit, direction,
-	kind, source, model, help, run_spread.value AS spread
+	kind, source, model, help, run_spread.value AS spread,
+	iif(source = '' AND (name GLOB '*_ns_p*' OR name GLOB '*_ns_max') AND metric.value < 10 * step.step_ns,
+		step.step_ns, NULL) AS error
 FROM v_run
+LEFT JOIN (SELECT run_id, value AS step_ns FROM metric JOIN metric_info ON id = metric_id
+	WHERE source = '' AND name = 'clock_step_ns') AS step ON step.run_id = v_run.run_id
 JOIN metric ON metric.run_id = v_run.run_id
 JOIN metric_info ON metric_info.id = metric.metric_id
 LEFT JOIN run_spread ON run_spread.run_id = v_run.run_id AND run_spread.metric_id = metric_info.id
@@ -152,7 +156,9 @@ SELECT v_latest.run_id, trace, allocator, options, label,
 	max(value) FILTER (WHERE name = 'alloc_ns_p99')      AS alloc_ns_p99,
 	max(value) FILTER (WHERE name = 'free_ns_p50')       AS free_ns_p50,
 	max(value) FILTER (WHERE name = 'free_ns_p99')       AS free_ns_p99,
-	prefill, settings, may_compete, out_for
+	prefill, settings, may_compete, out_for,
+	max(value) FILTER (WHERE name = 'alloc_ns')          AS alloc_ns,
+	max(value) FILTER (WHERE name = 'free_ns')           AS free_ns
 FROM v_latest
 LEFT JOIN metric ON metric.run_id = v_latest.run_id
 LEFT JOIN metric_info ON metric_info.id = metric.metric_id AND source = ''
@@ -287,6 +293,18 @@ JOIN latency ON latency.run_id = v_latest.run_id
 WHERE latency.count > 0
 GROUP BY v_latest.run_id, op, order_class
 ORDER BY trace, allocator, options, label, op, order_class;
+
+-- The slowest operations of every finished run that kept them, slowest first; `quire trace cat TRACE --from
+-- EVENT` shows what the trace has there.
+DROP VIEW IF EXISTS v_outlier;
+CREATE VIEW v_outlier AS
+SELECT v_run.run_id, trace, allocator, options, label, rank, ns, op, event, time_ns,
+	outlier.block_order, cpu, coalesce(v_migratetype.name, '?') AS migratetype, path, pfn
+FROM v_run
+JOIN outlier ON outlier.run_id = v_run.run_id
+LEFT JOIN v_migratetype ON v_migratetype.number = migratetype
+WHERE status = 'done'
+ORDER BY v_run.run_id, rank;
 
 -- What back ends counted until the end, of every finished run.
 DROP VIEW IF EXISTS v_counter;

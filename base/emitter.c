@@ -706,7 +706,9 @@ static void table_heading(struct emitter *e)
 {
 	table_layout(e->columns, e->layout, e->nr_columns, e->width);
 	for (size_t i = 0; i < e->nr_columns; i++)
-		if (!e->layout[i].shown && e->columns[i].show == EMITTER_ALWAYS)
+		if (!e->layout[i].shown &&
+		    (e->columns[i].show == EMITTER_ALWAYS ||
+		     (e->columns[i].show == EMITTER_IF_TOLD && e->layout[i].told)))
 			note_left_out(e, i);
 	if (e->last != WROTE_NOTHING)
 		put(e, "\n");
@@ -766,6 +768,25 @@ static const char *table_put_row(struct emitter *e, const char *text)
 
 /* ---- tables: rows ---- */
 
+/* A number, and after it "±" by how much it may be off, if the row says. */
+static const char *number_text(struct emitter *e, size_t column, const struct value *value,
+			       char buffer[FORMAT_MAX])
+{
+	const struct emitter_column *c = &e->columns[column];
+	const char *text = styled_text(buffer, value, c->style);
+	const struct cell *error;
+	char off[FORMAT_MAX];
+	size_t hint = SIZE_MAX, used;
+
+	error = c->error && text == buffer ? find_cell(e, c->error, &hint) : NULL;
+	if (!error || error->value.type == VALUE_NULL || error->value.type == VALUE_STRING)
+		return text;
+	used = strlen(buffer);
+	snprintf(buffer + used, FORMAT_MAX - used, "\xc2\xb1%s",
+		 styled_text(off, &error->value, c->style));
+	return text;
+}
+
 /* What a column shows of the current row; @buffer may hold it. */
 static const char *table_text(struct emitter *e, size_t column, char buffer[FORMAT_MAX])
 {
@@ -781,7 +802,7 @@ static const char *table_text(struct emitter *e, size_t column, char buffer[FORM
 	layout->told |= cell->value.type != VALUE_NULL &&
 			!(cell->value.type == VALUE_BOOL && !cell->value.boolean);
 	if (cell->value.type != VALUE_STRING)
-		return styled_text(buffer, &cell->value, e->columns[column].style);
+		return number_text(e, column, &cell->value, buffer);
 	string = e->row_text.data + cell->string;
 	tame(string);
 	return string;

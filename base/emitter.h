@@ -79,6 +79,7 @@ struct emitter_column {
 	const char *heading; /* NULL: the last part of the path, which is its name everywhere */
 	const char *unit;    /* below the heading; NULL, "": none */
 	enum emitter_style style;
+	const char *error;  /* path of a number by how much this one may be off; NULL: of none */
 	unsigned int width; /* 0: as wide as needed; the rows are then held until rows_end */
 	/* Where a line has no room for all columns, the highest goes first; 0: never. */
 	unsigned int priority;

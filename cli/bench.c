@@ -73,6 +73,7 @@ static const struct option bench_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "on",
 	 .help = "check every frame handed out, outside what is timed"},
+	CLI_OPTION_CLOCK,
 	CLI_OPTION_TIMEOUT,
 	CLI_OPTION_IN_PROCESS,
 	CLI_OPTION_LABEL,
@@ -97,6 +98,7 @@ struct bench_job {
 	struct cli_machine machine;
 	struct cli_backing backing;
 	struct hugetlb_pool *pool; /* NULL: as the host has it */
+	struct clock_choice clock;
 	struct bench_point *points;
 	size_t nr_points;
 };
@@ -205,6 +207,7 @@ static struct bench_point point_of(const struct bench_job *job, const struct all
 		.least_blocks = BENCH_LEAST_BLOCKS,
 		.seed = option_uint(o, "seed"),
 		.oracle = option_bool(o, "oracle"),
+		.clock = &job->clock,
 		.label = option_string(o, "label"),
 	};
 }
@@ -333,6 +336,8 @@ static int prepare(struct bench_job *job)
 		code = read_machine(job);
 	if (code == EXIT_OK)
 		code = cli_backing_read("bench", job->job.options, &job->backing);
+	if (code == EXIT_OK)
+		code = job_choose_clock("bench", job->job.options, &job->clock);
 	if (code == EXIT_OK)
 		code = make_points(job);
 	if (code == EXIT_OK)

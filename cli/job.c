@@ -13,6 +13,17 @@ void job_fail(struct job *job, const struct error *err)
 	cli_raise(&job->code, cli_fail(EXIT_RUN, err));
 }
 
+int job_choose_clock(const char *verb, const struct option_set *options,
+		     struct clock_choice *choice)
+{
+	struct error err = {0};
+
+	if (!clock_choose((enum clock_wish)option_choice(options, "clock"), choice, &err))
+		return EXIT_OK;
+	error_prefix(&err, "%s: --clock %s", verb, option_string(options, "clock"));
+	return cli_fail(EXIT_RUN, &err);
+}
+
 bool job_begin(struct job *job, const char *verb, const struct option_set *options)
 {
 	*job = (struct job){.verb = verb, .options = options};

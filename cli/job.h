@@ -13,6 +13,7 @@
 #include "base/option.h"
 #include "cli/runs.h"
 #include "cli/specs.h"
+#include "replay/clock.h"
 #include "replay/isolate.h"
 #include "results/tee.h"
 
@@ -78,5 +79,16 @@ void job_run_traces(struct job *job, int n, char **traces, const struct job_runn
 
 /** job_end - finish the document, close the database, free. Return: the exit code. */
 int job_end(struct job *job);
+
+#define CLI_OPTION_CLOCK                                                                           \
+	{                                                                                          \
+		.name = "clock", .type = OPTION_CHOICE, .choices = clock_wish_names,               \
+		.fallback = "auto",                                                                \
+		.help = "what times are by: the CPU's time-stamp counter, the kernel's monotonic " \
+			"clock, or the counter where it can be trusted"                            \
+	}
+/** Which clock the runs of this command take, by the option "clock". Return: an exit code. */
+int job_choose_clock(const char *verb, const struct option_set *options,
+		     struct clock_choice *choice);
 
 #endif

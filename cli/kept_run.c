@@ -168,6 +168,16 @@ static int keep_holder(struct kept_run *k, const struct result_holder *holder)
 	return own((const char **[]){&kept->class_name}, 1);
 }
 
+static int keep_outlier(struct kept_run *k, const struct result_outlier *outlier)
+{
+	struct result_outlier *kept = kept_append(&k->outliers, sizeof(*kept));
+
+	if (!kept)
+		return -ENOMEM;
+	*kept = *outlier;
+	return 0;
+}
+
 static int keep_warning(struct kept_run *k, const char *text)
 {
 	char **kept = kept_append(&k->warnings, sizeof(*kept));
@@ -215,6 +225,8 @@ int kept_run_take(struct kept_run *k, const struct result_record *record)
 		return accuracies_keep(&k->accuracies, &record->accuracy);
 	case RESULT_WARNING:
 		return keep_warning(k, record->warning.text);
+	case RESULT_OUTLIER:
+		return keep_outlier(k, &record->outlier);
 	case RESULT_LATENCY: /* the database has the distributions and the maps */
 	case RESULT_BLOCKMAP:
 	case RESULT_ALIVE:
@@ -287,6 +299,7 @@ void kept_run_clear(struct kept_run *k)
 	clear_list(&k->values);
 	clear_list(&k->counters);
 	clear_list(&k->holders);
+	clear_list(&k->outliers);
 	clear_list(&k->warnings);
 	accuracies_clear(&k->accuracies);
 	kept_run_init(k);

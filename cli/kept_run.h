@@ -53,6 +53,7 @@ struct kept_run {
 	struct kept_list values;   /* struct result_value; after kept_run_settle() by sample */
 	struct kept_list counters; /* struct result_counter; likewise, those at the end last */
 	struct kept_list holders;  /* struct result_holder */
+	struct kept_list outliers; /* struct result_outlier, slowest first */
 	struct kept_list warnings; /* char * */
 	struct end_freelists freelists;
 	struct accuracies accuracies;

@@ -10,6 +10,9 @@
 #include "cli/machine.h"
 #include "replay/replay.h"
 
+/* As many as people look up. */
+#define OUTLIERS_MAX 10000
+
 static const struct option replay_options[] = {
 	{.name = "allocator",
 	 .letter = 'a',
@@ -93,6 +96,19 @@ static const struct option replay_options[] = {
 	 .type = OPTION_BOOL,
 	 .fallback = "off",
 	 .help = "replay what is intact of a damaged trace"},
+	{.name = "latency",
+	 .type = OPTION_BOOL,
+	 .fallback = "on",
+	 .help = "time each allocation and free (--no-latency leaves the time stamps out)"},
+	{.name = "outliers",
+	 .type = OPTION_UINT,
+	 .fallback = "0",
+	 .max = OUTLIERS_MAX,
+	 .unit = "operations",
+	 .help = "tell that many of the slowest operations, each with its event, so that its cause "
+		 "can "
+		 "be looked up in the trace"},
+	CLI_OPTION_CLOCK,
 	CLI_OPTION_MACHINE,
 	CLI_OPTION_TIMEOUT,
 	CLI_OPTION_IN_PROCESS,
@@ -109,6 +125,7 @@ struct replay_job {
 	struct cli_machine machine;
 	struct cli_backing backing;
 	struct hugetlb_pool *pool; /* NULL: as the host has it */
+	struct clock_choice clock;
 };
 
 static struct replay_config config_of(const struct job *job, const char *trace,
@@ -138,6 +155,9 @@ static struct replay_config config_of(const struct job *job, const char *trace,
 		.oracle = option_bool(o, "oracle"),
 		.pin = option_bool(o, "pin"),
 		.salvage = option_bool(o, "salvage"),
+		.untimed = !option_bool(o, "latency"),
+		.outliers = (uint32_t)option_uint(o, "outliers"),
+		.clock = &r->clock,
 		.label = option_string(o, "label"),
 		.progress = isatty(STDERR_FILENO),
 		.watch = job_watch(job),
@@ -206,6 +226,22 @@ static int check_touch(const struct option_set *o, const struct cli_backing *bac
 }
 
 /* Return: an exit code. */
+static int check_times(const struct option_set *o)
+{
+	if (option_bool(o, "latency"))
+		return EXIT_OK;
+	if (option_uint(o, "outliers"))
+		return cli_usage(
+			"replay: --outliers: without latencies nothing is known to be slow; "
+			"drop it, or --no-latency");
+	if (option_choice(o, "mode") == REPLAY_TIMED)
+		return cli_usage(
+			"replay: --no-latency: a timed replay cannot do without time stamps; "
+			"drop it, or --mode timed");
+	return EXIT_OK;
+}
+
+/* Return: an exit code. */
 static int check_speed(const struct option_set *o)
 {
 	if (!option_given(o, "speed") || option_choice(o, "mode") == REPLAY_TIMED)
@@ -228,9 +264,15 @@ static bool prepare(struct replay_job *r, const struct option_set *o, int traces
 	if (r->job.code == EXIT_OK)
 		r->job.code = check_touch(o, &r->backing);
 	if (r->job.code == EXIT_OK)
+		r->job.code = check_times(o);
+	if (r->job.code == EXIT_OK)
 		r->job.code = check_file(r, traces);
 	if (r->job.code == EXIT_OK)
 		r->job.code = check_speed(o);
+	if (r->job.code == EXIT_OK)
+		r->job.code = check_times(o);
+	if (r->job.code == EXIT_OK)
+		r->job.code = job_choose_clock("replay", o, &r->clock);
 	return r->job.code == EXIT_OK;
 }
 

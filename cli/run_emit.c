@@ -67,6 +67,47 @@ static void emit_spread(struct emitter *e, const struct kept_run *k)
 	emitter_object_end(e);
 }
 
+/* By how much a figure may be off, where that is known. */
+static void emit_errors(struct emitter *e, const struct kept_run *k)
+{
+	emitter_object_begin(e, "metric_errors");
+	for (unsigned int m = 0; m < METRIC_COUNT; m++) {
+		const double error = metric_error((enum metric)m, k->metric);
+
+		if (!isnan(error))
+			emitter_real(e, metric_table[m].name, error);
+	}
+	emitter_object_end(e);
+}
+
+void run_emit_outlier(struct emitter *e, const struct result_outlier *o)
+{
+	emitter_uint(e, "rank", o->rank);
+	emitter_uint(e, "ns", o->ns);
+	emitter_string(e, "op", latency_op_name(o->op));
+	emitter_uint(e, "event", o->event);
+	emitter_uint(e, "time_ns", o->time_ns);
+	emitter_uint(e, "order", o->order);
+	emitter_uint(e, "cpu", o->cpu);
+	emitter_string(e, "migratetype", migratetype_name(o->migratetype));
+	emitter_string(e, "path", latency_path_name(o->path));
+	if (o->pfn == PFN_NONE)
+		emitter_null(e, "pfn");
+	else
+		emitter_uint(e, "pfn", o->pfn);
+}
+
+static void emit_outliers(struct emitter *e, const struct kept_run *k)
+{
+	emitter_array_begin(e, "outliers");
+	for (size_t i = 0; i < k->outliers.n; i++) {
+		emitter_object_begin(e, NULL);
+		run_emit_outlier(e, &KEPT(k->outliers, const struct result_outlier)[i]);
+		emitter_object_end(e);
+	}
+	emitter_array_end(e);
+}
+
 /* A modelled figure's model goes with it. */
 static void emit_models(struct emitter *e, const struct kept_run *k)
 {
@@ -233,9 +274,11 @@ void run_emit(struct emitter *e, const struct kept_run *k, const struct run_row 
 	emit_metrics(e, k, all);
 	if (all) {
 		emit_spread(e, k);
+		emit_errors(e, k);
 		emit_models(e, k);
 		emit_counters(e, k, RESULT_AT_END, &at);
 		emit_flags(e, k);
+		emit_outliers(e, k);
 		emit_holders(e, k);
 		emit_samples(e, k);
 	}

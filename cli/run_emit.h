@@ -28,4 +28,7 @@ struct run_row {
  */
 void run_emit(struct emitter *e, const struct kept_run *k, const struct run_row *row);
 
+/** The members of one outlier, in an object that has begun. */
+void run_emit_outlier(struct emitter *e, const struct result_outlier *o);
+
 #endif

@@ -29,6 +29,12 @@
 		.path = "metrics." #name, .style = EMITTER_##how, .priority = (rank),              \
 		.show = EMITTER_IF_TOLD                                                            \
 	}
+/* A time, which not every run takes, and by how much it may be off. */
+#define TIME(name, rank)                                                                           \
+	{                                                                                          \
+		.path = "metrics." #name, .style = EMITTER_FIXED1, .priority = (rank),             \
+		.error = "metric_errors." #name, .show = EMITTER_IF_TOLD                           \
+	}
 /* What a run is told apart by, and what stands against it: never left out. */
 #define WHICH_RUN                                                                                  \
 	{.path = "trace", .show = EMITTER_IF_DIFFERS},                                             \
@@ -54,8 +60,10 @@ static const struct emitter_column replay_columns[] = {
 	FIGURE(alloc_failures, COUNT, 6),
 	FIGURE(oracle_violations, COUNT, 9),
 	FIGURE(ops_per_second, RATE, 13),
-	FIGURE(alloc_ns_p50, FIXED1, 7),
-	FIGURE(free_ns_p50, FIXED1, 8),
+	TIME(alloc_ns, 7),
+	TIME(free_ns, 8),
+	TIME(alloc_ns_p50, 15),
+	TIME(free_ns_p50, 16),
 	FIGURE(metadata_bytes, BYTES, 14),
 	WHY_NOT,
 };
@@ -252,6 +260,22 @@ static int emit_row(struct runs *r, enum run_status status, const char *why)
 	return rc;
 }
 
+/* What is told below the table. */
+static int keep_times(struct runs *r)
+{
+	const struct kept_run *k = &r->kept;
+
+	if (!isnan(k->metric[METRIC_clock_step_ns])) {
+		r->overhead_ns = k->metric[METRIC_clock_overhead_ns];
+		r->step_ns = k->metric[METRIC_clock_step_ns];
+		r->counter = kept_has_setting(k, "clock", "tsc");
+		r->timed = true;
+	}
+	if (emitter_format(r->e) != EMITTER_TABLE || !k->outliers.n)
+		return 0;
+	return outlier_rows_keep(&r->outliers, trace_name(r), k);
+}
+
 static int end_run(struct runs *r, enum run_status status, const char *why)
 {
 	int rc = 0;
@@ -271,6 +295,8 @@ static int end_run(struct runs *r, enum run_status status, const char *why)
 	if (status != RUN_DONE)
 		return rc;
 	r->done++;
+	if (!rc)
+		rc = keep_times(r);
 	r->recorded += !kept_has_setting(&r->kept, "generated", "true");
 	if (rc || !r->kept.run.trace)
 		return rc;
@@ -313,6 +339,14 @@ void runs_name_traces(struct runs *r, char *const *traces, size_t n)
 	r->nr_traces = n;
 }
 
+static void tell_times(const struct runs *r)
+{
+	if (emitter_format(r->e) != EMITTER_TABLE || !r->timed)
+		return;
+	fprintf(stderr, "quire: times: %s, a stamp takes %.1f ns (taken off), step %.1f ns\n",
+		r->counter ? "tsc" : "monotonic", r->overhead_ns, r->step_ns);
+}
+
 void runs_end(struct runs *r)
 {
 	if (!in_tables(r))
@@ -320,6 +354,8 @@ void runs_end(struct runs *r)
 	else if (r->done)
 		accuracies_legend(r->e);
 	end_states_emit(&r->ends, r->e);
+	outlier_rows_emit(&r->outliers, r->e);
+	tell_times(r);
 	if (emitter_format(r->e) == EMITTER_TABLE && r->view == RUNS_REPLAY && r->done) {
 		end_states_tell(&r->ends);
 		/* What was generated was asked of nobody before. */
@@ -333,6 +369,7 @@ void runs_end(struct runs *r)
 	}
 	kept_run_clear(&r->kept);
 	end_states_release(&r->ends);
+	outlier_rows_release(&r->outliers);
 	for (size_t i = 0; i < r->firsts.n; i++)
 		free(KEPT(r->firsts, struct first_moves)[i].question);
 	free(r->firsts.data);

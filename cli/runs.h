@@ -10,6 +10,7 @@
 #include "base/emitter.h"
 #include "cli/end_state.h"
 #include "cli/kept_run.h"
+#include "cli/outlier_rows.h"
 #include "results/result.h"
 
 /* Which columns a table has, and what else is to be said. */
@@ -20,7 +21,7 @@ enum runs_view {
 	RUNS_FIDELITY, /* tables of its own for each run, accuracies in JSON */
 };
 
-#define RUNS_COLUMNS_MAX 18
+#define RUNS_COLUMNS_MAX 20
 
 struct runs {
 	struct result_sink sink; /* give records to this */
@@ -37,6 +38,10 @@ struct runs {
 	struct emitter_column columns[RUNS_COLUMNS_MAX];
 	struct kept_run kept; /* the run that is being told */
 	struct end_states ends;
+	struct outlier_rows outliers; /* of tables alone */
+	/* Of the last run that was timed: what its times are by. */
+	bool timed, counter;
+	double overhead_ns, step_ns;
 	struct kept_list firsts; /* RUNS_FRAG: struct first_moves */
 };
 

@@ -20,6 +20,14 @@ static const struct option trace_options[] = {
 	 .fallback = "0",
 	 .unit = "events",
 	 .help = "cat: leave out that many events first"},
+	{.name = "from",
+	 .type = OPTION_UINT,
+	 .argument = "EVENT",
+	 .min = 1,
+	 .max = 9e15,
+	 .help = "cat: begin with the event of that number, the first is 1, as outliers and "
+		 "messages "
+		 "have it"},
 	{.name = "count",
 	 .letter = 'n',
 	 .type = OPTION_UINT,
@@ -293,25 +301,31 @@ static int check_file(const struct telling *t, const char *path)
 /* ---- cat ---- */
 
 static const struct emitter_column event_columns[] = {
+	{.path = "event", .width = 8, .priority = 1},
 	{.path = "time_ns", .width = 16},
 	{.path = "cpu", .width = 3},
-	{.path = "context", .width = 7, .priority = 1},
+	{.path = "context", .width = 7, .priority = 2},
 	{.path = "kind", .width = 12},
 	{.path = "pfn", .style = EMITTER_HEX, .width = 10},
 	{.path = "order", .width = 5},
 	{.path = "migratetype", .width = 11},
-	{.path = "gfp", .width = 40, .priority = 3},
-	{.path = "arg", .style = EMITTER_HEX, .width = 8, .priority = 2},
+	{.path = "gfp", .width = 40, .priority = 4},
+	{.path = "arg", .style = EMITTER_HEX, .width = 8, .priority = 3},
 };
 
+/* @number: 0: it has none. */
 static void emit_event(struct emitter *e, const struct trace_reader *r, const struct event *ev,
-		       const char *trace)
+		       uint64_t number, const char *trace)
 {
 	char gfp[256];
 
 	emitter_row_begin(e);
 	if (trace)
 		emitter_string(e, "trace", trace);
+	if (number)
+		emitter_uint(e, "event", number);
+	else
+		emitter_null(e, "event");
 	emitter_uint(e, "time_ns", ev->time_ns);
 	emitter_uint(e, "cpu", ev->cpu);
 	emitter_uint(e, "context", ev->context);
@@ -337,7 +351,8 @@ static void emit_event(struct emitter *e, const struct trace_reader *r, const st
 static int cat_events(const struct option_set *o, struct trace_reader *r, struct emitter *e,
 		      const char *trace)
 {
-	uint64_t skip = option_uint(o, "skip");
+	const bool numbered = !option_bool(o, "burn-in");
+	uint64_t skip = option_uint(o, "skip"), number = 0;
 	uint64_t left = option_given(o, "count") ? option_uint(o, "count") : UINT64_MAX;
 	const struct event *events;
 	struct error err = {0};
@@ -354,10 +369,13 @@ static int cat_events(const struct option_set *o, struct trace_reader *r, struct
 				continue;
 			return EXIT_RUN;
 		}
+		if (option_given(o, "from") && !number)
+			skip = option_uint(o, "from") - 1;
 		first = (size_t)min_u64(skip, n);
 		skip -= first;
 		for (size_t i = first; i < n && left && !cli_stop; i++, left--)
-			emit_event(e, r, &events[i], trace);
+			emit_event(e, r, &events[i], numbered ? number + i + 1 : 0, trace);
+		number += n;
 	}
 	return EXIT_OK;
 }
@@ -406,6 +424,10 @@ static int run(const struct option_set *options, int n, char **operands)
 
 	if (action < 0)
 		return EXIT_USAGE;
+	if (option_given(options, "from") &&
+	    (option_given(options, "skip") || option_bool(options, "burn-in")))
+		return cli_usage("trace: --from counts the trace's own events; drop --skip and "
+				 "--burn-in, or --from");
 	if (option_choice(options, "format") == EMITTER_CSV) {
 		telling.table = cli_emitter(options);
 		if (!telling.table)

@@ -114,12 +114,16 @@ static struct histogram **latency_of(const struct engine *e, unsigned int lane,
 	return &e->account.latency[(lane * LATENCY_CLASSES + c) * e->machine->nr_cpus + cpu];
 }
 
-/* The first operation of its lane, order and cpu. */
-static struct histogram *new_histogram(struct engine *e, unsigned int lane, unsigned int order,
-				       unsigned int cpu)
+/* The first operation of its lane, order and cpu. Return: NULL: no memory, or no latency is wanted. */
+static __attribute__((noinline)) struct histogram *new_histogram(struct engine *e,
+								 unsigned int lane,
+								 unsigned int order,
+								 unsigned int cpu)
 {
 	struct histogram **h = latency_of(e, lane, class_of_order[order], cpu);
 
+	if (e->config.untimed)
+		return NULL;
 	if (!*h) {
 		*h = malloc(sizeof(**h));
 		if (!*h) {
@@ -132,16 +136,68 @@ static struct histogram *new_histogram(struct engine *e, unsigned int lane, unsi
 	return *h;
 }
 
-static inline void add_latency(struct engine *e, const struct alloc_request *req, unsigned int lane,
-			       uint64_t ticks)
+static inline struct histogram *histogram_for(struct engine *e, const struct alloc_request *req,
+					      unsigned int lane)
 {
 	struct histogram *h =
 		e->account.quick[(req->cpu * LATENCY_LANES + lane) * QUICK_ORDERS + req->order];
 
-	if (!h)
-		h = new_histogram(e, lane, req->order, req->cpu);
+	return h ? h : new_histogram(e, lane, req->order, req->cpu);
+}
+
+/* Operation @i is among the slowest so far. */
+static __attribute__((noinline)) void note_outlier(struct engine *e, const struct batch *b,
+						   unsigned int i, unsigned int lane, uint64_t ns)
+{
+	const struct op *op = &b->op[i];
+	const struct result_outlier one = {
+		.ns = ns,
+		.event = batch_event(b, i),
+		.time_ns = op->time_ns,
+		.pfn = b->placed[i].pfn,
+		.op = lane == LANE_FREE	   ? LATENCY_FREE
+		      : lane >= LANE_TOUCH ? LATENCY_TOUCH
+					   : LATENCY_ALLOC,
+		.path = lane == LANE_FREE    ? LATENCY_PLAIN
+			: lane >= LANE_TOUCH ? (enum latency_path)(lane - LANE_TOUCH)
+					     : (enum latency_path)lane,
+		.order = op->req.order,
+		.migratetype = op->req.migratetype,
+		.cpu = op->req.cpu,
+	};
+
+	outliers_note(&e->account.outliers, &one);
+}
+
+/* @lane of operation @i of a batch took @ticks. */
+static inline void add_latency(struct engine *e, const struct batch *b, unsigned int i,
+			       unsigned int lane, uint64_t ticks)
+{
+	struct histogram *h = histogram_for(e, &b->op[i].req, lane);
+
+	if (h) {
+		const uint64_t ns = clock_latency_ns(&e->config.world->clock, ticks);
+
+		histogram_add(h, ns);
+		if (__builtin_expect(ns >= e->account.outliers.from, 0))
+			note_outlier(e, b, i, lane, ns);
+	}
+}
+
+/* No stamp's cost is in it, and no operation is slow for beginning late. */
+static void add_lateness(struct engine *e, const struct alloc_request *req, uint64_t ticks)
+{
+	struct histogram *h = histogram_for(e, req, LANE_LATE);
+
 	if (h)
 		histogram_add(h, clock_ns(&e->config.world->clock, ticks));
+}
+
+const struct result_outlier *engine_outliers(struct engine *e, size_t *n)
+{
+	outliers_settle(&e->account.outliers);
+	*n = e->account.outliers.n;
+	return e->account.outliers.kept;
 }
 
 const struct histogram *engine_latency(const struct engine *e, enum latency_op op,
@@ -171,10 +227,9 @@ ENGINE_HOT void account_alloc(struct engine *e, const struct batch *b, unsigned 
 	const struct op *op = &b->op[i];
 	struct alloc_result got = b->placed[i];
 
-	add_latency(e, &op->req, path_of_flags[got.flags >> 1 & 7], b->stamp[i + 1] - b->stamp[i]);
+	add_latency(e, b, i, path_of_flags[got.flags >> 1 & 7], b->stamp[i + 1] - b->stamp[i]);
 	if (e->touch.seen.bit && b->touched[i])
-		add_latency(e, &op->req, LANE_TOUCH + path_of_flags[got.flags >> 1 & 7],
-			    b->touched[i]);
+		add_latency(e, b, i, LANE_TOUCH + path_of_flags[got.flags >> 1 & 7], b->touched[i]);
 	if (got.pfn == PFN_NONE) {
 		e->account.alloc_failures++;
 		return;
@@ -198,7 +253,7 @@ ENGINE_HOT void account_free(struct engine *e, const struct batch *b, unsigned i
 	const struct op *op = &b->op[i];
 	pfn_t pfn = b->placed[i].pfn;
 
-	add_latency(e, &op->req, LANE_FREE, ticks);
+	add_latency(e, b, i, LANE_FREE, ticks);
 	if (b->refused[i])
 		account_violation(e, batch_event(b, i), "free", op->req.order, pfn,
 				  "refused by the back end");
@@ -336,7 +391,7 @@ void account_lateness(struct engine *e, const struct batch *b, unsigned int from
 		const struct op *op = &b->op[i];
 
 		if (op->kind == OP_ALLOC || op->kind == OP_FREE || op->kind == OP_FREE_PART)
-			add_latency(e, &op->req, LANE_LATE, b->late[i]);
+			add_lateness(e, &op->req, b->late[i]);
 	}
 }
 
@@ -361,7 +416,9 @@ int account_create(struct engine *e, struct error *err)
 	acc->quick = calloc(LATENCY_LANES * QUICK_ORDERS * cpus, sizeof(struct histogram *));
 	if (!acc->latency || !acc->quick)
 		return error_set(err, ENOMEM, "no memory for latency histograms");
-	rc = memory_state_create(e->machine, &acc->state, err);
+	rc = outliers_create(&acc->outliers, e->config.untimed ? 0 : e->config.outliers, err);
+	if (!rc)
+		rc = memory_state_create(e->machine, &acc->state, err);
 	if (!rc)
 		rc = marks_create(&acc->stray, e->objects->end - e->objects->start, err);
 	if (!rc && e->config.both_ways)
@@ -394,6 +451,7 @@ void account_destroy(struct engine *e)
 	free(acc->latency);
 	free(acc->quick);
 	free(acc->nodes);
+	outliers_destroy(&acc->outliers);
 	owners_destroy(e);
 	marks_destroy(&acc->stray);
 	memory_state_destroy(acc->state);

@@ -62,7 +62,10 @@ struct batch {
 	uint64_t touched
 		[ENGINE_BATCH_MAX];    /* ticks it took to use what was handed out; 0: it was not */
 	int refused[ENGINE_BATCH_MAX]; /* what a free, online or offline returned */
-	/* Before each, and after it; of a clock that stands still while a timed replay waits. */
+	/*
+	 * Before each, and after it; of a clock that stands still while a timed replay waits. All 0: no
+	 * latency is wanted.
+	 */
 	uint64_t stamp[ENGINE_BATCH_MAX + 1];
 	uint64_t late[ENGINE_BATCH_MAX]; /* timed: ticks from when it was due until it began */
 };

@@ -199,7 +199,7 @@ static bool await(struct engine *e, const struct batch *b, unsigned int at)
 
 	if (b->op[at].kind == OP_SAMPLE)
 		return true; /* of what is over */
-	now = clock_stamp();
+	now = clock_stamp(e->pace.clock);
 	due = pace_due(&e->pace, b->op[at].time_ns, now);
 	if (!e->ring.patient && pace_leaves_time(&e->pace, due, now))
 		return false;
@@ -211,7 +211,7 @@ static bool await(struct engine *e, const struct batch *b, unsigned int at)
 static void follow(struct engine *e, struct batch *b, unsigned int at, unsigned int end)
 {
 	const bool pauses = e->timed && e->pace.begun && b->op[end - 1].kind == OP_SAMPLE;
-	const uint64_t before = pauses ? clock_stamp() : 0;
+	const uint64_t before = pauses ? clock_stamp(e->pace.clock) : 0;
 
 	if (e->touch.seen.bit)
 		touch(e, b, at, end);
@@ -222,7 +222,7 @@ static void follow(struct engine *e, struct batch *b, unsigned int at, unsigned 
 	if (e->timed)
 		account_lateness(e, b, at, end);
 	if (pauses)
-		pace_pause(&e->pace, clock_stamp() - before);
+		pace_pause(&e->pace, clock_stamp(e->pace.clock) - before);
 }
 
 /* The oldest batch. Return: false: there is time to do something else before the rest of it is due. */

@@ -60,6 +60,8 @@ struct engine_config {
 	 */
 	const struct frame_map *end;
 	bool births;		/* since when objects live, as holders and ages need it */
+	bool untimed;		/* no stamps are taken, and there are no latencies */
+	uint32_t outliers;	/* the slowest are kept, so many; 0: none */
 	unsigned int batch_ops; /* 1..ENGINE_BATCH_MAX; 0: the usual number */
 	unsigned int ahead;	/* batches planned beyond the one that is executed */
 	/*
@@ -182,6 +184,13 @@ const struct histogram *engine_latency(const struct engine *e, enum latency_op o
 
 /** Which nodes served allocations (replay/nodes.h); NULL: the machine has one. */
 const struct node_counts *engine_nodes(const struct engine *e);
+
+/**
+ * engine_outliers - the slowest operations, slowest first, of like ones the earliest first
+ * @n: how many there are: as many as the config asks for, or all. Once all is played: nothing is
+ * noted afterwards. Owned by the engine.
+ */
+const struct result_outlier *engine_outliers(struct engine *e, size_t *n);
 
 /* What was done to real memory. */
 struct engine_touch {

@@ -13,6 +13,7 @@
 #include "replay/marks.h"
 #include "replay/nodes.h"
 #include "replay/objects.h"
+#include "replay/outliers.h"
 #include "replay/pace.h"
 #include "replay/parts.h"
 #include "replay/targets.h"
@@ -79,7 +80,8 @@ struct accounting {
 	char first_violation[200];
 	struct histogram **latency; /* [lane][class][cpu], allocated when first needed */
 	struct histogram **quick;   /* the same by [cpu][lane][order, of 16] */
-	int failed;		    /* what sample() returned */
+	struct outliers outliers;
+	int failed; /* what sample() returned */
 	bool out_of_memory;
 };
 

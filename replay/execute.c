@@ -99,7 +99,9 @@ static void call_free(struct engine *e, struct batch *b, unsigned int i, bool pa
 		b->placed[i].pfn = pfn = whole.pfn;
 		op->req.order = whole.order;
 		/* Not the back end's time. */
-		b->placed[i].flags = clock_stamp() - e->pace.cut - b->stamp[i];
+		if (!e->config.untimed)
+			b->placed[i].flags =
+				clock_stamp(&e->config.world->clock) - e->pace.cut - b->stamp[i];
 	}
 	b->refused[i] = give_back_rarely(e, pfn, &op->req) ? -EINVAL : 0;
 }
@@ -239,14 +241,12 @@ static __attribute__((noinline)) bool execute_rare(struct engine *e, struct batc
 /* ---- the loop ---- */
 
 /*
- * @moves: the back end may move objects in any call. @journal: what it says is kept. Constants, so that
- * there is a loop for each, which does nothing for the other.
+ * @moves: the back end may move objects in any call. @journal: what it says is kept. @clock: stamps are of it.
+ * Constants, so that each loop has nothing to decide.
  */
-static inline __attribute__((always_inline)) unsigned int execute_loop(struct engine *e,
-								       struct batch *b,
-								       unsigned int from,
-								       unsigned int to, bool moves,
-								       bool journal)
+static inline __attribute__((always_inline)) unsigned int execute_loop(
+	struct engine *e, struct batch *b, unsigned int from, unsigned int to, bool moves,
+	bool journal, enum clock_source clock)
 {
 	struct alloc_result (*alloc)(struct allocator *, const struct alloc_request *) =
 		e->ops->alloc;
@@ -258,7 +258,8 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 	pfn_t start = e->start;
 	bool on = true;
 
-	b->stamp[from] = clock_stamp();
+	if (clock != CLOCK_SOURCE_NONE)
+		b->stamp[from] = clock_read(clock);
 	for (unsigned int i = from; i < to; i++) {
 		const struct op *op = &b->op[i];
 
@@ -294,19 +295,61 @@ static inline __attribute__((always_inline)) unsigned int execute_loop(struct en
 		} else {
 			on = execute_rare(e, b, i);
 		}
-		b->stamp[i + 1] = clock_stamp();
+		if (clock != CLOCK_SOURCE_NONE)
+			b->stamp[i + 1] = clock_read(clock);
 		if (!on || (moves && e->exec.nr_moved))
 			return i + 1;
 	}
 	return to;
 }
 
+/* Each a function of its own: what one of them needs costs the others nothing. */
+#define LOOP(name, moves, journal, clock)                                                          \
+	static __attribute__((noinline)) unsigned int name(struct engine *e, struct batch *b,      \
+							   unsigned int from, unsigned int to)     \
+	{                                                                                          \
+		return execute_loop(e, b, from, to, moves, journal, clock);                        \
+	}
+LOOP(by_counter, false, false, CLOCK_SOURCE_COUNTER)
+LOOP(by_counter_moving, true, false, CLOCK_SOURCE_COUNTER)
+LOOP(by_counter_keeping, false, true, CLOCK_SOURCE_COUNTER)
+LOOP(by_monotonic, false, false, CLOCK_SOURCE_MONOTONIC)
+LOOP(by_monotonic_moving, true, false, CLOCK_SOURCE_MONOTONIC)
+LOOP(by_monotonic_keeping, false, true, CLOCK_SOURCE_MONOTONIC)
+LOOP(untimed, false, false, CLOCK_SOURCE_NONE)
+LOOP(untimed_moving, true, false, CLOCK_SOURCE_NONE)
+LOOP(untimed_keeping, false, true, CLOCK_SOURCE_NONE)
+#undef LOOP
+
+/* By the clock that stamps are of. */
+struct stamp_loops {
+	unsigned int (*by_counter)(struct engine *e, struct batch *b, unsigned int from,
+				   unsigned int to);
+	unsigned int (*by_monotonic)(struct engine *e, struct batch *b, unsigned int from,
+				     unsigned int to);
+	unsigned int (*untimed)(struct engine *e, struct batch *b, unsigned int from,
+				unsigned int to);
+};
+
+static const struct stamp_loops plain = {by_counter, by_monotonic, untimed};
+static const struct stamp_loops moving = {by_counter_moving, by_monotonic_moving, untimed_moving};
+static const struct stamp_loops keeping = {by_counter_keeping, by_monotonic_keeping,
+					   untimed_keeping};
+
 unsigned int execute(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
-	if (e->journal)
-		return execute_loop(e, b, from, to, false, true);
-	return e->moves ? execute_loop(e, b, from, to, true, false)
-			: execute_loop(e, b, from, to, false, false);
+	const struct stamp_loops *loops = e->journal ? &keeping : e->moves ? &moving : &plain;
+
+	switch (e->config.untimed ? CLOCK_SOURCE_NONE : e->config.world->clock.source) {
+	case CLOCK_SOURCE_COUNTER:
+		return loops->by_counter(e, b, from, to);
+	case CLOCK_SOURCE_MONOTONIC:
+		return loops->by_monotonic(e, b, from, to);
+	case CLOCK_SOURCE_NONE:
+	case CLOCK_SOURCE_UNDECIDED:
+		break;
+	}
+	return loops->untimed(e, b, from, to);
 }
 
 /* ---- the same by the trace's times ---- */
@@ -336,13 +379,14 @@ static inline bool execute_one(struct engine *e, struct batch *b, unsigned int i
 
 unsigned int execute_timed(struct engine *e, struct batch *b, unsigned int from, unsigned int to)
 {
+	const struct stamp_clock *clock = &e->config.world->clock;
 	struct pace *p = &e->pace;
 	bool on = true;
 
-	b->stamp[from] = clock_stamp();
+	b->stamp[from] = clock_stamp(clock);
 	for (unsigned int i = from; i < to; i++) {
 		const struct op *op = &b->op[i];
-		uint64_t now = clock_stamp(), due = now;
+		uint64_t now = clock_stamp(clock), due = now;
 
 		e->at->event = op->event;
 		if (e->journal)
@@ -357,7 +401,7 @@ unsigned int execute_timed(struct engine *e, struct batch *b, unsigned int from,
 		/* From the end of the last one to here nothing was done that counts as the back end's. */
 		p->cut = now - b->stamp[i];
 		on = execute_one(e, b, i);
-		now = clock_stamp();
+		now = clock_stamp(clock);
 		b->stamp[i + 1] = now - p->cut;
 		if (op->kind != OP_SAMPLE) {
 			p->last_due = due;

@@ -55,7 +55,7 @@ uint64_t pace_wait(struct pace *p, uint64_t due)
 {
 	uint64_t now;
 
-	while ((now = clock_stamp()) < due && !p->stopped) {
+	while ((now = clock_stamp(p->clock)) < due && !p->stopped) {
 		const uint64_t left_ns = clock_ns(p->clock, due - now);
 
 		if (left_ns <= SPIN_NS) {

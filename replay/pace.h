@@ -3,7 +3,7 @@
  * When an operation is due in timed replay: the trace's times, divided by the speed, from the moment at
  * which the first operation begins. Waiting for it, and how late what is due begins.
  *
- * Everything is in ticks of clock_stamp(). While a sample is taken, the schedule stands still: looking is
+ * Everything is in ticks of its clock. While a sample is taken, the schedule stands still: looking is
  * not replaying.
  *
  * Internal to the engine. Not thread-safe.

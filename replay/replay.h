@@ -11,6 +11,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/clock.h"
 #include "replay/isolate.h"
 #include "replay/touching.h"
 #include "results/result.h"
@@ -68,8 +69,11 @@ struct replay_config {
 	uint64_t seed;
 	uint64_t list_seed; /* of the order of start lists; 0: the usual one */
 	bool oracle;
-	bool pin;	     /* keep the run on one CPU of the host */
-	bool salvage;	     /* replay what is intact of a damaged trace */
+	bool pin;	   /* keep the run on one CPU of the host */
+	bool salvage;	   /* replay what is intact of a damaged trace */
+	bool untimed;	   /* no operation is timed, and there are no latencies */
+	uint32_t outliers; /* so many of the slowest operations are told; none if untimed */
+	const struct clock_choice *clock; /* NULL: chosen for this run, as for CLOCK_WISH_AUTO */
 	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
 	const char *label;   /* NULL: none */
 	bool progress;	     /* a status line on stderr when that is a terminal */

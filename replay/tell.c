@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bits.h"
 #include "replay/clock.h"
 #include "replay/provenance.h"
 
@@ -132,6 +134,31 @@ int tell_metric(struct tell *t, uint32_t metric, double value)
 		t, &(struct result_record){.kind = RESULT_METRIC, .metric = {metric, value}});
 }
 
+static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
+
+METRIC_RANGE(alloc_ns, alloc_ns_count, ARRAY_SIZE(quantile) + 3);
+METRIC_RANGE(free_ns, free_ns_count, ARRAY_SIZE(quantile) + 3);
+METRIC_RANGE(touch_ns, touch_ns_count, ARRAY_SIZE(quantile) + 3);
+METRIC_RANGE(late_ns, late_ns_count, ARRAY_SIZE(quantile) + 3);
+
+static double quantile_of(const struct histogram *h, double q)
+{
+	/* Rounded: 1 - 0.9999 is a little off. */
+	return (double)h->count >= round(1 / (1 - q)) ? histogram_quantile(h, q) : (double)NAN;
+}
+
+int tell_times(struct tell *t, uint32_t first, double mean, const struct histogram *times)
+{
+	const uint32_t max = first + 1 + ARRAY_SIZE(quantile);
+	int rc = tell_metric(t, first, mean);
+
+	for (uint32_t i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
+		rc = tell_metric(t, first + 1 + i, quantile_of(times, quantile[i]));
+	if (!rc)
+		rc = tell_metric(t, max, times->count ? (double)times->max : (double)NAN);
+	return rc ? rc : tell_metric(t, max + 1, (double)times->count);
+}
+
 int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
 		  const uint64_t blocks[NR_ORDERS])
 {
@@ -164,6 +191,20 @@ int tell_warning(struct tell *t, const char *fmt, ...)
 	va_end(ap);
 	record.warning.text = text;
 	return tell_record(t, &record);
+}
+
+int tell_clock(struct tell *t, const struct clock_choice *clock)
+{
+	return tell_warning(
+		t, "times are by the monotonic clock, which takes longer and is coarser: %s",
+		clock->why);
+}
+
+int tell_clock_metrics(struct tell *t, const struct stamp_clock *clock)
+{
+	int rc = tell_metric(t, METRIC_clock_overhead_ns, clock->overhead_ns);
+
+	return rc ? rc : tell_metric(t, METRIC_clock_step_ns, clock->step_ns);
 }
 
 int tell_doubts(struct tell *t, const struct doubts *doubts)

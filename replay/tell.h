@@ -11,6 +11,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/clock.h"
 #include "results/result.h"
 #include "results/settings.h"
 #include "sim/machine.h"
@@ -72,12 +73,23 @@ void tell_trace_note(char note[TELL_NOTE_MAX], const struct trace_header *header
 		     const struct trace_check *salvaged);
 
 int tell_metric(struct tell *t, uint32_t metric, double value);
+/**
+ * tell_times - the figures of one operation's times: mean, percentiles, the slowest, how many there were
+ * @first: METRIC_alloc_ns, METRIC_free_ns, METRIC_touch_ns, METRIC_late_ns
+ * @mean: of all that are in @times, which may be known better than from it
+ * A percentile of so few operations that even the slowest would be called that is undefined.
+ */
+int tell_times(struct tell *t, uint32_t first, double mean, const struct histogram *times);
 int tell_freelist(struct tell *t, uint32_t sample, enum freelist_source source,
 		  const uint64_t blocks[NR_ORDERS]);
 int tell_blockmap(struct tell *t, uint32_t sample, enum blockmap_layer layer, uint64_t first_block,
 		  const uint16_t *values, size_t n);
 /** One line for people; cut at 400 bytes. */
 int tell_warning(struct tell *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/** A warning: the counter cannot be trusted, and why. */
+int tell_clock(struct tell *t, const struct clock_choice *clock);
+/** What was measured of the clock that times are by. */
+int tell_clock_metrics(struct tell *t, const struct stamp_clock *clock);
 /** What stands against the run: a RESULT_DOUBT for each kind that was counted. */
 int tell_doubts(struct tell *t, const struct doubts *doubts);
 /**

@@ -46,6 +46,7 @@ static struct pfn_range next_new(struct engine *e, pfn_t *at, pfn_t end)
 /* Return: ticks that it took; 0: nothing was done. */
 static uint64_t use(struct engine *e, struct pfn_range range, enum memory_touch how)
 {
+	const struct stamp_clock *clock = &e->config.world->clock;
 	struct memory *memory = e->config.world->memory;
 	uint64_t began;
 
@@ -54,9 +55,9 @@ static uint64_t use(struct engine *e, struct pfn_range range, enum memory_touch 
 	e->touch.failed = memory_prepare(memory, range, &e->touch.why);
 	if (e->touch.failed)
 		return 0;
-	began = clock_stamp();
+	began = clock_stamp(clock);
 	memory_touch(memory, range, how);
-	return clock_stamp() - began;
+	return clock_stamp(clock) - began;
 }
 
 uint64_t touch_block(struct engine *e, pfn_t pfn, unsigned int order)

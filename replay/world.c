@@ -104,6 +104,18 @@ static int create_instance(struct world *w, const struct world_config *config, s
 	return 0;
 }
 
+static int start_clock(struct stamp_clock *clock, enum clock_source source, struct error *err)
+{
+	struct clock_choice choice = {.source = source};
+	int rc = 0;
+
+	if (source == CLOCK_SOURCE_UNDECIDED)
+		rc = clock_choose(CLOCK_WISH_AUTO, &choice, err);
+	if (!rc)
+		clock_calibrate(clock, choice.source);
+	return rc;
+}
+
 int world_create(const struct world_config *config, struct world **world, struct error *err)
 {
 	struct world *w = calloc(1, sizeof(*w));
@@ -113,8 +125,9 @@ int world_create(const struct world_config *config, struct world **world, struct
 		return error_set(err, ENOMEM, "no memory");
 	w->machine = config->machine;
 	w->spec = config->spec;
-	clock_calibrate(&w->clock);
-	rc = create_memory(w, config, err);
+	rc = start_clock(&w->clock, config->clock, err);
+	if (!rc)
+		rc = create_memory(w, config, err);
 	if (!rc)
 		rc = create_instance(w, config, err);
 	if (rc) {

@@ -30,6 +30,7 @@ struct world_config {
 	 * kept. Digest of the trace that will be played; NULL: keep frames alone.
 	 */
 	const char *keep_trace;
+	enum clock_source clock;
 };
 
 struct world {

@@ -41,6 +41,28 @@ enum metric metric_mean_of(enum metric metric)
 	return (enum metric)((unsigned int)metric + METRIC_STATE_COUNT);
 }
 
+METRIC_RANGE(alloc_ns, alloc_ns_count, 8);
+METRIC_RANGE(free_ns, free_ns_count, 8);
+METRIC_RANGE(touch_ns, touch_ns_count, 8);
+
+double metric_error(enum metric metric, const double values[METRIC_COUNT])
+{
+	static const struct {
+		enum metric first, last;
+	} quantiles[] = {
+		{METRIC_alloc_ns_p50, METRIC_alloc_ns_max},
+		{METRIC_free_ns_p50, METRIC_free_ns_max},
+		{METRIC_touch_ns_p50, METRIC_touch_ns_max},
+	};
+	const double step = values[METRIC_clock_step_ns];
+
+	for (size_t i = 0; i < sizeof(quantiles) / sizeof(quantiles[0]); i++)
+		if (metric >= quantiles[i].first && metric <= quantiles[i].last &&
+		    values[metric] < METRIC_STEPS_EXACT * step)
+			return step;
+	return (double)NAN;
+}
+
 void metrics_clear(double values[METRIC_COUNT])
 {
 	for (unsigned int m = 0; m < METRIC_COUNT; m++)

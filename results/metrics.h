@@ -122,7 +122,8 @@
 	X(prefix##_ns_p99, "ns", LOWER, NOISY, "99th percentile of " many)                         \
 	X(prefix##_ns_p999, "ns", LOWER, NOISY, "99.9th percentile of " many)                      \
 	X(prefix##_ns_p9999, "ns", LOWER, NOISY, "99.99th percentile of " many)                    \
-	X(prefix##_ns_max, "ns", LOWER, NOISY, "slowest " such)
+	X(prefix##_ns_max, "ns", LOWER, NOISY, "slowest " such)                                    \
+	X(prefix##_ns_count, "", NEUTRAL, NOISY, "how many " many " the times of them come from")
 
 #define RUN_METRICS(X)                                                                             \
 	X(metadata_bytes, "bytes", LOWER, EXACT, "memory the back end took for itself")            \
@@ -151,6 +152,16 @@
 	X(huge_page_bytes, "bytes", HIGHER, NOISY, "of them, those in huge pages of the host")     \
 	X(peak_rss_bytes, "bytes", LOWER, NOISY, "most memory the run's process held")             \
 	X(cas_ns, "ns", NEUTRAL, NOISY, "one uncontended compare-and-swap on this machine")        \
+	X(clock_overhead_ns, "ns", NEUTRAL, NOISY,                                                 \
+	  "what a time stamp takes; it is taken off each time")                                    \
+	X(clock_step_ns, "ns", NEUTRAL, NOISY,                                                     \
+	  "time stamps are multiples of it; the error of a percentile below ten of it")            \
+	X(involuntary_switches, "", NEUTRAL, NOISY,                                                \
+	  "times that the run's process lost its CPU to another while it played")                  \
+	X(voluntary_switches, "", NEUTRAL, NOISY,                                                  \
+	  "times that it waited for something meanwhile, such as the trace's file")                \
+	X(cpu_migrations, "", NEUTRAL, NOISY,                                                      \
+	  "times that it went on on another CPU of the host meanwhile")                            \
 	X(pair_ns, "ns", LOWER, NOISY, "mean time of an allocation and a free together")           \
 	X(alloc_cas, "", LOWER, NOISY, "alloc_ns in units of the same run's cas_ns")               \
 	X(free_cas, "", LOWER, NOISY, "free_ns in units of the same run's cas_ns")                 \
@@ -225,6 +236,18 @@ enum metric metric_mean_of(enum metric metric);
 #define METRIC_RANGE(first, last, length)                                                          \
 	_Static_assert((int)METRIC_##last - (int)METRIC_##first + 1 == (length),                   \
 		       "the metrics from " #first " to " #last " are one range")
+
+/** A percentile is told as exact from so many steps of the clock on. */
+#define METRIC_STEPS_EXACT 10
+
+/**
+ * metric_error - by how much a run's value of @metric may be off, for all that is known
+ * A percentile of times, or the largest, that is less than METRIC_STEPS_EXACT steps of the clock has the
+ * step as its error: it is one of few values that it could have. A mean does not: what it is the mean of
+ * falls on either side.
+ * @values: of the same run. Return: in the unit of @metric; NaN: it has no such error.
+ */
+double metric_error(enum metric metric, const double values[METRIC_COUNT]);
 
 /** Set every value to NaN (undefined). */
 void metrics_clear(double values[METRIC_COUNT]);

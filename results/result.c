@@ -254,6 +254,20 @@ static void pack_holder(struct packer *p, const struct result_holder *h)
 	PACK(p, h->since_ns);
 }
 
+static void pack_outlier(struct packer *p, const struct result_outlier *o)
+{
+	PACK(p, o->ns);
+	PACK(p, o->event);
+	PACK(p, o->time_ns);
+	PACK(p, o->pfn);
+	PACK(p, o->rank);
+	pack_u32(p, o->op);
+	pack_u32(p, o->path);
+	PACK(p, o->order);
+	PACK(p, o->migratetype);
+	PACK(p, o->cpu);
+}
+
 static void pack_latency(struct packer *p, const struct result_latency *latency)
 {
 	void *blob = NULL;
@@ -373,6 +387,9 @@ static bool pack_body(struct packer *p, const struct result_record *r)
 		return true;
 	case RESULT_LATENCY:
 		pack_latency(p, &r->latency);
+		return true;
+	case RESULT_OUTLIER:
+		pack_outlier(p, &r->outlier);
 		return true;
 	case RESULT_FREELIST:
 		PACK(p, r->freelist.sample);
@@ -633,6 +650,20 @@ static void unpack_holder(struct unpacker *u, struct result_holder *h)
 	UNPACK(u, h->since_ns);
 }
 
+static void unpack_outlier(struct unpacker *u, struct result_outlier *o)
+{
+	UNPACK(u, o->ns);
+	UNPACK(u, o->event);
+	UNPACK(u, o->time_ns);
+	UNPACK(u, o->pfn);
+	UNPACK(u, o->rank);
+	o->op = (enum latency_op)unpack_below(u, LATENCY_OPS);
+	o->path = (enum latency_path)unpack_below(u, LATENCY_PATHS);
+	o->order = unpack_below(u, RESULT_ORDERS);
+	UNPACK(u, o->migratetype);
+	UNPACK(u, o->cpu);
+}
+
 static void unpack_latency(struct unpacker *u, struct result_latency *latency,
 			   struct histogram *histogram)
 {
@@ -760,6 +791,9 @@ static bool unpack_body(struct unpacker *u, uint32_t kind, struct result_record 
 		break;
 	case RESULT_LATENCY:
 		unpack_latency(u, &r->latency, histogram);
+		break;
+	case RESULT_OUTLIER:
+		unpack_outlier(u, &r->outlier);
 		break;
 	case RESULT_FREELIST:
 		UNPACK(u, r->freelist.sample);

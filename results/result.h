@@ -27,6 +27,7 @@ enum result_kind {
 	RESULT_COUNTER,	 /* what a back end counted so far, at one sample or at the end */
 	RESULT_FLAG,	 /* how many allocations had one result flag */
 	RESULT_LATENCY,	 /* one histogram */
+	RESULT_OUTLIER,	 /* one of the slowest operations, slowest first */
 	RESULT_FREELIST, /* free blocks by order of one sample */
 	RESULT_BLOCKMAP, /* one layer per 2 MiB block of one sample */
 	RESULT_HOLDER,	 /* who holds frames of one 2 MiB block */
@@ -197,6 +198,18 @@ const char *latency_op_name(enum latency_op op);
 const char *latency_class_name(enum latency_class c);
 const char *latency_path_name(enum latency_path path);
 
+/* One of the slowest operations of a run. */
+struct result_outlier {
+	uint64_t ns;	  /* what it took, less what a stamp takes */
+	uint64_t event;	  /* its number in the trace, the first is 1 */
+	uint64_t time_ns; /* trace time */
+	uint64_t pfn;	  /* of what was handed out or given back; PFN_NONE: refused */
+	uint32_t rank;	  /* 0: the slowest */
+	enum latency_op op;
+	enum latency_path path;
+	uint32_t order, migratetype, cpu;
+};
+
 struct result_latency {
 	enum latency_op op;
 	enum latency_class order_class;
@@ -330,6 +343,7 @@ struct result_record {
 		struct result_flag flag;
 		struct result_doubt doubt;
 		struct result_latency latency;
+		struct result_outlier outlier;
 		struct result_freelist freelist;
 		struct result_blockmap blockmap;
 		struct result_holder holder;

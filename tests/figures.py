@@ -114,7 +114,8 @@ UNITS = {"B": 1, "KiB": 2 ** 10, "MiB": 2 ** 20, "GiB": 2 ** 30, "TiB": 2 ** 40,
 
 def shown(text):
     """What is shown: the number, and half a unit of its last digit. None: nothing is."""
-    text = text.replace("\u202f", " ").replace(" for each", "").strip()
+    # Behind it may be by how much the figure is off.
+    text = text.partition("\u00b1")[0].replace("\u202f", " ").replace(" for each", "").strip()
     if text in ("-", "\u2013"):
         return None
     match = re.fullmatch(r"(-?[0-9][0-9 ]*(?:\.[0-9]+)?(?:e[+-]?[0-9]+)?) ?(B|[KMGT]iB|[kMG])?", text)

@@ -22,7 +22,8 @@ def fill(database):
         subprocess.run([QUIRE, *argv, "--db", database], check=True, stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL)
     quire("replay", TRACE, "-a", "buddy", "-a", "recorded", "--samples", "3", "--label", "before")
-    quire("replay", TRACE, "-a", "buddy", "--samples", "3", "--prefill", "packed", "--label", "after")
+    quire("replay", TRACE, "-a", "buddy", "--samples", "3", "--prefill", "packed", "--outliers", "3",
+          "--label", "after")
     quire("bench", "frag", "-a", "llfree", "--memory", "64M", "--rounds", "2")
     quire("fidelity", TRACE)
 

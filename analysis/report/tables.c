@@ -19,6 +19,12 @@ bool page_out_for(const struct report_run *run, enum metric metric)
 	return doubt < DOUBT_KINDS && run->doubts.count[doubt] > 0;
 }
 
+/* Within what two values are the same for all that is known. */
+static double blur(const struct report_run *a, const struct report_run *b, enum metric metric)
+{
+	return fmax(0, fmax(metric_error(metric, a->value), metric_error(metric, b->value)));
+}
+
 /*
  * Whether @run has the best value of a column among the runs it may be compared with; not where all are
  * alike.
@@ -35,12 +41,14 @@ static bool is_best(const struct report_trace *trace, const struct report_run *r
 	for (size_t i = 0; i < trace->n_runs; i++) {
 		const struct report_run *other = &trace->runs[i];
 		const double theirs = other->value[metric];
+		double lead;
 
 		if (!competes(other, metric) || !report_comparable(run, other, metric))
 			continue;
-		if (direction == METRIC_HIGHER ? theirs > value : theirs < value)
+		lead = direction == METRIC_HIGHER ? value - theirs : theirs - value;
+		if (lead < -blur(run, other, metric))
 			return false;
-		beats = beats || theirs != value;
+		beats = beats || lead > blur(run, other, metric);
 	}
 	return beats;
 }
@@ -112,10 +120,13 @@ static void put_value_cell(FILE *out, const struct report_trace *trace,
 	const double value = run->value[column->metric];
 	const bool best = is_best(trace, run, column->metric);
 	const bool fault = page_out_for(run, column->metric);
-	char number[TEXT_NUMBER_MAX];
+	const double error = metric_error(column->metric, run->value);
+	char number[TEXT_NUMBER_MAX], off[TEXT_NUMBER_MAX];
 
-	fprintf(out, "<td class=\"%s%s%s\">%s%s</td>", column->group ? "start " : "",
+	fprintf(out, "<td class=\"%s%s%s\">%s%s%s%s</td>", column->group ? "start " : "",
 		best ? "best " : "", fault ? "bad" : "", text_metric(number, column->metric, value),
+		isnan(error) ? "" : "&nbsp;&plusmn;",
+		isnan(error) ? "" : text_metric(off, column->metric, error),
 		best ? "<span class=\"hidden\"> (best)</span>" : "");
 }
 

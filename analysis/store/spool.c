@@ -22,6 +22,7 @@ enum statement {
 	SPOOL_SAMPLE_METRIC,
 	SPOOL_SAMPLE_COUNTER,
 	SPOOL_LATENCY,
+	SPOOL_OUTLIER,
 	SPOOL_FREELIST,
 	SPOOL_BLOCKMAP,
 	SPOOL_HOLDER,
@@ -52,6 +53,9 @@ static const char *const statement_sql[STATEMENTS] = {
 				 " value) VALUES (?1, ?2, ?3, ?4)",
 	[SPOOL_LATENCY] = "INSERT INTO temp.new_latency (run_id, op, order_class, path, cpu, count,"
 			  " mean_ns, p50_ns, p99_ns, max_ns, histogram)"
+			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+	[SPOOL_OUTLIER] = "INSERT INTO temp.new_outlier (run_id, rank, op, ns, event, time_ns,"
+			  " block_order, cpu, migratetype, path, pfn)"
 			  " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
 	[SPOOL_FREELIST] = "INSERT INTO temp.new_freelist (run_id, sample, source, block_order,"
 			   " blocks) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -119,6 +123,7 @@ static const struct {
 	SPOOLED("sample_metric", BY_METRIC("sample_metric", "run_id, sample")),
 	SPOOLED("sample_counter", BY_METRIC("sample_counter", "run_id, sample")),
 	SPOOLED("latency", AS_IS("latency")),
+	SPOOLED("outlier", AS_IS("outlier")),
 	SPOOLED("freelist", AS_IS("freelist")),
 	SPOOLED("blockmap", AS_IS("blockmap")),
 	SPOOLED("holder", AS_IS("holder")),
@@ -338,6 +343,26 @@ static int spool_latency(struct spool *spool, const struct result_latency *laten
 	return rc;
 }
 
+static int spool_outlier(struct spool *spool, const struct result_outlier *o, struct error *err)
+{
+	sqlite3_stmt *stmt = row_of_run(spool, SPOOL_OUTLIER);
+
+	bind_int(stmt, 2, o->rank);
+	bind_text(stmt, 3, latency_op_name(o->op));
+	bind_int(stmt, 4, o->ns);
+	bind_int(stmt, 5, o->event);
+	bind_int(stmt, 6, o->time_ns);
+	bind_int(stmt, 7, o->order);
+	bind_int(stmt, 8, o->cpu);
+	bind_int(stmt, 9, o->migratetype);
+	bind_text(stmt, 10, latency_path_name(o->path));
+	if (o->pfn == UINT64_MAX)
+		sqlite3_bind_null(stmt, 11);
+	else
+		bind_int(stmt, 11, o->pfn);
+	return put(spool, SPOOL_OUTLIER, err);
+}
+
 static int spool_freelist(struct spool *spool, const struct result_freelist *freelist,
 			  struct error *err)
 {
@@ -478,6 +503,8 @@ int spool_take(struct spool *spool, const struct result_record *record, struct e
 		return spool_doubt(spool, &record->doubt, err);
 	case RESULT_SAMPLE:
 		return spool_sample(spool, &record->sample, err);
+	case RESULT_OUTLIER:
+		return spool_outlier(spool, &record->outlier, err);
 	case RESULT_LATENCY:
 		return spool_latency(spool, &record->latency, err);
 	case RESULT_FREELIST:

@@ -12,7 +12,8 @@
 
 /* Everything that was chosen: a new choice is a line here, and nothing anywhere else. */
 static void state_settings(const struct bench_point *p, const struct machine *m,
-			   const struct bench_seats *seats, struct settings *s)
+			   const struct bench_seats *seats, const struct clock_choice *clock,
+			   struct settings *s)
 {
 	const bool checked = !(p->spec->ops->capabilities & ALLOCATOR_UNCHECKED);
 
@@ -31,7 +32,16 @@ static void state_settings(const struct bench_point *p, const struct machine *m,
 	if (p->kind != BENCH_FRAG) /* which is not timed */
 		settings_text(s, SETTING_FACT, "placement", seats->text, NULL);
 	settings_text(s, SETTING_FACT, "numa", seats->nodes.text, NULL);
+	settings_text(s, SETTING_FACT, "clock", clock_source_name(clock->source), NULL);
 	tell_machine_facts(s, m);
+}
+
+int bench_clock(const struct bench_point *p, struct clock_choice *choice, struct error *err)
+{
+	if (!p->clock)
+		return clock_choose(CLOCK_WISH_AUTO, choice, err);
+	*choice = *p->clock;
+	return 0;
 }
 
 int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result_sink *sink,
@@ -51,9 +61,13 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 		.order = (int32_t)p->order,
 	};
 	struct bench_seats seats = {.text = NULL};
+	struct clock_choice clock;
 	struct machine *m;
 	struct tell tell;
-	int rc = bench_machine(p, &m, err);
+	int rc = bench_clock(p, &clock, err);
+
+	if (!rc)
+		rc = bench_machine(p, &m, err);
 
 	if (rc)
 		return rc;
@@ -65,7 +79,7 @@ int bench_send_run(const struct bench_point *p, uint64_t start_ns, struct result
 	else
 		memory_plan_nodes(p->backing, m, &node_this_host, &seats.nodes);
 	if (!rc) {
-		state_settings(p, m, &seats, &settings);
+		state_settings(p, m, &seats, &clock, &settings);
 		tell_init(&tell, sink, err ? err : &scratch);
 		rc = tell_run(&tell, &run, &settings);
 	}
@@ -93,6 +107,15 @@ static int tell_footprint(struct bench_rig *rig)
 	const struct footprint f = bench_footprint(rig->point, rig->machine);
 
 	return footprint_tell(&f, &rig->tell);
+}
+
+static int tell_costs(struct bench_rig *rig)
+{
+	int rc = 0;
+
+	if (rig->clock.why[0])
+		rc = tell_clock(&rig->tell, &rig->clock);
+	return rc ? rc : tell_clock_metrics(&rig->tell, &rig->world->clock);
 }
 
 static int tell_counts(struct bench_rig *rig)
@@ -152,6 +175,8 @@ int bench_run(const struct bench_point *point, struct run_position *at, struct r
 	position_enter(at, PHASE_PLAY);
 	if (!rc)
 		rc = tell_footprint(&rig);
+	if (!rc && point->kind != BENCH_FRAG)
+		rc = tell_costs(&rig);
 	if (!rc)
 		rc = point->kind == BENCH_FRAG ? bench_frag(&rig) : bench_time(&rig);
 	position_enter(at, PHASE_ENDS);

@@ -115,7 +115,6 @@ int bench_frag(struct bench_rig *rig)
 		f.toucher = toucher_create(&rig->touch);
 		if (!f.toucher)
 			return error_set(rig->err, ENOMEM, "no memory for a histogram");
-		f.toucher->stamp_ticks = bench_stamp_ticks();
 	}
 	bench_touch_begin(&rig->touch);
 	rc = churn_play(&plan, &f.player, rig->err);

@@ -10,6 +10,7 @@
 
 #include "allocators/registry.h"
 #include "base/error.h"
+#include "replay/clock.h"
 #include "replay/footprint.h"
 #include "replay/touching.h"
 #include "sim/machine.h"
@@ -53,7 +54,8 @@ struct bench_point {
 	uint64_t least_blocks;
 	bool oracle;	     /* check every frame handed out, outside the timed parts */
 	uint64_t host_bytes; /* of memory that may be used; 0: what the host has available */
-	const char *label;   /* NULL: none */
+	const struct clock_choice *clock; /* NULL: chosen for each run, as for CLOCK_WISH_AUTO */
+	const char *label;		  /* NULL: none */
 };
 
 /**

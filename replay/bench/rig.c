@@ -35,14 +35,17 @@ int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 	*rig = (struct bench_rig){.point = point, .err = err, .ops = point->spec->ops};
 	position_enter(at, PHASE_CREATE);
 	tell_init(&rig->tell, sink, err);
-	rc = bench_machine(point, &rig->machine, err);
+	rc = bench_clock(point, &rig->clock, err);
+	if (!rc)
+		rc = bench_machine(point, &rig->machine, err);
 	if (!rc)
 		memory_plan_nodes(point->backing, rig->machine, &node_this_host, &rig->nodes);
 	if (!rc)
 		rc = world_create(&(struct world_config){.machine = rig->machine,
 							 .spec = point->spec,
 							 .backing = {.kind = point->backing,
-								     .node_plan = &rig->nodes}},
+								     .node_plan = &rig->nodes},
+							 .clock = rig->clock.source},
 				  &rig->world, err);
 	if (!rc && point->oracle && !(rig->ops->capabilities & ALLOCATOR_UNCHECKED))
 		rc = memory_state_create(rig->machine, &rig->state, err);

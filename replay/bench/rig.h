@@ -23,6 +23,7 @@ struct bench_rig {
 	struct machine *machine;
 	struct node_plan nodes; /* where its memory comes from */
 	struct world *world;
+	struct clock_choice clock;
 	const struct allocator_ops *ops; /* the world's, for short */
 	struct allocator *a;
 	struct alloc_request request; /* what is asked for, but as which cpu */
@@ -43,6 +44,9 @@ struct bench_rig {
 int bench_rig_create(struct bench_rig *rig, const struct bench_point *point,
 		     struct run_position *at, struct result_sink *sink, struct error *err);
 void bench_rig_destroy(struct bench_rig *rig);
+
+/** The clock of a point's runs. Return: 0. */
+int bench_clock(const struct bench_point *point, struct clock_choice *choice, struct error *err);
 
 /** What is asked for as @cpu, of its own node. */
 struct alloc_request bench_rig_request(const struct bench_rig *rig, uint32_t cpu);

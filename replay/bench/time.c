@@ -113,9 +113,14 @@ static int run_phase(struct crew *crew, void (*phase)(struct worker *w))
 	return 0;
 }
 
+static const struct stamp_clock *clock_of(const struct worker *w)
+{
+	return &w->crew->rig->world->clock;
+}
+
 static double mean_ns(const struct worker *w, uint64_t ticks, uint64_t n)
 {
-	return n ? (double)clock_ns(&w->crew->rig->world->clock, ticks) / (double)n : (double)NAN;
+	return n ? (double)clock_ns(clock_of(w), ticks) / (double)n : (double)NAN;
 }
 
 static double crew_mean(const struct crew *crew)
@@ -134,7 +139,8 @@ static void allocate_share(struct worker *w)
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
 	unsigned int in_a_row = 0;
-	uint64_t asked = 0, got = 0, refused = 0, share = w->share, started = clock_stamp();
+	uint64_t asked = 0, got = 0, refused = 0, share = w->share,
+		 started = clock_stamp(clock_of(w));
 	pfn_t *frames = w->frames;
 
 	while (asked < share) {
@@ -150,7 +156,7 @@ static void allocate_share(struct worker *w)
 		in_a_row = 0;
 		frames[got++] = pfn;
 	}
-	w->phase_ns = mean_ns(w, clock_stamp() - started, asked);
+	w->phase_ns = mean_ns(w, clock_stamp(clock_of(w)) - started, asked);
 	w->asked += asked;
 	w->refused += refused;
 	w->got = got;
@@ -160,7 +166,7 @@ static void free_all(struct worker *w)
 {
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
-	uint64_t got = w->got, bad = 0, started = clock_stamp();
+	uint64_t got = w->got, bad = 0, started = clock_stamp(clock_of(w));
 	const pfn_t *frames = w->frames;
 
 	for (uint64_t i = 0; i < got; i++) {
@@ -169,7 +175,7 @@ static void free_all(struct worker *w)
 			w->bad_free = frames[i];
 		}
 	}
-	w->phase_ns = mean_ns(w, clock_stamp() - started, got);
+	w->phase_ns = mean_ns(w, clock_stamp(clock_of(w)) - started, got);
 	w->bad_frees += bad;
 }
 
@@ -184,7 +190,7 @@ static void repeat_pairs(struct worker *w)
 {
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
-	uint64_t n = 0, i = 0, bad = 0, got = w->got, started = clock_stamp();
+	uint64_t n = 0, i = 0, bad = 0, got = w->got, started = clock_stamp(clock_of(w));
 	pfn_t *frames = w->frames;
 
 	for (; got && n < REPEAT_PAIRS; n++) {
@@ -194,7 +200,7 @@ static void repeat_pairs(struct worker *w)
 			break;
 		i = i + 1 == got ? 0 : i + 1;
 	}
-	w->phase_ns = mean_ns(w, clock_stamp() - started, n);
+	w->phase_ns = mean_ns(w, clock_stamp(clock_of(w)) - started, n);
 	w->asked += min_u64(n + 1, REPEAT_PAIRS);
 	w->bad_frees += bad;
 	if (n < REPEAT_PAIRS && got)
@@ -206,18 +212,19 @@ static void repeat_stamped(struct worker *w)
 	const struct allocator_ops *ops = w->crew->rig->ops;
 	struct allocator *a = w->crew->rig->a;
 	uint64_t n = 0, i = 0, bad = 0, got = w->got, alloc_ticks = 0, free_ticks = 0, before;
-	const double tick_ns = (double)w->crew->rig->world->clock.multiplier / 4294967296.0;
-	const double stamp_ns = bench_stamp_ticks() * tick_ns;
+	const double tick_ns = (double)clock_of(w)->multiplier / 4294967296.0;
+	const double stamp_ns = clock_of(w)->overhead_ns;
+	const enum clock_source source = clock_of(w)->source;
 	pfn_t *frames = w->frames;
 
-	before = clock_stamp();
+	before = clock_read(source);
 	for (; got && n < REPEAT_STAMPS; n++) {
 		uint64_t between, after;
 
 		bad += ops->free(a, frames[i], &w->request) != 0;
-		between = clock_stamp();
+		between = clock_read(source);
 		frames[i] = ops->alloc(a, &w->request).pfn;
-		after = clock_stamp();
+		after = clock_read(source);
 		free_ticks += between - before;
 		alloc_ticks += after - between;
 		before = after;
@@ -244,7 +251,6 @@ static void repeat_touched(struct worker *w)
 	uint64_t n = 0, i = 0, bad = 0, got = w->got;
 	pfn_t *frames = w->frames;
 
-	w->toucher->stamp_ticks = bench_stamp_ticks();
 	for (; got && n < touches; n++) {
 		bad += ops->free(a, frames[i], &w->request) != 0;
 		frames[i] = ops->alloc(a, &w->request).pfn;
@@ -262,7 +268,6 @@ static void repeat_touched(struct worker *w)
 /* Everything a thread was given, in the order in which it was. */
 static void touch_share(struct worker *w)
 {
-	w->toucher->stamp_ticks = bench_stamp_ticks();
 	for (uint64_t i = 0; i < w->got; i++)
 		toucher_use(w->toucher, w->frames[i]);
 }

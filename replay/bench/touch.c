@@ -10,17 +10,6 @@
 #include "base/bits.h"
 #include "replay/clock.h"
 
-#define STAMPS (UINT64_C(1) << 18)
-
-double bench_stamp_ticks(void)
-{
-	uint64_t first = clock_stamp(), last = first;
-
-	for (uint64_t i = 0; i < STAMPS; i++)
-		last = clock_stamp();
-	return (double)(last - first) / (double)STAMPS;
-}
-
 /* ---- what all threads share ---- */
 
 static uint64_t frames_of(const struct world *world)
@@ -131,8 +120,8 @@ void toucher_use(struct toucher *t, pfn_t pfn)
 	const uint64_t frames = UINT64_C(1) << touch->order;
 	const struct pfn_range range = {pfn, pfn + frames};
 	const bool all = touch->touching == TOUCHING_ALL;
+	const struct stamp_clock *clock = &touch->world->clock;
 	uint64_t ticks;
-	double net;
 
 	if (t->failed || !in_machine(touch->world->machine, pfn, frames))
 		return;
@@ -141,11 +130,10 @@ void toucher_use(struct toucher *t, pfn_t pfn)
 	t->failed = prepare(t, range);
 	if (t->failed)
 		return;
-	ticks = clock_stamp();
+	ticks = clock_stamp(clock);
 	memory_touch(touch->world->memory, range, all ? TOUCH_CLEAR : TOUCH_WRITE);
-	ticks = clock_stamp() - ticks;
-	net = fmax(0, (double)ticks - t->stamp_ticks);
-	histogram_add(&t->times, clock_ns(&touch->world->clock, (uint64_t)net));
+	ticks = clock_stamp(clock) - ticks;
+	histogram_add(&t->times, clock_latency_ns(clock, ticks));
 	t->ticks += ticks;
 	t->blocks += all;
 }
@@ -158,27 +146,24 @@ void toucher_forget_times(struct toucher *t)
 
 /* ---- what is told ---- */
 
-static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
-
-METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
-
 /* The mean is of ticks, which are finer than what the histogram keeps. */
 static double mean_ns(const struct bench_touch *touch, struct toucher *const *touchers, size_t n)
 {
-	const double tick_ns = (double)touch->world->clock.multiplier / 4294967296.0;
-	double ticks = 0, times = 0;
+	const struct stamp_clock *clock = &touch->world->clock;
+	const double tick_ns = (double)clock->multiplier / 4294967296.0;
+	double ns = 0, times = 0;
 
 	for (size_t i = 0; i < n; i++) {
 		const double count = (double)touchers[i]->times.count;
 
-		ticks += (double)touchers[i]->ticks - count * touchers[i]->stamp_ticks;
+		ns += (double)touchers[i]->ticks * tick_ns - count * clock->overhead_ns;
 		times += count;
 	}
-	return times > 0 ? fmax(0, ticks) * tick_ns / times : (double)NAN;
+	return times > 0 ? fmax(0, ns) / times : (double)NAN;
 }
 
-static int tell_times(const struct bench_touch *touch, struct toucher *const *touchers, size_t n,
-		      struct tell *tell)
+static int tell_touches(const struct bench_touch *touch, struct toucher *const *touchers, size_t n,
+			struct tell *tell)
 {
 	struct histogram *all = malloc(sizeof(*all));
 	int rc;
@@ -188,13 +173,7 @@ static int tell_times(const struct bench_touch *touch, struct toucher *const *to
 	histogram_init(all);
 	for (size_t i = 0; i < n; i++)
 		histogram_merge(all, &touchers[i]->times);
-	rc = tell_metric(tell, METRIC_touch_ns, mean_ns(touch, touchers, n));
-	for (size_t i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
-		rc = tell_metric(tell, METRIC_touch_ns + 1 + (uint32_t)i,
-				 histogram_quantile(all, quantile[i]));
-	if (!rc)
-		rc = tell_metric(tell, METRIC_touch_ns_max,
-				 all->count ? (double)all->max : (double)NAN);
+	rc = tell_times(tell, METRIC_touch_ns, mean_ns(touch, touchers, n), all);
 	free(all);
 	return rc;
 }
@@ -210,7 +189,7 @@ int bench_touch_tell(const struct bench_touch *touch, struct toucher *const *tou
 	int rc = 0;
 
 	if (touch->touching != TOUCHING_NONE)
-		rc = tell_times(touch, touchers, n, tell);
+		rc = tell_touches(touch, touchers, n, tell);
 	for (size_t i = 0; i < n && touch->touching != TOUCHING_NONE; i++)
 		done.cleared_frames += touchers[i]->blocks << touch->order;
 	return rc ? rc : tell_real_memory(tell, touch->world->memory, &done);

@@ -38,7 +38,6 @@ struct bench_touch {
 struct toucher {
 	struct bench_touch *touch;
 	struct histogram times; /* ns each, the time stamps' own cost taken off */
-	double stamp_ticks;	/* that cost */
 	uint64_t ticks;		/* of those that were timed, the cost not taken off */
 	uint64_t blocks;	/* cleared, timed or not */
 	int failed;		/* the host has no more memory: nothing is touched any more */
@@ -78,8 +77,5 @@ void toucher_forget_times(struct toucher *t);
  */
 int bench_touch_tell(const struct bench_touch *touch, struct toucher *const *touchers, size_t n,
 		     struct tell *tell);
-
-/** Ticks from one time stamp to the next with nothing in between; takes a few ms. */
-double bench_stamp_ticks(void);
 
 #endif

@@ -127,14 +127,6 @@ static int send_flags(struct run *r)
 	return rc;
 }
 
-/* The figures of an operation's times: the mean, the quantiles, the largest. */
-static const double quantile[] = {0.5, 0.9, 0.99, 0.999, 0.9999};
-
-METRIC_RANGE(alloc_ns, alloc_ns_max, ARRAY_SIZE(quantile) + 2);
-METRIC_RANGE(free_ns, free_ns_max, ARRAY_SIZE(quantile) + 2);
-METRIC_RANGE(touch_ns, touch_ns_max, ARRAY_SIZE(quantile) + 2);
-METRIC_RANGE(late_ns, late_ns_max, ARRAY_SIZE(quantile) + 2);
-
 /* Latencies of one operation, order class and cpu, apart by the way the allocation went. */
 static int send_histograms(struct run *r, const struct result_latency *which, struct histogram *all)
 {
@@ -175,21 +167,17 @@ static int send_latency_of(struct run *r, enum latency_op op, struct histogram *
 			rc = send_histograms(r, &which, all);
 		}
 	}
-	if (!rc)
-		rc = tell_metric(&r->tell, metric, histogram_mean(all));
-	for (unsigned int i = 0; !rc && i < ARRAY_SIZE(quantile); i++)
-		rc = tell_metric(&r->tell, metric + 1 + i, histogram_quantile(all, quantile[i]));
-	if (!rc)
-		rc = tell_metric(&r->tell, metric + 1 + ARRAY_SIZE(quantile),
-				 all->count ? (double)all->max : NAN);
-	return rc;
+	return rc ? rc : tell_times(&r->tell, metric, histogram_mean(all), all);
 }
 
 static int send_latency(struct run *r)
 {
-	struct histogram *all = malloc(sizeof(*all));
+	struct histogram *all;
 	int rc;
 
+	if (r->config.untimed)
+		return 0;
+	all = malloc(sizeof(*all));
 	if (!all)
 		return error_set(r->err, ENOMEM, "no memory for a histogram");
 	rc = send_latency_of(r, LATENCY_ALLOC, all);
@@ -203,6 +191,18 @@ static int send_latency(struct run *r)
 	return rc;
 }
 
+static int send_outliers(struct run *r)
+{
+	size_t n;
+	const struct result_outlier *outlier = engine_outliers(r->engine, &n);
+	int rc = 0;
+
+	for (size_t i = 0; !rc && i < n; i++)
+		rc = tell_record(&r->tell, &(struct result_record){.kind = RESULT_OUTLIER,
+								   .outlier = outlier[i]});
+	return rc;
+}
+
 /* What real memory was asked for and gave. */
 static int send_memory(struct run *r)
 {
@@ -211,7 +211,7 @@ static int send_memory(struct run *r)
 		.touching = r->config.touching,
 		.frames = touch.frames,
 		.cleared_frames = touch.cleared_frames,
-		.faults = touching_faults() - r->faults,
+		.faults = (uint64_t)r->effort.faults,
 	};
 
 	return tell_real_memory(&r->tell, r->world->memory, &done);
@@ -237,6 +237,14 @@ static int send_rates(struct run *r)
 		rc = tell_metric(&r->tell, METRIC_peak_rss_bytes, (double)usage.ru_maxrss * 1024);
 	if (!rc)
 		rc = tell_metric(&r->tell, METRIC_cas_ns, clock_cas_ns(&r->world->clock));
+	if (!rc && !r->config.untimed)
+		rc = tell_clock_metrics(&r->tell, &r->world->clock);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_involuntary_switches, r->effort.involuntary);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_voluntary_switches, r->effort.voluntary);
+	if (!rc)
+		rc = tell_metric(&r->tell, METRIC_cpu_migrations, r->effort.migrations);
 	return rc;
 }
 
@@ -267,6 +275,8 @@ int run_tell_outcome(struct run *r)
 		rc = send_flags(r);
 	if (!rc)
 		rc = send_latency(r);
+	if (!rc)
+		rc = send_outliers(r);
 	if (!rc)
 		rc = send_memory(r);
 	if (!rc)

@@ -3,9 +3,11 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include "base/bits.h"
 #include "base/monotonic.h"
@@ -180,6 +182,9 @@ static void state_settings(const struct run *r, struct settings *s)
 	settings_text(s, SETTING_FACT, "placement", r->placement ? r->placement : "not pinned",
 		      NULL);
 	settings_text(s, SETTING_FACT, "numa", r->nodes.text, NULL);
+	settings_bool(s, SETTING_CARE, "latency", !c->untimed, true);
+	settings_uint(s, SETTING_CARE, "outliers", c->outliers, "", 0);
+	settings_text(s, SETTING_FACT, "clock", clock_source_name(r->clock.source), NULL);
 	tell_machine_facts(s, r->machine);
 	tell_trace_facts(s, r->totals);
 	settings_text(s, SETTING_FACT, "kernel", r->header->kernel, NULL);
@@ -241,6 +246,8 @@ static int create_engine(struct run *r)
 		.births = r->config.holders != HOLDERS_AT_NONE,
 		.speed = r->config.mode == REPLAY_TIMED ? r->config.speed : 0,
 		.stop = r->config.watch.stop,
+		.untimed = r->config.untimed,
+		.outliers = r->config.outliers,
 		.position = r->config.position,
 		.end = end,
 		.sample = run_take_sample,
@@ -272,8 +279,11 @@ static int set_up(struct run *r)
 								     .path = r->config.backing_path,
 								     .node_plan = &r->nodes},
 							 .list_seed = r->config.list_seed,
-							 .keep_trace = digest_of(r)},
+							 .keep_trace = digest_of(r),
+							 .clock = r->clock.source},
 				  &r->world, r->err);
+	if (!rc && r->clock.why[0] && !r->config.untimed)
+		rc = tell_clock(&r->tell, &r->clock);
 	if (!rc)
 		rc = create_engine(r);
 	if (!rc && (r->header->compatible_features & TRACE_HAS_LABELS))
@@ -389,6 +399,46 @@ static int play_labelled(struct run *r, const struct event *events, size_t n, bo
 	return rc ? rc : play_block(r, events, n);
 }
 
+/* How often the scheduler has moved the calling thread to another CPU; NaN: the host does not tell. */
+static double migrations_now(void)
+{
+	FILE *file = fopen("/proc/thread-self/sched", "re");
+	double migrations = NAN;
+	char line[160];
+
+	while (file && fgets(line, sizeof(line), file))
+		if (sscanf(line, "se.nr_migrations : %lf", &migrations) == 1)
+			break;
+	if (file)
+		fclose(file);
+	return migrations;
+}
+
+static struct effort effort_now(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return (struct effort){
+		.faults = (double)usage.ru_minflt,
+		.voluntary = (double)usage.ru_nvcsw,
+		.involuntary = (double)usage.ru_nivcsw,
+		.migrations = migrations_now(),
+	};
+}
+
+static struct effort effort_since(const struct effort *before)
+{
+	const struct effort now = effort_now();
+
+	return (struct effort){
+		.faults = now.faults - before->faults,
+		.voluntary = now.voluntary - before->voluntary,
+		.involuntary = now.involuntary - before->involuntary,
+		.migrations = now.migrations - before->migrations,
+	};
+}
+
 static int play(struct run *r)
 {
 	uint64_t started = monotonic_ns(), sampled_ns = r->sampling_ns;
@@ -396,7 +446,7 @@ static int play(struct run *r)
 	size_t n;
 	int rc;
 
-	r->faults = touching_faults();
+	r->at_start = effort_now();
 
 	while ((rc = trace_reader_next(r->reader, &events, &n, r->err)) != 0) {
 		if (rc == -EBADMSG && r->config.salvage)
@@ -414,6 +464,7 @@ static int play(struct run *r)
 	}
 	rc = engine_flush(r->engine, r->err);
 	r->elapsed_ns = monotonic_ns() - started - (r->sampling_ns - sampled_ns);
+	r->effort = effort_since(&r->at_start);
 	/* Samples that fell due on the last event. */
 	while (!rc && r->totals && r->totals->events && r->asked <= r->config.samples)
 		rc = run_sample_now(r);
@@ -421,6 +472,14 @@ static int play(struct run *r)
 	if (!rc && r->world->kept)
 		kept_set_state(r->world->kept, KEPT_FINISHED);
 	return rc;
+}
+
+static int choose_clock(struct run *r)
+{
+	if (!r->config.clock)
+		return clock_choose(CLOCK_WISH_AUTO, &r->clock, r->err);
+	r->clock = *r->config.clock;
+	return 0;
 }
 
 static void tear_down(struct run *r)
@@ -464,6 +523,8 @@ int replay_run(const struct replay_config *config, struct result_sink *sink, str
 		r.config.position = &unwatched;
 	tell_init(&r.tell, sink, r.err);
 	rc = open_trace(&r);
+	if (!rc)
+		rc = choose_clock(&r);
 	progress_begin(&r.progress, config->progress ? stderr : NULL, what,
 		       r.totals ? r.totals->events : 0);
 	if (!rc)

@@ -17,6 +17,13 @@
 #include "traces/file/trace.h"
 #include "traces/file/trace_check.h"
 
+/* What the host's scheduler did with this process, and what it asked of memory. */
+struct effort {
+	double faults;		       /* minor */
+	double voluntary, involuntary; /* context switches */
+	double migrations;	       /* to another CPU; NaN: the host does not tell */
+};
+
 struct run {
 	struct replay_config config; /* prefill as it could be done */
 	struct error *err;
@@ -46,7 +53,8 @@ struct run {
 	double sum[METRIC_STATE_COUNT], last[METRIC_STATE_COUNT];
 	uint32_t summed[METRIC_STATE_COUNT];
 	uint64_t elapsed_ns, sampling_ns;
-	uint64_t faults; /* of the process, before it played */
+	struct clock_choice clock;
+	struct effort at_start, effort; /* of the process: before it played, and meanwhile */
 	struct progress progress;
 };
 

@@ -35,7 +35,7 @@ PATIENCE_S = 60  # for what takes well under a second; only a hang needs it
 
 # Lines that accompany a run that went well.
 NOTES = ("the trace has no start snapshot", "open loop:", "at the end ", "to repeat it: ",
-         "left out for want of room: ")
+         "left out for want of room: ", "quire: times: ")
 BACKENDS = ["recorded", "buddy", "llfree", "percpu", "jemalloc", "firstfit", "nextfit", "null"]
 OPTIONAL = "jemalloc"  # where its library was found
 
@@ -1967,6 +1967,46 @@ def what_is_undefined_is_null():
         same(run["metrics"]["free_ns_p50"], None, f"{run['spec']}: latency of no free")
 
 
+def outliers_are_looked_up_in_the_trace():
+    name = trace(events=4000)
+    for clock in "auto", "monotonic":
+        run, = succeeds("replay", name, "-a", "firstfit", "--outliers", "5", "--clock", clock,
+                        "--format", "json", "--db", "outliers.db").json()["runs"]
+        same(len(run["outliers"]), 5, "outliers")
+        same([one["rank"] for one in run["outliers"]], list(range(5)), "their ranks")
+        check(run["settings"]["clock"] in ("tsc", "monotonic"), run["settings"]["clock"])
+        for one in run["outliers"]:
+            event, = succeeds("trace", "cat", name, "--from", str(one["event"]), "-n", "1",
+                              "--format", "json").json()["events"]
+            same(event["event"], one["event"], "the event's number")
+            same(event["time_ns"], one["time_ns"], "its time")
+            same(event["kind"], one["op"], "its kind")
+            same(event["order"], one["order"], "its order")
+        same(rows("outliers.db", "SELECT event, op, ns FROM v_outlier WHERE run_id ="
+                  " (SELECT max(run_id) FROM v_outlier) ORDER BY rank"),
+             [(one["event"], one["op"], one["ns"]) for one in run["outliers"]], "in the database")
+        errors = dict(rows("outliers.db", "SELECT name, error FROM v_metric WHERE error NOT NULL"
+                           " AND run_id = (SELECT max(id) FROM run)"))
+        same(errors, run["metric_errors"], "errors of percentiles")
+        for metric, error in errors.items():
+            check(run["metrics"][metric] < 10 * error, f"{metric} needs no error")
+    result = succeeds("replay", name, "-a", "firstfit", "--outliers", "3", "--clock", "monotonic")
+    check("slowest of" in result.out, result.out)
+    check("times: monotonic, a stamp takes" in result.err, result.err)
+    refuses(USAGE, ("--outliers", "--no-latency"), "replay", name, "--outliers", "5", "--no-latency")
+    refuses(USAGE, ("--from", "--skip"), "trace", "cat", name, "--from", "5", "--skip", "2")
+
+
+def without_latency_no_time_is_told():
+    name = trace(events=4000)
+    run, = succeeds("replay", name, "-a", "firstfit", "--no-latency",
+                    "--format", "json").json()["runs"]
+    for metric in "alloc_ns", "alloc_ns_p50", "free_ns_max", "alloc_ns_count", "clock_step_ns":
+        same(run["metrics"][metric], None, metric)
+    result = succeeds("replay", name, "-a", "firstfit", "--no-latency")
+    check("alloc_ns" not in result.out and "times:" not in result.err, str(result))
+
+
 def exact_metrics_are_exact():
     name = trace(events=4000)
     kinds = succeeds("list", "metrics", "--format", "json").json()["metrics"]
@@ -2587,6 +2627,8 @@ TESTS = [
     a_policy_file_is_known_by_its_content,
     what_docs_say_of_policies_works,
     what_is_undefined_is_null,
+    outliers_are_looked_up_in_the_trace,
+    without_latency_no_time_is_told,
     exact_metrics_are_exact,
     csv_has_a_row_per_run,
     csv_keeps_its_columns_where_the_length_is_not_known,

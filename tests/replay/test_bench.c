@@ -729,8 +729,7 @@ static void expect_resident(const struct kept_run *r, double frames)
 	expect(r, METRIC_huge_page_bytes, 0);
 	assert_true(r->metric[METRIC_minor_faults] >= frames);
 	assert_true(r->metric[METRIC_touch_ns] > 0);
-	assert_true(r->metric[METRIC_touch_ns_p50] <= r->metric[METRIC_touch_ns_p9999]);
-	assert_true(r->metric[METRIC_touch_ns_p9999] <= r->metric[METRIC_touch_ns_max]);
+	assert_true(r->metric[METRIC_touch_ns_p50] <= r->metric[METRIC_touch_ns_max]);
 }
 
 static void what_is_handed_out_is_used_and_timed_apart(void **state)

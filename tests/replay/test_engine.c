@@ -312,7 +312,7 @@ static void play_with(const char *name, unsigned int behaviour, const struct eve
 	instance->ops = &bad.ops;
 	world.ops = instance->ops;
 	world.a = instance->a;
-	clock_calibrate(&world.clock);
+	clock_calibrate(&world.clock, CLOCK_SOURCE_MONOTONIC);
 	assert_int_equal(engine_create(&config, &e, NULL), 0);
 	frame_map_destroy(end);
 	look.engine = bad.engine = e;

@@ -21,6 +21,8 @@
 #define FRAMES 16384
 #define CPUS   4
 
+#define OUTLIERS 7
+
 static char directory[] = "/tmp/quire-replay-XXXXXX";
 static uint64_t random_state;
 
@@ -46,6 +48,8 @@ struct kept {
 	unsigned int rows, counters, end_counters;
 	uint64_t counted; /* the sum of the counters at the end */
 	uint64_t latency[LATENCY_OPS];
+	struct result_outlier outlier[OUTLIERS];
+	unsigned int outliers;
 };
 
 static int keep(struct result_sink *sink, const struct result_record *record, struct error *err)
@@ -89,6 +93,11 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		break;
 	case RESULT_LATENCY:
 		k->latency[record->latency.op] += record->latency.histogram->count;
+		break;
+	case RESULT_OUTLIER:
+		assert_in_range(k->outliers, 0, OUTLIERS - 1);
+		assert_int_equal(record->outlier.rank, k->outliers);
+		k->outlier[k->outliers++] = record->outlier;
 		break;
 	case RESULT_DOUBT:
 		k->doubts.count[record->doubt.doubt] = record->doubt.count;
@@ -203,6 +212,9 @@ static struct allocator_spec *spec_of(const char *text)
 	return spec;
 }
 
+/* So that no warning depends on this host. */
+static const struct clock_choice monotonic = {.source = CLOCK_SOURCE_MONOTONIC};
+
 static int replay_with(const char *name, const struct allocator_spec *spec, bool isolated,
 		       struct kept *k, struct error *err)
 {
@@ -212,6 +224,7 @@ static int replay_with(const char *name, const struct allocator_spec *spec, bool
 				       .samples = 5,
 				       .seed = 1,
 				       .oracle = true,
+				       .clock = &monotonic,
 				       .watch = {.timeout_s = 2}};
 
 	path_of(path, name);
@@ -652,6 +665,107 @@ static void every_call_leaves_a_latency(void **unused)
 	assert_true(k.latency[LATENCY_FREE] > 0);
 	assert_true(k.metric[METRIC_alloc_ns] > 0);
 	assert_true(k.metric[METRIC_alloc_ns_max] >= k.metric[METRIC_alloc_ns_p50]);
+}
+
+/* How times are taken: everything else is as it was. */
+static void replay_timed(const char *name, const char *text, enum clock_source source, bool untimed,
+			 struct kept *k)
+{
+	const struct clock_choice clock = {.source = source};
+	struct allocator_spec *spec = spec_of(text);
+	char path[128];
+	const struct replay_config config = {.trace = path,
+					     .spec = spec,
+					     .samples = 5,
+					     .seed = 1,
+					     .oracle = true,
+					     .untimed = untimed,
+					     .outliers = OUTLIERS,
+					     .clock = &clock};
+	struct error err = {0};
+
+	path_of(path, name);
+	keep_init(k);
+	if (replay_run(&config, &k->sink, &err))
+		fail_msg("%s", err.text);
+	allocator_spec_destroy(spec);
+}
+
+static bool is_latency(unsigned int metric)
+{
+	return (metric >= METRIC_alloc_ns && metric <= METRIC_alloc_ns_count) ||
+	       (metric >= METRIC_free_ns && metric <= METRIC_free_ns_count);
+}
+
+static void how_times_are_taken_changes_nothing_exact(void **unused)
+{
+	static const char *const back_ends[] = {"firstfit", "buddy", "recorded", "llfree"};
+
+	(void)unused;
+	random_trace("clocks", 44);
+	for (size_t b = 0; b < ARRAY_SIZE(back_ends); b++) {
+		struct kept by[3];
+
+		replay_timed("clocks", back_ends[b], CLOCK_SOURCE_COUNTER, false, &by[0]);
+		replay_timed("clocks", back_ends[b], CLOCK_SOURCE_MONOTONIC, false, &by[1]);
+		replay_timed("clocks", back_ends[b], CLOCK_SOURCE_MONOTONIC, true, &by[2]);
+		expect_setting(&by[0], "clock=tsc");
+		expect_setting(&by[1], "clock=monotonic");
+		expect_setting(&by[2], "latency=false");
+		for (size_t c = 0; c < 3; c++)
+			for (unsigned int i = 0; i < METRIC_COUNT; i++)
+				if (metric_table[i].kind == METRIC_EXACT &&
+				    !(is_latency(i) && c == 2) &&
+				    memcmp(&by[0].metric[i], &by[c].metric[i], sizeof(double)))
+					fail_msg("%s: %s differs", back_ends[b],
+						 metric_table[i].name);
+		for (unsigned int i = 0; i < METRIC_COUNT; i++)
+			if (is_latency(i) && !isnan(by[2].metric[i]))
+				fail_msg("%s without latency is %g", metric_table[i].name,
+					 by[2].metric[i]);
+		assert_true(by[1].metric[METRIC_clock_step_ns] > 0);
+		assert_true(isnan(by[2].metric[METRIC_clock_step_ns]));
+		assert_int_equal(by[2].latency[LATENCY_ALLOC] + by[2].outliers, 0);
+		expect(&by[0], METRIC_alloc_ns_count, (double)by[0].latency[LATENCY_ALLOC]);
+		assert_true(by[0].metric[METRIC_voluntary_switches] >= 0);
+		assert_true(by[0].metric[METRIC_involuntary_switches] >= 0);
+	}
+}
+
+static void outliers_are_the_slowest_and_say_which_event(void **unused)
+{
+	struct kept k;
+
+	(void)unused;
+	random_trace("outliers", 45);
+	replay_timed("outliers", "firstfit", CLOCK_SOURCE_MONOTONIC, false, &k);
+	assert_int_equal(k.outliers, OUTLIERS);
+	assert_true((double)k.outlier[0].ns ==
+		    fmax(k.metric[METRIC_alloc_ns_max], k.metric[METRIC_free_ns_max]));
+	for (unsigned int i = 0; i < k.outliers; i++) {
+		assert_in_range(k.outlier[i].event, 1, (uint64_t)k.metric[METRIC_events]);
+		assert_true(i == 0 || k.outlier[i].ns <= k.outlier[i - 1].ns);
+		assert_in_range(k.outlier[i].cpu, 0, CPUS - 1);
+	}
+}
+
+static void a_percentile_of_few_operations_is_none(void **unused)
+{
+	struct event events[200];
+	struct kept k;
+
+	(void)unused;
+	for (unsigned int i = 0; i < 100; i++) {
+		events[2 * i] = alloc_event(2 * i, i, 0);
+		events[2 * i + 1] = free_event(2 * i + 1, i, 0);
+	}
+	write_trace("few", events, ARRAY_SIZE(events));
+	replay("few", "firstfit", &k);
+	expect(&k, METRIC_alloc_ns_count, 100);
+	assert_true(k.metric[METRIC_alloc_ns_p99] >= 0);
+	assert_true(isnan(k.metric[METRIC_alloc_ns_p999]));
+	assert_true(isnan(k.metric[METRIC_alloc_ns_p9999]));
+	assert_true(k.metric[METRIC_alloc_ns_max] >= 0);
 }
 
 static void virtual_identity_is_refused_by_a_back_end_that_echoes(void **unused)
@@ -1475,9 +1589,10 @@ static int make_directory(void **unused)
 static int remove_directory(void **unused)
 {
 	static const char *const names[] = {
-		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model", "exact",
-		"latency", "virtual", "bad",	  "started",  "hotplug", "tick",  "move",
-		"ids",	   "large",   "damaged",  "salvaged", "backed",	 "nodes",
+		"overlap", "several", "gigantic", "failed",   "ghosts",	 "model",
+		"exact",   "latency", "virtual",  "bad",      "started", "hotplug",
+		"tick",	   "move",    "ids",	  "large",    "damaged", "salvaged",
+		"backed",  "nodes",   "clocks",	  "outliers", "few",
 	};
 	char path[128];
 
@@ -1501,6 +1616,9 @@ int main(void)
 		cmocka_unit_test(a_back_end_without_split_gets_whole_blocks_only),
 		cmocka_unit_test(exact_metrics_are_the_same_bits_every_time),
 		cmocka_unit_test(every_call_leaves_a_latency),
+		cmocka_unit_test(how_times_are_taken_changes_nothing_exact),
+		cmocka_unit_test(outliers_are_the_slowest_and_say_which_event),
+		cmocka_unit_test(a_percentile_of_few_operations_is_none),
 		cmocka_unit_test(virtual_identity_is_refused_by_a_back_end_that_echoes),
 		cmocka_unit_test(every_back_end_starts_from_the_snapshot_and_frees_what_was_there),
 		cmocka_unit_test(a_back_end_that_cannot_place_is_packed_and_says_so),

@@ -67,6 +67,17 @@ static size_t make_records(struct result_record *r)
 	r[n++] = (struct result_record){
 		.kind = RESULT_LATENCY,
 		.latency = {LATENCY_ALLOC, LATENCY_ORDER9_10, LATENCY_FALLBACK, 4095, &histogram}};
+	r[n++] = (struct result_record){.kind = RESULT_OUTLIER,
+					.outlier = {.ns = UINT64_C(1) << 40,
+						    .event = UINT64_MAX,
+						    .time_ns = 3,
+						    .pfn = UINT64_MAX,
+						    .rank = 2,
+						    .op = LATENCY_TOUCH,
+						    .path = LATENCY_REFILL,
+						    .order = 10,
+						    .migratetype = 4,
+						    .cpu = 4095}};
 	r[n++] = (struct result_record){.kind = RESULT_FREELIST,
 					.freelist = {3, FREELIST_KERNEL, {1, 2, [10] = 1 << 30}}};
 	r[n++] =
@@ -152,6 +163,14 @@ static void assert_same_holder(const struct result_holder *a, const struct resul
 		    a->since_ns == b->since_ns);
 }
 
+static void assert_same_outlier(const struct result_outlier *a, const struct result_outlier *b)
+{
+	assert_true(a->ns == b->ns && a->event == b->event && a->time_ns == b->time_ns &&
+		    a->pfn == b->pfn);
+	assert_true(a->rank == b->rank && a->op == b->op && a->path == b->path &&
+		    a->order == b->order && a->migratetype == b->migratetype && a->cpu == b->cpu);
+}
+
 static void assert_same(const struct result_record *a, const struct result_record *b)
 {
 	assert_int_equal(a->kind, b->kind);
@@ -209,6 +228,9 @@ static void assert_same(const struct result_record *a, const struct result_recor
 	case RESULT_SPREAD:
 		assert_int_equal(a->spread.metric, b->spread.metric);
 		assert_true(a->spread.value == b->spread.value);
+		break;
+	case RESULT_OUTLIER:
+		assert_same_outlier(&a->outlier, &b->outlier);
 		break;
 	case RESULT_LATENCY:
 		assert_int_equal(a->latency.op, b->latency.op);
@@ -284,6 +306,10 @@ static int touch_take(struct result_sink *sink, const struct result_record *r, s
 	case RESULT_RUN:
 		t->sum += (r->run.allocator ? strlen(r->run.allocator) : 0) +
 			  (r->run.build_id ? strlen(r->run.build_id) : 0);
+		break;
+	case RESULT_OUTLIER:
+		assert_true(r->outlier.op < LATENCY_OPS && r->outlier.path < LATENCY_PATHS);
+		assert_true(r->outlier.order < RESULT_ORDERS);
 		break;
 	case RESULT_LATENCY:
 		assert_true(r->latency.op < LATENCY_OPS);
