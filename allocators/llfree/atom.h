@@ -52,6 +52,7 @@ enum atom_access {
 	ATOM_CAS, /* after: whether it succeeded */
 	ATOM_SWAP,
 	ATOM_ADD,
+	ATOM_BITS,  /* some bits set or cleared */
 	ATOM_FLUSH, /* write a cache line back; complete at this thread's next ATOM_FENCE */
 	ATOM_FENCE,
 	ATOM_WAIT, /* nothing will change until another thread has taken a step */
@@ -74,6 +75,9 @@ enum mutant {
 	MUTANT_NO_FLUSH_PUT,	   /* adr: a free does not write its row back */
 	MUTANT_NO_FLUSH_SPLIT, /* adr: the filled bits are not written back before the flag goes */
 	MUTANT_NO_FLUSH_CHILD, /* adr: a free into a block another has split trusts its flush */
+	MUTANT_NOTE_ONCE,      /* who notes what a tree lacks does not look again */
+	MUTANT_BLIND_FREE,     /* a free does not look at the note */
+	MUTANT_NOTE_UNTOLD,    /* a slot's tree is noted without the slot's knowing */
 	MUTANT_COUNT
 };
 extern enum mutant atom_mutant;
@@ -100,6 +104,7 @@ static inline void atom_after(const volatile void *word, enum atom_access access
  * atomN_cas: *@p from *@expected to @desired; on failure *@expected becomes what was found.
  * atomN_swap: store @v, return what was there.
  * atomN_add: add @v (wraps), return what was there.
+ * atomN_set, atomN_clear: bits of @v to 1, to 0.
  */
 #define ATOM_DEFINE(bits)                                                                          \
 	static inline uint##bits##_t atom##bits##_load(const _Atomic uint##bits##_t *p,            \
@@ -141,6 +146,20 @@ static inline void atom_after(const volatile void *word, enum atom_access access
 		uint##bits##_t old = atomic_fetch_add_explicit(p, v, order);                       \
 		atom_after(p, ATOM_ADD, true);                                                     \
 		return old;                                                                        \
+	}                                                                                          \
+	static inline void atom##bits##_set(_Atomic uint##bits##_t *p, uint##bits##_t v,           \
+					    memory_order order)                                    \
+	{                                                                                          \
+		atom_before(p, ATOM_BITS);                                                         \
+		atomic_fetch_or_explicit(p, v, order);                                             \
+		atom_after(p, ATOM_BITS, true);                                                    \
+	}                                                                                          \
+	static inline void atom##bits##_clear(_Atomic uint##bits##_t *p, uint##bits##_t v,         \
+					      memory_order order)                                  \
+	{                                                                                          \
+		atom_before(p, ATOM_BITS);                                                         \
+		atomic_fetch_and_explicit(p, (uint##bits##_t) ~v, order);                          \
+		atom_after(p, ATOM_BITS, true);                                                    \
 	}
 
 ATOM_DEFINE(16)
@@ -208,6 +227,21 @@ static inline void atom_fence_acquire(void)
 	/* Only the order of guesses hangs on it, and the thread sanitizer does not know fences. */
 #ifndef __SANITIZE_THREAD__
 	atomic_thread_fence(memory_order_acquire);
+#endif
+}
+
+/**
+ * atom_fence_all - what the caller's last atomic step did is seen by all before anything that follows is
+ * done; that step was a swap, an addition, bits, or a CAS
+ */
+static inline void atom_fence_all(void)
+{
+#if defined(__x86_64__)
+	/* That step was locked, and so a fence itself. */
+	atomic_signal_fence(memory_order_seq_cst);
+#elif !defined(__SANITIZE_THREAD__)
+	/* The thread sanitizer does not know fences. */
+	atomic_thread_fence(memory_order_seq_cst);
 #endif
 }
 

@@ -28,9 +28,27 @@ void local_move(struct local *local, uint64_t from, uint64_t to)
 		r = reservation_unpack(old);
 		if (!r.present || r.row != from)
 			return;
-		r = reservation_of(to, r.free);
+		r.row = to & RESERVATION_ROW_MAX;
 		/* Relaxed: a hint for the next search; the frames counted do not change. */
 	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_RELAXED));
+}
+
+bool local_note(const struct locals *l, struct local *local, uint64_t tree)
+{
+	/* Relaxed: a guess that the CAS confirms. */
+	uint64_t old = atom64_load(&local->entry, ATOM_RELAXED);
+	struct reservation r;
+
+	do {
+		r = reservation_unpack(old);
+		if (!r.present || local_tree(l, r) != tree)
+			return false;
+		if (r.noted)
+			return true;
+		r.noted = 1;
+		/* Acquire: frees counted before it have cleared their bits; see tree_raise(). */
+	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_ACQ_REL));
+	return true;
 }
 
 struct reservation local_swap(struct local *local, struct reservation r)

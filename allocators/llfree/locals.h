@@ -31,6 +31,7 @@ struct local {
 	/* What only slow paths look at, off the line that others may be changing. */
 	alignas(64) _Atomic uint64_t moves; /* see upper.c, like the next */
 	_Atomic uint64_t returns;
+	_Atomic uint64_t in_vain; /* 1: its last search has found nothing */
 	_Atomic uint64_t emptied; /* 1 + the tree its last free made wholly free; 0: none */
 	struct local_events events;
 };
@@ -38,19 +39,21 @@ struct local {
 /* An entry; all zero: the slot holds no tree. */
 struct reservation {
 	uint64_t row : 40; /* frame / 64, where to look first */
-	uint64_t free : 23;
+	uint64_t free : 22;
 	uint64_t present : 1;
+	uint64_t
+		noted : 1; /* the tree may be noted to lack something: a free has to look, see trees.h */
 };
 
 #define RESERVATION_ROW_MAX  0xffffffffffU
-#define RESERVATION_FREE_MAX 0x7fffffU
+#define RESERVATION_FREE_MAX 0x3fffffU
 
 _Static_assert(sizeof(struct reservation) == sizeof(uint64_t), "it changes in one step");
 
 static inline struct reservation reservation_of(uint64_t row, uint64_t free)
 {
 	assert(row <= RESERVATION_ROW_MAX && free <= RESERVATION_FREE_MAX);
-	return (struct reservation){row & RESERVATION_ROW_MAX, free & RESERVATION_FREE_MAX, 1};
+	return (struct reservation){row & RESERVATION_ROW_MAX, free & RESERVATION_FREE_MAX, 1, 0};
 }
 
 static inline struct reservation reservation_unpack(uint64_t entry)
@@ -167,15 +170,20 @@ static inline bool local_take_to(const struct locals *l, struct local *local, ui
 		r = *found = reservation_unpack(old);
 		if (!r.present || r.free < n || local_tree(l, r) != to >> l->tree_shift)
 			return false;
-		r = reservation_of(to, r.free - n);
+		r.row = to & RESERVATION_ROW_MAX;
+		r.free = (r.free - n) & RESERVATION_FREE_MAX;
 		/* Acquire: as in local_take(). */
 	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_ACQUIRE));
 	return true;
 }
 
-/** local_give - add @n frames of @tree. Return: false if that is not the slot's tree. */
+/**
+ * local_give - add @n frames of @tree
+ * @noted: set to whether the tree may be noted to lack something
+ * Return: false if that is not the slot's tree.
+ */
 static inline bool local_give(const struct locals *l, struct local *local, uint64_t tree,
-			      uint32_t n)
+			      uint32_t n, bool *noted)
 {
 	/* Relaxed: a guess that the CAS confirms. */
 	uint64_t old = atom64_load(&local->entry, ATOM_RELAXED);
@@ -188,8 +196,12 @@ static inline bool local_give(const struct locals *l, struct local *local, uint6
 		r.free = (r.free + n) & RESERVATION_FREE_MAX;
 		/* Release: counted after the lower allocator has them back. */
 	} while (!atom64_cas(&local->entry, &old, reservation_pack(r), ATOM_RELEASE));
+	*noted = r.noted;
 	return true;
 }
+
+/** local_note - frees into @tree are to look at its note. Return: false if that is not the slot's tree. */
+bool local_note(const struct locals *l, struct local *local, uint64_t tree);
 
 /** local_move - continue at row @to of the same tree, unless the entry has moved on from @from. */
 void local_move(struct local *local, uint64_t from, uint64_t to);

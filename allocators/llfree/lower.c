@@ -139,6 +139,42 @@ uint64_t lower_get_anywhere(const struct lower *l, uint64_t start, unsigned int 
 	return get_huge(l, start, order);
 }
 
+/* The same of one child, order 0..9. */
+static bool child_has(const struct lower *l, uint64_t child, unsigned int order)
+{
+	unsigned int n = order > ROW_ORDER ? 1U << (order - ROW_ORDER) : 1;
+	uint64_t rows[BITFIELD_ROWS];
+
+	if (child_load(&l->children[child]) & CHILD_HUGE)
+		return false;
+	bitfield_load(lower_bits(l, child), rows);
+	for (unsigned int i = 0; i < BITFIELD_ROWS; i += n) {
+		uint64_t used = rows[i];
+
+		for (unsigned int k = 1; k < n; k++)
+			used |= rows[i + k];
+		if (n == 1 ? row_find(used, order) >= 0 : used == 0)
+			return true;
+	}
+	return false;
+}
+
+bool lower_has(const struct lower *l, uint64_t start, unsigned int order)
+{
+	uint64_t first = align_down(start / BITFIELD_ROWS, l->tree_children);
+
+	for (uint64_t child = first; child < first + l->tree_children; child++) {
+		if (order <= BITFIELD_ORDER) {
+			if (child_has(l, child, order))
+				return true;
+		} else if (child % 2 == 0 && child_has(l, child, BITFIELD_ORDER) &&
+			   child_has(l, child + 1, BITFIELD_ORDER)) {
+			return true;
+		}
+	}
+	return false;
+}
+
 int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order)
 {
 	uint64_t child = frame / BITFIELD_FRAMES;

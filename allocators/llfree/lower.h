@@ -101,6 +101,22 @@ static inline uint64_t lower_get(const struct lower *l, uint64_t start, unsigned
  */
 uint64_t lower_find_huge(const struct lower *l, uint64_t start, unsigned int order);
 
+/**
+ * lower_has - is a block of 2^@order frames of the tree of @start free?
+ * By the bits alone, which never say "allocated" of what is free and nobody is taking; but see
+ * lower_takes_steps(). A hint while others run.
+ */
+bool lower_has(const struct lower *l, uint64_t start, unsigned int order);
+
+/**
+ * lower_takes_steps - can a block of that order that is not to be had be taken in part, and put back?
+ * Meanwhile frames of it look allocated to others.
+ */
+static inline bool lower_takes_steps(unsigned int order)
+{
+	return order > ROW_ORDER && order != BITFIELD_ORDER;
+}
+
 /** lower_get_at - allocate exactly that block. Return: 0; -EBUSY: not all of it is free. */
 int lower_get_at(const struct lower *l, uint64_t frame, unsigned int order);
 

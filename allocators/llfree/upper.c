@@ -47,6 +47,8 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 	locals_init(&u->locals, config->policy, config->nr_cpus, nr_trees,
 		    (unsigned int)(tree_frames / ROW_FRAMES));
 
+	u->trees.may_have = env->meta(env, NR_ORDERS * trees_words(nr_trees) * sizeof(uint64_t),
+				      alignof(struct local), META_VOLATILE);
 	u->lower.rows = env->meta(env, nr_children * BITFIELD_BYTES << config->rows, PERSIST_LINE,
 				  META_PERSISTENT);
 	u->lower.children =
@@ -58,8 +60,8 @@ int upper_create(struct upper *u, const struct alloc_env *env, pfn_t start, pfn_
 	if (config->rows)
 		magazines = env->meta(env, nr_classes * config->nr_cpus * sizeof(struct magazine),
 				      alignof(struct magazine), META_VOLATILE);
-	if (!u->lower.rows || !u->lower.children || !u->trees.entries || !u->locals.slots ||
-	    (config->rows && !magazines))
+	if (!u->trees.may_have || !u->lower.rows || !u->lower.children || !u->trees.entries ||
+	    !u->locals.slots || (config->rows && !magazines))
 		return -ENOMEM;
 	magazines_init(&u->magazines, magazines, config->policy, config->nr_cpus);
 	return 0;
@@ -127,6 +129,37 @@ static struct local *noted_by(struct upper *u, struct local *local)
 	return local ? local : locals_common(&u->locals);
 }
 
+/* A tree may have blocks of all orders below @lacks. */
+static void raise_note(struct upper *u, struct local *by, uint64_t tree, unsigned int lacks)
+{
+	if (tree_load(&u->trees, tree).lacks >= lacks)
+		return;
+	move_begin(by);
+	tree_raise(&u->trees, tree, lacks);
+	move_end(by);
+}
+
+/*
+ * Frames of a tree, which were free all the time, are counted again, be it by the slot or the tree. Meanwhile
+ * it may have been noted to lack them.
+ * Return: by the slot?
+ */
+static bool give(struct upper *u, struct local *local, uint64_t tree, uint32_t n)
+{
+	bool noted, to_slot = local && local_give(&u->locals, local, tree, n, &noted);
+
+	if (!to_slot)
+		tree_give(&u->trees, tree, n, &noted);
+	if (noted)
+		raise_note(u, noted_by(u, local), tree, TREE_LACKS_NOTHING);
+	return to_slot;
+}
+
+static void give_to_tree(struct upper *u, uint64_t tree, uint32_t n)
+{
+	give(u, NULL, tree, n);
+}
+
 /*
  * Give a slot that is short of @n frames what others have freed into its tree since it was reserved.
  * Return: false: even so there are too few. @r: the slot's entry; afterwards as it then is.
@@ -149,10 +182,8 @@ static __attribute__((noinline)) bool sync_slot(struct upper *u, struct local *l
 		move_cancel(local);
 		return false;
 	}
-	kept = local_give(&u->locals, local, tree, gained);
-	if (!kept)
-		/* The slot has moved on to another tree. */
-		tree_give(&u->trees, tree, gained);
+	/* Or the slot has moved on to another tree. */
+	kept = give(u, local, tree, gained);
 	move_end(local);
 	*r = local_load(local);
 	return kept;
@@ -166,11 +197,46 @@ static inline bool take_synced(struct upper *u, struct local *local, uint32_t n,
 	       (sync_slot(u, local, n, r) && local_take(local, n, r));
 }
 
-/* Frames that turned out not to be usable, or were freed: to whoever counts that tree. */
-static void give(struct upper *u, struct local *local, uint64_t tree, uint32_t n)
+/*
+ * A block of an order that takes steps was asked for. Meanwhile others may have found frames of the tree
+ * taken that were then put back, and have noted too much.
+ */
+static inline void after_steps(struct upper *u, struct local *local, uint64_t tree,
+			       unsigned int order)
 {
-	if (!local || !local_give(&u->locals, local, tree, n))
-		tree_give(&u->trees, tree, n);
+	if (__builtin_expect(lower_takes_steps(order), 0))
+		raise_note(u, noted_by(u, local), tree, TREE_LACKS_NOTHING);
+}
+
+/* Is a slot's tree known to lack such a block? */
+static inline bool is_lacking(const struct upper *u, struct reservation r, unsigned int order)
+{
+	return r.noted && tree_load(&u->trees, local_tree(&u->locals, r)).lacks <= order;
+}
+
+/* A slot's tree has given no such block. */
+static __attribute__((noinline)) void note_reserved(struct upper *u, struct local *local,
+						    uint64_t tree, unsigned int order)
+{
+	enum tree_noted noted = TREE_NOT_NOTED;
+	struct reservation r;
+
+	move_begin(local);
+	if (MUTANT(NOTE_UNTOLD) || local_note(&u->locals, local, tree))
+		noted = tree_note(&u->trees, tree, order, true);
+	r = local_load(local);
+	/* Another slot's frees would not look. */
+	if (noted != TREE_NOT_NOTED && !MUTANT(NOTE_ONCE) &&
+	    ((!MUTANT(NOTE_UNTOLD) &&
+	      (!r.present || !r.noted || local_tree(&u->locals, r) != tree)) ||
+	     lower_has(&u->lower, first_row(u, tree), order))) {
+		tree_raise(&u->trees, tree, TREE_LACKS_NOTHING);
+		noted = TREE_RAISED;
+	}
+	if (noted == TREE_RAISED)
+		move_end(local);
+	else
+		move_cancel(local);
 }
 
 /*
@@ -183,13 +249,18 @@ static uint64_t get_reserved_huge(struct upper *u, struct local *local, unsigned
 	uint32_t n = 1U << order;
 	uint64_t row, frame;
 
+	if (is_lacking(u, r, order))
+		return LOWER_NONE;
 	if ((!r.present || r.free < n) && !sync_slot(u, local, n, &r))
 		return LOWER_NONE;
 	row = lower_find_huge(&u->lower, r.row, order);
+	if (row == LOWER_NONE)
+		note_reserved(u, local, local_tree(&u->locals, r), order);
 	/* Should the slot have moved on meanwhile, that counts as not found. */
 	if (row == LOWER_NONE || !local_take_to(&u->locals, local, n, &r, row))
 		return LOWER_NONE;
 	frame = lower_get_anywhere(&u->lower, row, order, false);
+	after_steps(u, local, local_tree(&u->locals, r), order);
 	if (frame == LOWER_NONE)
 		give(u, local, local_tree(&u->locals, r), n);
 	return frame;
@@ -205,15 +276,20 @@ static inline uint64_t get_reserved(struct upper *u, struct local *local, unsign
 	uint64_t guessed = r.row, frame;
 	struct lower_peek peek = lower_peek(&u->lower, guessed);
 
+	if (__builtin_expect(r.noted, 0) && is_lacking(u, r, order))
+		return LOWER_NONE;
 	if (!take_synced(u, local, 1U << order, &r))
 		return LOWER_NONE;
 	if (__builtin_expect(r.row != guessed, 0))
 		peek = lower_peek(&u->lower, r.row);
 	frame = lower_get(&u->lower, r.row, order, peek);
-	if (__builtin_expect(frame == LOWER_NONE, 0))
+	after_steps(u, local, local_tree(&u->locals, r), order);
+	if (__builtin_expect(frame == LOWER_NONE, 0)) {
 		give(u, local, local_tree(&u->locals, r), 1U << order);
-	else if (__builtin_expect(frame / ROW_FRAMES != r.row, 0))
+		note_reserved(u, local, local_tree(&u->locals, r), order);
+	} else if (__builtin_expect(frame / ROW_FRAMES != r.row, 0)) {
 		local_move(local, r.row, frame / ROW_FRAMES);
+	}
 	return frame;
 }
 
@@ -223,7 +299,17 @@ static void install(struct upper *u, struct local *local, unsigned int class, st
 	struct reservation old = local_swap(local, r);
 
 	if (old.present)
-		tree_unreserve(&u->trees, local_tree(&u->locals, old), (uint32_t)old.free, class);
+		tree_unreserve(&u->trees, local_tree(&u->locals, old), (uint32_t)old.free, class,
+			       old.noted);
+}
+
+/* Of a tree just reserved, which was @old and gives @taken frames at once. */
+static struct reservation reservation(uint64_t row, struct tree old, uint32_t taken)
+{
+	struct reservation r = reservation_of(row, old.free - taken);
+
+	r.noted = old.lacks != TREE_LACKS_NOTHING;
+	return r;
 }
 
 /* A request on its way through the trees. */
@@ -243,6 +329,38 @@ static uint64_t get_first(const struct upper *u, uint64_t t, unsigned int order)
 	return lower_get(&u->lower, row, order, lower_peek(&u->lower, row));
 }
 
+/*
+ * The end of a move in which tree @t, reserved by nobody any more, has given no such block; which is noted.
+ * Were others at it, one should look again, else nothing has changed.
+ */
+static void move_in_vain(struct search *s, struct local *by, uint64_t t, bool is_short)
+{
+	struct upper *u = s->u;
+	enum tree_noted noted = is_short ? tree_note_short(&u->trees, t, s->req.order)
+					 : tree_note(&u->trees, t, s->req.order, false);
+
+	if (noted != TREE_NOT_NOTED && !is_short && !MUTANT(NOTE_ONCE) &&
+	    lower_has(&u->lower, first_row(u, t), s->req.order)) {
+		tree_raise(&u->trees, t, TREE_LACKS_NOTHING);
+		noted = TREE_RAISED;
+	}
+	if (noted == TREE_RAISED) {
+		move_end(by);
+	} else {
+		move_undone(by);
+		s->returned++;
+	}
+}
+
+static void note_short(void *arg, uint64_t t)
+{
+	struct search *s = arg;
+	struct local *by = noted_by(s->u, s->local);
+
+	move_begin(by);
+	move_in_vain(s, by, t, true);
+}
+
 static bool reserve_tree(struct search *s, uint64_t t)
 {
 	struct upper *u = s->u;
@@ -256,12 +374,12 @@ static bool reserve_tree(struct search *s, uint64_t t)
 	}
 	s->frame = get_first(u, t, s->req.order);
 	if (s->frame == LOWER_NONE) {
-		tree_unreserve(&u->trees, t, old.free, old.class);
-		move_undone(s->local);
-		s->returned++;
+		tree_unreserve(&u->trees, t, old.free, old.class, true);
+		after_steps(u, s->local, t, s->req.order);
+		move_in_vain(s, s->local, t, false);
 		return false;
 	}
-	install(u, s->local, s->req.class, reservation_of(s->frame / ROW_FRAMES, old.free - n));
+	install(u, s->local, s->req.class, reservation(s->frame / ROW_FRAMES, old, n));
 	move_end(s->local);
 	s->flags = RESULT_REFILL;
 	if (old.class != s->req.class && old.free != u->trees.frames)
@@ -284,9 +402,15 @@ static bool steal_from_tree(struct search *s, uint64_t t)
 		return false;
 	s->frame = get_first(u, t, s->req.order);
 	if (s->frame == LOWER_NONE) {
-		tree_give(&u->trees, t, n);
+		struct local *by = noted_by(u, s->local);
+
+		move_begin(by);
+		give_to_tree(u, t, n);
+		after_steps(u, by, t, s->req.order);
+		move_in_vain(s, by, t, false);
 		return false;
 	}
+	after_steps(u, s->local, t, s->req.order);
 	if (old.class != s->req.class && old.free != u->trees.frames)
 		s->flags = RESULT_FALLBACK;
 	if (s->local)
@@ -368,8 +492,8 @@ static void take_over(struct search *s, struct local *from)
 		tree_set_class(&u->trees, local_tree(&u->locals, r), s->req.class);
 		install(u, s->local, s->req.class, r);
 	} else {
-		tree_unreserve(&u->trees, local_tree(&u->locals, r), (uint32_t)r.free,
-			       s->req.class);
+		tree_unreserve(&u->trees, local_tree(&u->locals, r), (uint32_t)r.free, s->req.class,
+			       r.noted);
 	}
 	move_end(by);
 	atom64_count(&by->events.demotions);
@@ -411,10 +535,11 @@ static struct upper_result search(struct upper *u, struct upper_request req, str
 	struct search s = {.u = u, .req = req, .local = local, .frame = LOWER_NONE};
 	struct tree_search ts = {
 		.class = req.class,
-		.frames = 1U << req.order,
+		.order = req.order,
 		.start = search_start(u, req, local),
 		.near = local && req.order < BITFIELD_ORDER,
 		.attempt = attempt,
+		.lacking = note_short,
 		.arg = &s,
 	};
 
@@ -459,13 +584,16 @@ static __attribute__((noinline)) struct upper_result get_slowly(struct upper *u,
 								struct upper_request req,
 								struct local *local)
 {
+	struct local *by = noted_by(u, local);
 	unsigned int patience = PATIENCE;
+	struct upper_result result = {.frame = LOWER_NONE};
 	uint64_t returned;
-	struct upper_result result = search(u, req, local, &returned);
 	struct moves seen;
 
-	/* To know what moved during a search one has to look before it. Most succeed: only another
-	   one is worth that. */
+	/* To know what moved during a search one has to look before it. Most succeed, and then that was for
+	   nothing: only where the last one has not it is done at first. */
+	if (atom64_load(&by->in_vain, ATOM_RELAXED) == 0)
+		result = search(u, req, local, &returned);
 	while (result.frame == LOWER_NONE) {
 		seen = moves_so_far(u);
 		if (local)
@@ -476,6 +604,9 @@ static __attribute__((noinline)) struct upper_result get_slowly(struct upper *u,
 		if (result.frame == LOWER_NONE && !look_again(u, seen, returned, &patience))
 			break;
 	}
+	/* Relaxed: a hint. */
+	if (atom64_load(&by->in_vain, ATOM_RELAXED) != (result.frame == LOWER_NONE))
+		atom64_store(&by->in_vain, result.frame == LOWER_NONE, ATOM_RELAXED);
 	return result;
 }
 
@@ -580,6 +711,7 @@ static int get_at(struct upper *u, struct upper_request req, uint64_t frame)
 	    !take_at(u, req, tree, &from))
 		return -EBUSY;
 	ret = lower_get_at(&u->lower, frame, req.order);
+	after_steps(u, from, tree, req.order);
 	if (ret < 0)
 		give(u, from, tree, 1U << req.order);
 	return ret;
@@ -618,21 +750,51 @@ static void follow_frees(struct upper *u, struct upper_request req, struct local
 		move_cancel(local);
 		return;
 	}
-	install(u, local, req.class, reservation_of(first_row(u, tree), old.free));
+	install(u, local, req.class, reservation(first_row(u, tree), old, 0));
 	move_end(local);
 	atom64_count(&local->events.reservations);
+}
+
+/*
+ * A block has been freed into a tree that was noted to lack something. What it may have now and has not had
+ * before lies round that block.
+ */
+static __attribute__((noinline)) void look_at_note(struct upper *u, struct local *by, uint64_t tree,
+						   uint64_t frame, unsigned int order)
+{
+	unsigned int lacks, whole = order;
+
+	atom_fence_all();
+	lacks = tree_load(&u->trees, tree).lacks;
+	if (lacks == TREE_LACKS_NOTHING)
+		return;
+	for (unsigned int o = order + 1 > lacks ? order + 1 : lacks; o < NR_ORDERS; o++) {
+		uint64_t start = align_down(frame, UINT64_C(1) << o);
+
+		if (!lower_is_free(&u->lower, start, start + (UINT64_C(1) << o)))
+			break;
+		whole = o;
+	}
+	if (whole >= lacks)
+		raise_note(u, by, tree, whole + 1);
 }
 
 void upper_credit(struct upper *u, struct upper_request req, uint64_t frame)
 {
 	struct local *local = locals_slot(&u->locals, req.class, req.slot);
 	uint64_t tree = tree_of(u, frame);
+	bool noted;
 
-	if (local && local_give(&u->locals, local, tree, 1U << req.order))
+	if (local && local_give(&u->locals, local, tree, 1U << req.order, &noted)) {
+		if (__builtin_expect(noted, 0) && !MUTANT(BLIND_FREE))
+			look_at_note(u, noted_by(u, local), tree, frame, req.order);
 		return;
-	if (tree_give(&u->trees, tree, 1U << req.order) && local)
+	}
+	if (tree_give(&u->trees, tree, 1U << req.order, &noted) && local)
 		/* Relaxed: a hint; see search_start(). */
 		atom64_store(&local->emptied, tree + 1, ATOM_RELAXED);
+	if (__builtin_expect(noted, 0) && !MUTANT(BLIND_FREE))
+		look_at_note(u, noted_by(u, local), tree, frame, req.order);
 	if (u->last_frees && local)
 		follow_frees(u, req, local, tree);
 }
@@ -665,7 +827,7 @@ static void credit_row(void *arg, uint64_t row, unsigned int frames)
 {
 	struct upper *u = arg;
 
-	tree_give(&u->trees, tree_of(u, row * ROW_FRAMES), frames);
+	give_to_tree(u, tree_of(u, row * ROW_FRAMES), frames);
 }
 
 uint64_t upper_raid(struct upper *u)
@@ -784,7 +946,7 @@ void upper_set_free(struct upper *u, uint64_t start, uint64_t end)
 		uint64_t tree = tree_of(u, start);
 		uint64_t stop = min_u64(end, (tree + 1) << u->tree_order);
 
-		tree_give(&u->trees, tree, (uint32_t)(stop - start));
+		give_to_tree(u, tree, (uint32_t)(stop - start));
 		start = stop;
 	}
 }
@@ -911,6 +1073,9 @@ static int check_local(const struct upper *u, unsigned int class, unsigned int s
 		return error_set(err, EUCLEAN,
 				 "llfree: %s slot %u: its tree %" PRIu64 " is %s, class %u", name,
 				 slot, t, tree.reserved ? "reserved" : "not reserved", tree.class);
+	if (tree.lacks != TREE_LACKS_NOTHING && !r.noted)
+		return error_set(err, EUCLEAN,
+				 "llfree: %s slot %u does not know of its tree's note", name, slot);
 	if (held[t])
 		return error_set(err, EUCLEAN, "llfree: tree %" PRIu64 " is held by two slots", t);
 	held[t] = r.free + 1;
@@ -930,6 +1095,12 @@ static int check_tree(const struct upper *u, uint64_t t, uint32_t held, struct e
 				 "llfree: tree %" PRIu64 " counts %" PRIu64
 				 " free frames of %" PRIu64,
 				 t, counted, free);
+	if (tree.lacks < NR_ORDERS && lower_has(&u->lower, first_row(u, t), tree.lacks))
+		return error_set(err, EUCLEAN, "llfree: tree %" PRIu64 " is said to lack order %u",
+				 t, tree.lacks);
+	if (!trees_hide_nothing(&u->trees, t))
+		return error_set(err, EUCLEAN, "llfree: tree %" PRIu64 " is hidden from searches",
+				 t);
 	if (tree.class >= u->trees.policy->nr_classes ||
 	    (!tree.reserved && free == u->trees.frames &&
 	     tree.class != policy_default_class(u->trees.policy)))

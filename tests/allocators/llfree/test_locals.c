@@ -92,12 +92,13 @@ static void an_empty_slot_gives_and_takes_nothing(void **state)
 	struct locals l = {0};
 	struct local local = {0};
 	struct reservation r;
+	bool noted;
 
 	(void)state;
 	locals_init(&l, &all_kinds, 1, 8, TREE_ROWS);
 	assert_false(take(&local, 0, &r));
 	assert_false(r.present);
-	assert_false(local_give(&l, &local, 0, 1));
+	assert_false(local_give(&l, &local, 0, 1, &noted));
 	local_move(&local, 0, 1);
 	r = local_load(&local);
 	assert_false(r.present || r.free || r.row);
@@ -108,19 +109,20 @@ static void counters_move_only_with_their_own_tree(void **state)
 	struct locals l = {0};
 	struct local local = {0};
 	struct reservation r;
+	bool noted;
 
 	(void)state;
 	locals_init(&l, &all_kinds, 1, 8, TREE_ROWS);
-	r = local_swap(&local, (struct reservation){3 * TREE_ROWS, 10, true});
+	r = local_swap(&local, (struct reservation){3 * TREE_ROWS, 10, true, false});
 	assert_false(r.present);
 	assert_true(take(&local, 8, &r));
 	assert_int_equal(r.row, 3 * TREE_ROWS);
 	assert_int_equal(local_tree(&l, r), 3);
 	assert_false(take(&local, 4, &r));
 	assert_int_equal(r.free, 2);
-	assert_false(local_give(&l, &local, 2, 1));
-	assert_false(local_give(&l, &local, 4, 1));
-	assert_true(local_give(&l, &local, 3, 6));
+	assert_false(local_give(&l, &local, 2, 1, &noted));
+	assert_false(local_give(&l, &local, 4, 1, &noted));
+	assert_true(local_give(&l, &local, 3, 6, &noted));
 	assert_int_equal(local_load(&local).free, 8);
 	r = local_swap(&local, (struct reservation){0});
 	assert_int_equal(r.free, 8);
@@ -129,10 +131,42 @@ static void counters_move_only_with_their_own_tree(void **state)
 	assert_false(local_load(&local).present);
 }
 
+static void a_slot_knows_of_its_own_trees_note_until_it_has_another(void **state)
+{
+	struct locals l = {0};
+	struct local local = {0};
+	struct reservation r;
+	bool noted;
+
+	(void)state;
+	locals_init(&l, &all_kinds, 1, 8, TREE_ROWS);
+	assert_false(local_note(&l, &local, 0)); /* it holds none */
+	local_swap(&local, reservation_of(3 * TREE_ROWS, 10));
+	assert_false(local_note(&l, &local, 2));
+	assert_true(local_give(&l, &local, 3, 1, &noted));
+	assert_false(noted);
+	assert_true(local_note(&l, &local, 3));
+	assert_true(local_note(&l, &local, 3));
+	assert_true(local_give(&l, &local, 3, 1, &noted));
+	assert_true(noted);
+	/* Whatever else changes. */
+	assert_true(take(&local, 2, &r));
+	local_move(&local, 3 * TREE_ROWS, 3 * TREE_ROWS + 1);
+	r = local_load(&local);
+	assert_true(local_take_to(&l, &local, 1, &r, 3 * TREE_ROWS + 2));
+	r = local_load(&local);
+	assert_true(r.noted);
+	assert_int_equal(r.row, 3 * TREE_ROWS + 2);
+	assert_int_equal(r.free, 9);
+	local_swap(&local, reservation_of(4 * TREE_ROWS, 10));
+	assert_true(local_give(&l, &local, 4, 1, &noted));
+	assert_false(noted);
+}
+
 static void the_largest_rows_and_counters_fit(void **state)
 {
 	/* The last row of the largest machine, all frames of the largest tree. */
-	struct reservation r = {(PFN_MAX + 1) / 64 - 1, 64 * 512, true}, got;
+	struct reservation r = {(PFN_MAX + 1) / 64 - 1, 64 * 512, true, false}, got;
 	struct local local = {0};
 
 	(void)state;
@@ -148,15 +182,17 @@ static void the_largest_rows_and_counters_fit(void **state)
 /* Whatever the entry was taken for, the outcome is that of what it is; and it is told. */
 static void a_wrong_guess_changes_nothing_but_the_number_of_tries(void **state)
 {
-	static const struct reservation guesses[] = {
-		{64, 9, true}, {64, 300, true}, {65, 10, true}, {640, 10, true}};
+	static const struct reservation guesses[] = {{64, 9, true, false},
+						     {64, 300, true, false},
+						     {65, 10, true, false},
+						     {640, 10, true, true}};
 	struct local local = {0};
 
 	(void)state;
 	for (unsigned int i = 0; i < ARRAY_SIZE(guesses); i++) {
 		struct reservation r = guesses[i];
 
-		local_swap(&local, (struct reservation){64, 10, true});
+		local_swap(&local, (struct reservation){64, 10, true, false});
 		assert_true(local_take(&local, 4, &r));
 		assert_int_equal(r.row, 64);
 		assert_int_equal(r.free, 10);
@@ -180,7 +216,7 @@ static void row_moves_only_from_where_it_was_seen(void **state)
 	struct local local = {0};
 
 	(void)state;
-	local_swap(&local, (struct reservation){64, 10, true});
+	local_swap(&local, (struct reservation){64, 10, true, false});
 	local_move(&local, 65, 70);
 	assert_int_equal(local_load(&local).row, 64);
 	local_move(&local, 64, 70);
@@ -210,6 +246,7 @@ int main(void)
 		cmocka_unit_test(slots_lie_in_cache_lines_of_their_own),
 		cmocka_unit_test(an_empty_slot_gives_and_takes_nothing),
 		cmocka_unit_test(counters_move_only_with_their_own_tree),
+		cmocka_unit_test(a_slot_knows_of_its_own_trees_note_until_it_has_another),
 		cmocka_unit_test(the_largest_rows_and_counters_fit),
 		cmocka_unit_test(a_wrong_guess_changes_nothing_but_the_number_of_tries),
 		cmocka_unit_test(row_moves_only_from_where_it_was_seen),

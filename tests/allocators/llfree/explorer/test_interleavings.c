@@ -304,6 +304,19 @@ static void explore_list(const char *set, const char *const *texts, unsigned int
 	print_count(set, &limits, &count);
 }
 
+/* What trees are noted to lack, while others free what makes a block whole, or take trees and leave them. */
+static void notes_of_what_trees_lack(void **state)
+{
+	static const char *const ops[] = {"g1",	    "g2",    "g7",    "g8",    "g9",
+					  "g10",    "f0",    "f0 f0", "f0 g1", "g0 f0#",
+					  "g1 f1#", "g1 g1", "a1",    "d",     NULL};
+	static const char *const some[] = {"hhhh", "hAAA warm=1",     "hhAA warm=3", "ohAA",
+					   "AxHo", "AAAAhAAA warm=2", "hhhh warm=3", NULL};
+
+	(void)state;
+	explore_pairs("notes", some, ops, effort() == LONG ? 2 : 1);
+}
+
 /* Of two threads that free one block, one succeeds; what is free already is never accepted. */
 static void frees_of_one_block_at_once_and_of_free_ones(void **state)
 {
@@ -336,18 +349,20 @@ static void some_without_a_bound(void **state)
 		"AAA1 | g0 | g0 | g0",
 		"FFFF | g0 f0#0 | g0 f0#0",
 		"AFAA | g7 f7#0 | g8 f8#0",
+		"AAA1 | g0 | g0",
+		"AFAA | g9 | g0",
+		"FFAA | g10 | g9 | d",
 		NULL,
 	};
 	static const char *const list[] = {
-		"AAA1 | g0 | g0",
-		"AFAA | g9 | g0",
+		"FAAA | g0 | g0",
 		"AAnA | g6 | f0@256",
 		"HAAA | f0@0 | f0@1",
 		"HAAA | f3@0 | f8@256",
 		"HHFF | g10 | f10@0",
 		"FFFF | d | g0",
 		"HHHH | f10@0 | f9@1024 | f0@1536",
-		"FFAA | g10 | g9 | d",
+		"FFAA | g10 | g9",
 		"oFAA | f0@0 | g9 f0#0",
 		NULL,
 	};
@@ -373,6 +388,10 @@ static void faults_once_found_stay_gone(void **state)
 		"oFAA adr | f0@0 | g9 f9#0",
 		"oFAA adr rows | f0@0 | g9 f9#0",
 		"xFAA adr | f8@0 | g9 f9#0",
+		/* Two raised a note at once, and one tree's bits came to say less than its entry. */
+		"HHAH adr follow warm=2 | f8@1280 g3 g0 | f3@976",
+		/* A note that changed meanwhile kept a tree from its class. */
+		"AAAAHHFF warm=3 | f10@0 | f10@1024",
 		/* A magazine took frees into a block whose flag was not yet written back. */
 		"HFAA adr rows | f9@0 | g0 f0#0",
 		"HFAA adr rows | f3@0 | g0 f0#0",
@@ -533,6 +552,9 @@ static const struct {
 	{"BLIND_PUT", MUTANT_BLIND_PUT, "double free", "F1AA rows | g0 g0 | x0@5"},
 	{"NO_FLUSH_PUT", MUTANT_NO_FLUSH_PUT, "crash", "AHAA adr | f0@512 | f0@513"},
 	{"NO_FLUSH_SPLIT", MUTANT_NO_FLUSH_SPLIT, "crash", "AHAA adr | f0@512 | f0@513"},
+	{"NOTE_ONCE", MUTANT_NOTE_ONCE, "check", "hhhh | g1 | f0@0"},
+	{"BLIND_FREE", MUTANT_BLIND_FREE, "check", "hhhh | g1 | f0@0"},
+	{"NOTE_UNTOLD", MUTANT_NOTE_UNTOLD, "check", "hhhh warm=1 | g1 f0@0 | g0"},
 	{"NO_FLUSH_CHILD", MUTANT_NO_FLUSH_CHILD, "crash", "AHAA adr | f0@512 | f0@513"},
 };
 
@@ -660,6 +682,7 @@ int main(void)
 		cmocka_unit_test(any_two_operations_in_two_trees),
 		cmocka_unit_test(sequences_of_two_and_more),
 		cmocka_unit_test(any_three_operations),
+		cmocka_unit_test(notes_of_what_trees_lack),
 		cmocka_unit_test(frees_of_one_block_at_once_and_of_free_ones),
 		cmocka_unit_test(some_without_a_bound),
 		cmocka_unit_test(faults_once_found_stay_gone),
