@@ -89,7 +89,9 @@ static int keep(struct result_sink *sink, const struct result_record *record, st
 		k->samples++;
 		break;
 	case RESULT_METRIC:
-		k->metric[record->metric.metric] = record->metric.value;
+		/* Those of rows are looked at by others. */
+		if (record->metric.metric < METRIC_COUNT)
+			k->metric[record->metric.metric] = record->metric.value;
 		break;
 	case RESULT_LATENCY:
 		k->latency[record->latency.op] += record->latency.histogram->count;
