@@ -15,23 +15,23 @@ struct entry {
 	struct tally tally;
 	enum run_status status; /* RUN_RUNNING: not decided yet */
 	bool begun;
-	char *text; /* why it failed */
-	int code;   /* that as an errno */
+	char text[ERROR_TEXT_MAX]; /* why it failed; "": it did not. No memory may be the reason. */
+	int code;		   /* that as an errno */
 };
 
 static void entry_destroy(struct entry *e)
 {
 	tally_destroy(&e->tally);
-	free(e->text);
-	e->text = NULL;
+	e->text[0] = '\0';
 }
 
 /* The whole run of a point whose repetitions are over, if it has begun to say anything. */
 static int tell_point(struct entry *e, struct result_sink *sink, struct error *err)
 {
-	const struct result_record done = {
-		.kind = RESULT_DONE,
-		.done = {.status = e->status, .text = e->text, .code = e->code}};
+	const struct result_record done = {.kind = RESULT_DONE,
+					   .done = {.status = e->status,
+						    .text = e->text[0] ? e->text : NULL,
+						    .code = e->code}};
 	int rc = tally_tell_run(&e->tally, sink, err);
 
 	if (!rc)
@@ -41,8 +41,6 @@ static int tell_point(struct entry *e, struct result_sink *sink, struct error *e
 
 static int note_failure(struct entry *e, int rc, const struct error *why)
 {
-	int printed;
-
 	e->status = e->tally.status;
 	/* It has not said so itself if it had not begun to speak. */
 	if (e->status == RUN_RUNNING)
@@ -50,12 +48,11 @@ static int note_failure(struct entry *e, int rc, const struct error *why)
 			    : rc == -ECHILD || rc == -ETIMEDOUT ? RUN_CRASHED
 								: RUN_FAILED;
 	if (e->point->repetitions > 1 && rc != -EINTR)
-		printed = asprintf(&e->text, "%s (repetition %u of %u)", why->text,
-				   e->tally.done + 1, e->point->repetitions);
+		snprintf(e->text, sizeof(e->text), "%.*s (repetition %u of %u)",
+			 (int)sizeof(e->text) - 64, why->text, e->tally.done + 1,
+			 e->point->repetitions);
 	else
-		printed = asprintf(&e->text, "%s", why->text);
-	if (printed < 0)
-		e->text = NULL;
+		snprintf(e->text, sizeof(e->text), "%s", why->text);
 	e->code = -rc;
 	return rc == -EINTR ? rc : 0;
 }
@@ -92,7 +89,7 @@ static int conclude(struct matrix *m, struct entry *e, struct error *err)
 	if (tally_has_run(&e->tally))
 		rc = tell_point(e, m->sink, err);
 	else if (e->code && !m->unsaid.code)
-		error_set(&m->unsaid, e->code, "%s", e->text ? e->text : "failed");
+		error_set(&m->unsaid, e->code, "%s", e->text);
 	entry_destroy(e);
 	/* Told, at any rate; and nothing begun is left to tell. */
 	e->status = RUN_DONE;
@@ -138,9 +135,9 @@ static int tell_interrupted(struct matrix *m, struct error *err)
 			continue;
 		e->status = RUN_INTERRUPTED;
 		e->code = EINTR;
-		if (!e->text && asprintf(&e->text, "interrupted after %u of %u repetitions",
-					 e->tally.done, e->point->repetitions) < 0)
-			e->text = NULL;
+		if (!e->text[0])
+			snprintf(e->text, sizeof(e->text), "interrupted after %u of %u repetitions",
+				 e->tally.done, e->point->repetitions);
 		rc = tell_point(e, m->sink, err);
 	}
 	return rc;
