@@ -276,7 +276,7 @@ static inline uint64_t get_reserved(struct upper *u, struct local *local, unsign
 	uint64_t guessed = r.row, frame;
 	struct lower_peek peek = lower_peek(&u->lower, guessed);
 
-	if (__builtin_expect(r.noted, 0) && is_lacking(u, r, order))
+	if (__builtin_expect(r.noted != 0, 0) && is_lacking(u, r, order))
 		return LOWER_NONE;
 	if (!take_synced(u, local, 1U << order, &r))
 		return LOWER_NONE;
